@@ -1,0 +1,86 @@
+import { hex } from '../bits/hex.ts';
+import type { MsrRow } from './definition.ts';
+
+export type ReadOutcome = bigint | '#GP' | 'unclaimed';
+export type WriteOutcome = 'done' | '#GP' | 'unclaimed';
+
+/** What a device does for a register it keeps itself. `index` counts within the bank. */
+export interface MsrBehaviour {
+  read?(index: number): bigint | '#GP';
+  /** Called with a value already checked against the row. May still refuse. */
+  write?(value: bigint, index: number): '#GP' | undefined | void;
+}
+
+interface Port {
+  readonly name: string;
+  readonly row: MsrRow;
+  readonly index: number;
+  readonly behaviour: MsrBehaviour;
+  value: bigint;
+}
+
+/**
+ * Who answers RDMSR and WRMSR on one CPU.
+ * A row without behaviour is kept by the bus; one with behaviour is kept by its device.
+ */
+export class MsrBus {
+  readonly #ports = new Map<number, Port>();
+
+  /** Puts a table's rows on the bus. @throws RangeError if two rows claim one address. */
+  attach<Names extends string>(
+    table: Readonly<Record<Names, MsrRow>>,
+    behaviours?: Readonly<Partial<Record<Names, MsrBehaviour>>>,
+  ): void {
+    for (const name of Object.keys(table) as Names[]) {
+      const row = table[name];
+      const count = row.count ?? 1;
+      for (let index = 0; index < count; index++) {
+        const address = row.address + index * (row.stride ?? 1);
+        const other = this.#ports.get(address);
+        if (other) throw new RangeError(`${name} and ${other.name} both claim MSR ${hex(address)}`);
+        this.#ports.set(address, {
+          name: row.count === undefined ? name : `${name}${index}`,
+          row,
+          index,
+          behaviour: behaviours?.[name] ?? {},
+          value: row.reset ?? 0n,
+        });
+      }
+    }
+  }
+
+  rdmsr(address: number): ReadOutcome {
+    const port = this.#ports.get(address);
+    if (!port) return 'unclaimed';
+    return port.behaviour.read ? port.behaviour.read(port.index) : port.value;
+  }
+
+  wrmsr(address: number, value: bigint): WriteOutcome {
+    const port = this.#ports.get(address);
+    if (!port) return 'unclaimed';
+    const { writable, ignored = 0n } = port.row;
+    if (writable === 'none' || (value & ~(writable | ignored)) !== 0n) return '#GP';
+    const kept = value & writable;
+    if (port.behaviour.write) return port.behaviour.write(kept, port.index) ?? 'done';
+    port.value = kept;
+    return 'done';
+  }
+
+  /** Sets what the bus keeps to the rows' reset values; devices reset themselves. */
+  reset(): void {
+    for (const port of this.#ports.values()) port.value = port.row.reset ?? 0n;
+  }
+
+  /** `IA32_A_PMC0 (0x4c1)`, or the bare number when no row claims it. */
+  name(address: number): string {
+    const port = this.#ports.get(address);
+    return port ? `${port.name} (${hex(address)})` : hex(address);
+  }
+
+  /** Every claimed register, by address. */
+  *registers(): Iterable<{ address: number; name: string; row: MsrRow }> {
+    for (const [address, { name, row }] of [...this.#ports].sort(([a], [b]) => a - b)) {
+      yield { address, name, row };
+    }
+  }
+}
