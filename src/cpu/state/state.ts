@@ -1,0 +1,92 @@
+import { SEGMENT, SEGMENTS, type SegmentName, STATE, TOTALS, type Total } from './layout.ts';
+
+/** A segment register with its hidden part; `rights` in the VMCS format (bit 16 = unusable). */
+export interface Segment {
+  selector: number;
+  base: bigint;
+  limit: number;
+  rights: number;
+}
+
+/** Number of each segment register, as ModR/M has it. */
+export const SEGMENT_INDEX = Object.fromEntries(SEGMENTS.map((name, i) => [name, i])) as Readonly<
+  Record<SegmentName, number>
+>;
+
+const TOTAL_INDEX = Object.fromEntries(TOTALS.map((name, i) => [name, i])) as Readonly<
+  Record<Total, number>
+>;
+
+/** Typed view on one CPU's state block in linear memory. */
+export class State {
+  readonly view: DataView;
+  /** Offset of the block in linear memory. */
+  readonly base: number;
+  /** The sixteen general registers, as the engines see them. */
+  readonly gpr: BigUint64Array;
+  /** Event totals in the order of `TOTALS`. */
+  readonly totals: BigUint64Array;
+
+  constructor(linear: WebAssembly.Memory, base: number) {
+    this.view = new DataView(linear.buffer);
+    this.base = base;
+    this.gpr = new BigUint64Array(linear.buffer, base + STATE.GPR, 16);
+    this.totals = new BigUint64Array(linear.buffer, base + STATE.TOTALS, 64);
+  }
+
+  /** A u64 field of `STATE` by offset. */
+  get(offset: number): bigint {
+    return this.view.getBigUint64(this.base + offset, true);
+  }
+
+  set(offset: number, value: bigint): void {
+    this.view.setBigUint64(this.base + offset, value, true);
+  }
+
+  /** A u32 field of `STATE` by offset. */
+  get32(offset: number): number {
+    return this.view.getUint32(this.base + offset, true);
+  }
+
+  set32(offset: number, value: number): void {
+    this.view.setUint32(this.base + offset, value, true);
+  }
+
+  get rip(): bigint {
+    return this.get(STATE.RIP);
+  }
+
+  set rip(value: bigint) {
+    this.set(STATE.RIP, value);
+  }
+
+  get cpl(): number {
+    return this.get32(STATE.CPL);
+  }
+
+  total(name: Total): bigint {
+    return this.totals[TOTAL_INDEX[name]]!;
+  }
+
+  addTotal(name: Total, count: bigint): void {
+    this.totals[TOTAL_INDEX[name]]! += count;
+  }
+
+  segment(name: SegmentName): Segment {
+    const at = this.base + STATE.SEGMENT + SEGMENT_INDEX[name] * SEGMENT.SIZE;
+    return {
+      base: this.view.getBigUint64(at + SEGMENT.BASE, true),
+      limit: this.view.getUint32(at + SEGMENT.LIMIT, true),
+      rights: this.view.getUint32(at + SEGMENT.RIGHTS, true),
+      selector: this.view.getUint32(at + SEGMENT.SELECTOR, true),
+    };
+  }
+
+  setSegment(name: SegmentName, { selector, base, limit, rights }: Segment): void {
+    const at = this.base + STATE.SEGMENT + SEGMENT_INDEX[name] * SEGMENT.SIZE;
+    this.view.setBigUint64(at + SEGMENT.BASE, base, true);
+    this.view.setUint32(at + SEGMENT.LIMIT, limit, true);
+    this.view.setUint32(at + SEGMENT.RIGHTS, rights, true);
+    this.view.setUint32(at + SEGMENT.SELECTOR, selector, true);
+  }
+}

@@ -1,0 +1,107 @@
+/** A device in physical address space. `size` is 1, 2, 4 or 8 bytes; addresses are offsets from its base. */
+export interface MmioDevice {
+  read(offset: number, size: number): bigint;
+  write(offset: number, size: number, value: bigint): void;
+}
+
+interface Window {
+  readonly base: number;
+  readonly size: number;
+  readonly device: MmioDevice;
+}
+
+export const PAGE_SIZE = 4096;
+
+/**
+ * RAM from physical address 0, and device windows. One linear memory holds RAM and, below it,
+ * whatever the engines keep beside it. What nobody backs reads as all ones; writes to it are dropped.
+ */
+export class PhysicalMemory {
+  readonly linear: WebAssembly.Memory;
+  /** Where RAM starts in the linear memory, a multiple of the page size. */
+  readonly ramBase: number;
+  /** Bytes of RAM. */
+  readonly ramSize: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly #windows: Window[] = [];
+  readonly #writeListeners: ((address: number, length: number) => void)[] = [];
+
+  /** @param reserved bytes of linear memory in front of RAM. */
+  constructor({ ramSize, reserved = 0 }: { ramSize: number; reserved?: number }) {
+    const pages = Math.ceil((reserved + ramSize) / 65536);
+    this.linear = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.ramBase = reserved;
+    this.ramSize = ramSize;
+    this.bytes = new Uint8Array(this.linear.buffer);
+    this.view = new DataView(this.linear.buffer);
+  }
+
+  /** @throws RangeError if the window overlaps another. */
+  attach(base: number, size: number, device: MmioDevice): void {
+    const clash = this.#windows.find((w) => base < w.base + w.size && w.base < base + size);
+    if (clash) throw new RangeError(`device windows overlap at physical address ${base}`);
+    this.#windows.push({ base, size, device });
+  }
+
+  /** Whether `length` bytes at `address` are all RAM that no device window covers. */
+  isRam(address: number, length = 1): boolean {
+    return address >= 0 && address + length <= this.ramSize && !this.#window(address, length);
+  }
+
+  /** Offset of RAM address `address` in the linear memory. */
+  offset(address: number): number {
+    return this.ramBase + address;
+  }
+
+  read(address: number, size: 1 | 2 | 4 | 8): bigint {
+    const window = this.#window(address, size);
+    if (window) return window.device.read(address - window.base, size);
+    if (address < 0 || address + size > this.ramSize) return (1n << BigInt(size * 8)) - 1n;
+    const at = this.ramBase + address;
+    if (size === 8) return this.view.getBigUint64(at, true);
+    if (size === 4) return BigInt(this.view.getUint32(at, true));
+    return BigInt(size === 2 ? this.view.getUint16(at, true) : this.view.getUint8(at));
+  }
+
+  write(address: number, size: 1 | 2 | 4 | 8, value: bigint): void {
+    const window = this.#window(address, size);
+    if (window) return window.device.write(address - window.base, size, value);
+    if (address < 0 || address + size > this.ramSize) return;
+    const at = this.ramBase + address;
+    if (size === 8) this.view.setBigUint64(at, value, true);
+    else if (size === 4) this.view.setUint32(at, Number(value & 0xffff_ffffn), true);
+    else if (size === 2) this.view.setUint16(at, Number(value & 0xffffn), true);
+    else this.view.setUint8(at, Number(value & 0xffn));
+    this.touched(address, size);
+  }
+
+  /** Copies bytes into RAM. @throws RangeError if they do not fit. */
+  load(address: number, bytes: Uint8Array): void {
+    if (address < 0 || address + bytes.length > this.ramSize) {
+      throw new RangeError(
+        `${bytes.length} bytes at ${address} do not fit ${this.ramSize} of memory`,
+      );
+    }
+    this.bytes.set(bytes, this.ramBase + address);
+    this.touched(address, bytes.length);
+  }
+
+  /** A copy of RAM. */
+  slice(address: number, length: number): Uint8Array {
+    return this.bytes.slice(this.ramBase + address, this.ramBase + address + length);
+  }
+
+  /** Tells whoever caches decoded code that RAM was written by other means than an engine's store. */
+  touched(address: number, length: number): void {
+    for (const listener of this.#writeListeners) listener(address, length);
+  }
+
+  onWrite(listener: (address: number, length: number) => void): void {
+    this.#writeListeners.push(listener);
+  }
+
+  #window(address: number, length: number): Window | undefined {
+    return this.#windows.find((w) => address < w.base + w.size && w.base < address + length);
+  }
+}
