@@ -53,6 +53,7 @@ export const STATE = {
   STAR: 0x170, LSTAR: 0x178, CSTAR: 0x180, FMASK: 0x188, KERNEL_GS_BASE: 0x190, TSC_AUX: 0x198,
   SYSENTER_CS: 0x1a0, SYSENTER_ESP: 0x1a8, SYSENTER_EIP: 0x1b0, PAT: 0x1b8, PKRU: 0x1c0, XSS: 0x1c8,
   TSC_OFFSET:     0x1d0, // i64: what WRMSR to IA32_TIME_STAMP_COUNTER moved it by
+  PDPTE:          0x1d8, // 4 × u64: what MOV CR3 loaded for PAE paging
   SEGMENT:        0x200, // 8 × SEGMENT.SIZE
   TOTALS:         0x300, // 64 × u64
   MXCSR:          0x500, // u32
@@ -61,4 +62,20 @@ export const STATE = {
   XMM:            0x600, // 16 × 32 bytes: room for YMM
   SCRATCH:        0x800, // 256 bytes for operands of assists
   SIZE:           0x1000,
+} as const;
+
+/**
+ * What the generated interpreter keeps behind the state block: offsets in bytes from the block's base.
+ * Blocks of several CPUs lie `INTERPRETER.SIZE` apart.
+ */
+// biome-ignore format: a table
+export const INTERPRETER = {
+  RECORD:         0x1000, // u32: record of the instruction that asked TypeScript for something
+  BRANCHES:       0x1040, // 16 × u64: retired branches by class, not yet in the totals (engines/wasm/branch-class.ts)
+  SEGMENTS:       0x1100, // 8 × 32 bytes: what segments that are not flat allow (engines/wasm/segment-limits.ts)
+  OPERAND:        0x1200, // 16 bytes: operand of a slow load or store
+  CODE_TLB:       0x2000, // 512 × 16 bytes: page of code → its slots (engines/wasm/code-map.ts)
+  DATA_TLB:       0x4000, // 3 banks × 2048 × 32 bytes (engines/wasm/data-tlb.ts)
+  ARENA:          0x40000, // decoded records and slots, up to SIZE
+  SIZE:           0x2000000,
 } as const;

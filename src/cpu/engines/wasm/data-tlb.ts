@@ -1,0 +1,98 @@
+import { INTERPRETER } from '../../state/layout.ts';
+
+/** Entries of one bank, and where an entry's parts are. Tags are linear addresses of pages; all ones is none. */
+export const DATA_TLB = {
+  ENTRIES: 2048,
+  ENTRY_SHIFT: 5,
+  READ_TAG: 0,
+  WRITE_TAG: 8,
+  /** Linear-memory address minus linear address, modulo 2^32. */
+  ADDEND: 16,
+  /** Number of the physical page. */
+  PAGE: 20,
+  BANK_SIZE: 2048 << 5,
+} as const;
+
+/**
+ * Who may use a translation: rights differ between CPL 3, CPL 0–2, and CPL 0–2 with EFLAGS.AC lifting SMAP,
+ * so each has a bank of its own and a change of CPL flushes nothing.
+ */
+export const BANK = { SUPERVISOR: 0, SUPERVISOR_AC: 1, USER: 2, COUNT: 3 } as const;
+
+const WORDS = 1 << (DATA_TLB.ENTRY_SHIFT - 2);
+const NONE = -1;
+
+/**
+ * The software TLB that generated code checks inline. It holds pages of RAM only. The write tag is valid only
+ * while a store needs nobody's attention: the page is writable, already dirty, and holds no decoded code.
+ */
+export class DataTlb {
+  readonly #words: Int32Array;
+  readonly #used: boolean[] = [];
+
+  /** @param base offset of the CPU's state block */
+  constructor(linear: WebAssembly.Memory, base: number) {
+    this.#words = new Int32Array(
+      linear.buffer,
+      base + INTERPRETER.DATA_TLB,
+      (BANK.COUNT * DATA_TLB.BANK_SIZE) / 4,
+    );
+    this.#used.fill(true, 0, BANK.COUNT);
+    this.#words.fill(NONE);
+  }
+
+  /** @param host offset in linear memory of the page's first byte */
+  fill(
+    bank: number,
+    address: bigint,
+    page: number,
+    host: number,
+    readable: boolean,
+    writable: boolean,
+  ): void {
+    const low = Number(address & 0xffff_f000n) | 0;
+    const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    const at = this.#entry(bank, low);
+    const words = this.#words;
+    words[at] = readable ? low : NONE;
+    words[at + 1] = readable ? high : NONE;
+    words[at + 2] = writable ? low : NONE;
+    words[at + 3] = writable ? high : NONE;
+    words[at + 4] = (host - low) | 0;
+    words[at + 5] = page | 0;
+    this.#used[bank] = true;
+  }
+
+  flush(): void {
+    for (let bank = 0; bank < BANK.COUNT; bank++) {
+      if (!this.#used[bank]) continue;
+      const start = (bank * DATA_TLB.BANK_SIZE) / 4;
+      this.#words.fill(NONE, start, start + DATA_TLB.BANK_SIZE / 4);
+      this.#used[bank] = false;
+    }
+  }
+
+  /** Forgets the page of one linear address (INVLPG). */
+  flushPage(address: bigint): void {
+    const low = Number(address & 0xffff_f000n) | 0;
+    for (let bank = 0; bank < BANK.COUNT; bank++) {
+      this.#words.fill(NONE, this.#entry(bank, low), this.#entry(bank, low) + 4);
+    }
+  }
+
+  /** Makes stores to a physical page take the slow path, because it holds decoded code from now on. */
+  protect(page: number): void {
+    const words = this.#words;
+    for (let bank = 0; bank < BANK.COUNT; bank++) {
+      if (!this.#used[bank]) continue;
+      const end = ((bank + 1) * DATA_TLB.BANK_SIZE) / 4;
+      for (let at = (bank * DATA_TLB.BANK_SIZE) / 4; at < end; at += WORDS) {
+        if (words[at + 5] === (page | 0)) words.fill(NONE, at + 2, at + 4);
+      }
+    }
+  }
+
+  #entry(bank: number, low: number): number {
+    return (bank * DATA_TLB.ENTRIES + ((low >>> 12) & (DATA_TLB.ENTRIES - 1))) * WORDS;
+  }
+}
