@@ -35,6 +35,7 @@ export class MsrBus {
       const row = table[name];
       const count = row.count ?? 1;
       for (let index = 0; index < count; index++) {
+        if (row.present !== undefined && ((row.present >> BigInt(index)) & 1n) === 0n) continue;
         const address = row.address + index * (row.stride ?? 1);
         const other = this.#ports.get(address);
         if (other) throw new RangeError(`${name} and ${other.name} both claim MSR ${hex(address)}`);

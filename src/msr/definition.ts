@@ -4,6 +4,8 @@ export interface MsrRow {
   readonly address: number;
   /** Registers in the bank, 1 unless told. A bank of none is not on the bus. */
   readonly count?: number;
+  /** Which registers of the bank exist, as a bitmap; all unless told. */
+  readonly present?: bigint;
   /** Distance between two registers of the bank, 1 unless told. */
   readonly stride?: number;
   /** Value after power-up and RESET, 0 unless told. */
