@@ -67,6 +67,16 @@ export class MsrBus {
     return 'done';
   }
 
+  /** Whether `value` sets no bit that the row reserves: what VM entry checks before it loads a register. */
+  accepts(address: number, value: bigint): boolean {
+    const row = this.#ports.get(address)?.row;
+    return (
+      row !== undefined &&
+      row.writable !== 'none' &&
+      (value & ~(row.writable | (row.ignored ?? 0n))) === 0n
+    );
+  }
+
   /** Sets what the bus keeps to the rows' reset values; devices reset themselves. */
   reset(): void {
     for (const port of this.#ports.values()) port.value = port.row.reset ?? 0n;
