@@ -1,6 +1,7 @@
 import { CounterpointError } from '../bits/error.ts';
 import { hex } from '../bits/hex.ts';
 import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
+import type { VmxOutcome } from '../vmx/outcome.ts';
 import { CostAccount, type SavedAccount } from './account.ts';
 import { COSTS, type CostName, type CostTable } from './costs.ts';
 import type { CpuidRegisters, CpuPorts, MemoryPorts, RegisterPorts, VmxPorts } from './ports.ts';
@@ -126,7 +127,10 @@ export class HostCpu {
   vmwrite(field: number, value: bigint): void {
     const outcome = this.#ports.vmx.vmwrite(field, value);
     if (outcome === 'VMsucceed') return;
-    throw new CounterpointError('vmx', `VMWRITE ${hex(field)} = ${hex(value)}: ${outcome}`);
+    throw new CounterpointError(
+      'vmx',
+      `VMWRITE ${hex(field)} = ${hex(value)}: ${describe(outcome)}`,
+    );
   }
 
   /** Does the work of a row of the cost table, `times` times. */
@@ -272,3 +276,6 @@ export class HostCpu {
     if (vector !== undefined) this.handleInterrupt(vector);
   }
 }
+
+const describe = (outcome: VmxOutcome): string =>
+  typeof outcome === 'string' ? outcome : `VMfailValid(${outcome.VMfailValid})`;

@@ -1,4 +1,5 @@
 import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
+import type { VmxOutcome } from '../vmx/outcome.ts';
 
 /** What a stretch of root-mode software adds to the totals, at CPL 0 in root operation. */
 export interface Work {
@@ -7,9 +8,6 @@ export interface Work {
   readonly instructions: number;
   readonly branches: number;
 }
-
-/** Outcome of a VMX instruction: success, VMfailInvalid, or the error number of VMfailValid. */
-export type VmxOutcome = 'VMsucceed' | 'VMfailInvalid' | number;
 
 /** The VMX instructions, as root-mode software executes them. Addresses are physical; fields by encoding. */
 export interface VmxPorts {

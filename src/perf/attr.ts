@@ -1,0 +1,67 @@
+import { bits, maskOf } from '../bits/bitfield.ts';
+import { PERFEVTSEL } from '../msr/pmu.ts';
+
+/** What a user of perf asks for: perf_event_attr, as far as it concerns a hardware counter. */
+export interface PerfEventAttr {
+  /** Event, umask, edge, inv and cmask as in IA32_PERFEVTSELx; 0300H is reference cycles, 0400H slots. */
+  readonly config: bigint;
+  /** Must be on hardware whenever its context is, or it goes to ERROR. */
+  readonly pinned: boolean;
+  /** Only group on the PMU while it is on. */
+  readonly exclusive: boolean;
+  readonly excludeUser: boolean;
+  readonly excludeKernel: boolean;
+  readonly excludeHost: boolean;
+  readonly excludeGuest: boolean;
+  /** Accepted and without effect on x86, as in Linux: a halted CPU counts nothing but by its filters. */
+  readonly excludeIdle: boolean;
+  /** Events between overflows; 0 counts without sampling. */
+  readonly samplePeriod: bigint;
+  /** Samples per second that the period is adjusted to; 0 keeps the period. */
+  readonly sampleFreq: number;
+  /** 0 is no PEBS. */
+  readonly preciseIp: 0 | 1 | 2 | 3;
+  /** Created OFF. */
+  readonly disabled: boolean;
+}
+
+const DEFAULTS: PerfEventAttr = {
+  config: 0n,
+  pinned: false,
+  exclusive: false,
+  excludeUser: false,
+  excludeKernel: false,
+  excludeHost: false,
+  excludeGuest: false,
+  excludeIdle: false,
+  samplePeriod: 0n,
+  sampleFreq: 0,
+  preciseIp: 0,
+  disabled: false,
+};
+
+/** An attribute with everything not told at its default: flexible, counting, no filter. */
+export const perfEventAttr = (told: Partial<PerfEventAttr>): PerfEventAttr => ({
+  ...DEFAULTS,
+  ...told,
+});
+
+const { EVENT, UMASK, EDGE, INV, CMASK } = PERFEVTSEL;
+
+/** The bits of `config` that choose the event; X86_RAW_EVENT_MASK. */
+export const RAW_EVENT_MASK = maskOf(EVENT, UMASK, EDGE, INV, CMASK);
+
+/** Bits 15:0, where the fixed counters' events are told apart. */
+export const EVENT_AND_UMASK = bits(15, 0);
+
+/** PERF_TYPE_HARDWARE, as Intel's driver maps it. */
+export const HARDWARE_EVENTS = {
+  'cpu-cycles': 0x003cn,
+  instructions: 0x00c0n,
+  'cache-references': 0x4f2en,
+  'cache-misses': 0x412en,
+  branches: 0x00c4n,
+  'branch-misses': 0x00c5n,
+  'ref-cycles': 0x0300n,
+  slots: 0x0400n,
+} as const;

@@ -1,0 +1,88 @@
+import { bit, isSet, ones } from '../bits/bitfield.ts';
+import { RAW_EVENT_MASK } from './attr.ts';
+
+/** First bit of the fixed counters in a counter bitmap, and the number of the first of them. */
+export const FIXED_BASE = 32;
+
+/** The counters an event may live on, and how many they are. */
+export interface Constraint {
+  readonly counters: bigint;
+  readonly weight: number;
+}
+
+/** The counters a PMU has, as perf sees them. */
+export interface CounterShape {
+  readonly gp: bigint;
+  readonly fixed: bigint;
+}
+
+/** Events with a fixed counter. `generalToo`: any general-purpose counter will do as well. */
+// biome-ignore format: a table
+const FIXED_EVENTS: readonly { config: bigint; fixed: number; generalToo: boolean }[] = [
+  { config: 0x00c0n, fixed: 0, generalToo: true  }, // INST_RETIRED.ANY
+  { config: 0x003cn, fixed: 1, generalToo: true  }, // CPU_CLK_UNHALTED.CORE
+  { config: 0x0300n, fixed: 2, generalToo: false }, // CPU_CLK_UNHALTED.REF_TSC: pseudo encoding
+  { config: 0x0400n, fixed: 3, generalToo: false }, // TOPDOWN.SLOTS: pseudo encoding
+];
+
+const population = (mask: bigint): number => {
+  let count = 0;
+  for (let rest = mask; rest > 0n; rest &= rest - 1n) count += 1;
+  return count;
+};
+
+/** Where an event may live. Edge, inversion and counter mask exist on general-purpose counters only. */
+export function constraintOf(config: bigint, { gp, fixed }: CounterShape): Constraint {
+  const event = config & RAW_EVENT_MASK;
+  const row = FIXED_EVENTS.find((candidate) => candidate.config === event);
+  let counters = gp;
+  if (row) {
+    counters = isSet(fixed, bit(row.fixed)) ? bit(FIXED_BASE + row.fixed) : 0n;
+    if (row.generalToo) counters |= gp;
+  }
+  return { counters, weight: population(counters) };
+}
+
+/** The lowest free counter of the constraint, a fixed one before any other; -1 if all are taken. */
+function pick({ counters }: Constraint, used: bigint): number {
+  const free = counters & ~used;
+  const fixed = free >> BigInt(FIXED_BASE);
+  const [from, base] = fixed > 0n ? [fixed, FIXED_BASE] : [free & ones(FIXED_BASE), 0];
+  if (from === 0n) return -1;
+  let index = 0;
+  while (!isSet(from, bit(index))) index += 1;
+  return base + index;
+}
+
+/**
+ * Gives each event a counter, or answers `undefined` when they do not all fit. `previous` are the
+ * counters the events had last; they are kept if every one still fits, otherwise the most constrained
+ * event chooses first.
+ */
+export function assignCounters(
+  events: readonly { readonly constraint: Constraint; readonly previous: number }[],
+): number[] | undefined {
+  let used = 0n;
+  const kept: number[] = [];
+  for (const { constraint, previous } of events) {
+    if (previous < 0 || !isSet(constraint.counters, bit(previous)) || isSet(used, bit(previous))) {
+      break;
+    }
+    used |= bit(previous);
+    kept.push(previous);
+  }
+  if (kept.length === events.length) return kept;
+
+  used = 0n;
+  const assigned = new Array<number>(events.length).fill(-1);
+  const byWeight = events
+    .map(({ constraint }, place) => ({ constraint, place }))
+    .sort((a, b) => a.constraint.weight - b.constraint.weight || a.place - b.place);
+  for (const { constraint, place } of byWeight) {
+    const index = pick(constraint, used);
+    if (index < 0) return undefined;
+    used |= bit(index);
+    assigned[place] = index;
+  }
+  return assigned;
+}

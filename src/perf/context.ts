@@ -1,0 +1,84 @@
+import type { PerfEvent } from './event.ts';
+
+/** Which half of a context an operation is about. */
+export type Half = 'pinned' | 'flexible';
+
+/** The events of one CPU, or of one task: group leaders in the order they take their turns. */
+export class PerfEventContext {
+  readonly kind: 'cpu' | 'task';
+  /** Group leaders, first to be scheduled first. */
+  readonly groups: Record<Half, PerfEvent[]> = { pinned: [], flexible: [] };
+  /** Leaders that are on hardware, in the order they came. */
+  readonly active: Record<Half, PerfEvent[]> = { pinned: [], flexible: [] };
+  /** Halves that are scheduled in. */
+  readonly scheduled: Record<Half, boolean> = { pinned: false, flexible: false };
+  /** Some flexible group found no counter since the last rotation. */
+  rotateNecessary = false;
+  /** CPU on which the context is scheduled in, undefined while it is not. */
+  cpu: number | undefined = undefined;
+  /** Ticks in which the context was scheduled in, and of those the ticks that a mediated guest owned the PMU. */
+  #time = 0n;
+  #guestTime = 0n;
+  #stamp = 0n;
+  #running = false;
+  #guest = false;
+
+  constructor(kind: 'cpu' | 'task') {
+    this.kind = kind;
+  }
+
+  *leaders(): Iterable<PerfEvent> {
+    yield* this.groups.pinned;
+    yield* this.groups.flexible;
+  }
+
+  half(leader: PerfEvent): Half {
+    return leader.attr.pinned ? 'pinned' : 'flexible';
+  }
+
+  add(leader: PerfEvent): void {
+    this.groups[this.half(leader)].push(leader);
+  }
+
+  remove(leader: PerfEvent): void {
+    const list = this.groups[this.half(leader)];
+    const at = list.indexOf(leader);
+    if (at >= 0) list.splice(at, 1);
+  }
+
+  /** Puts a flexible group behind all others. */
+  rotate(leader: PerfEvent): void {
+    this.remove(leader);
+    this.groups.flexible.push(leader);
+  }
+
+  /** Time of the context as `event` is charged for it: what excludes guests does not age while one has the PMU. */
+  timeFor(event: PerfEvent): bigint {
+    return event.attr.excludeGuest ? this.#time - this.#guestTime : this.#time;
+  }
+
+  /** Brings the context's time up to `now`. */
+  update(now: bigint): void {
+    if (!this.#running) return;
+    this.#time += now - this.#stamp;
+    if (this.#guest) this.#guestTime += now - this.#stamp;
+    this.#stamp = now;
+  }
+
+  start(now: bigint): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#stamp = now;
+  }
+
+  stop(now: bigint): void {
+    this.update(now);
+    this.#running = false;
+  }
+
+  /** From `now` on a mediated guest owns the PMU, or no longer does. */
+  setGuest(now: bigint, guest: boolean): void {
+    this.update(now);
+    this.#guest = guest;
+  }
+}

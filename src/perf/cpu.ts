@@ -1,0 +1,238 @@
+import type { HostCpu } from '../host/cpu.ts';
+import { type Half, PerfEventContext } from './context.ts';
+import { type PerfEvent, STATE } from './event.ts';
+import { X86Pmu } from './x86-pmu.ts';
+
+const FLEXIBLE_ONLY: readonly Half[] = ['flexible'];
+const BOTH: readonly Half[] = ['flexible', 'pinned'];
+
+/**
+ * perf on one CPU: its own context, the context of the task that runs there, and the order in which the two
+ * get counters: CPU pinned, task pinned, CPU flexible, task flexible.
+ */
+export class PerfCpu {
+  readonly host: HostCpu;
+  readonly pmu: X86Pmu;
+  readonly context = new PerfEventContext('cpu');
+  /** Context of the running task, if it has one. */
+  task: PerfEventContext | undefined = undefined;
+  /** An exclusive group is on the PMU. */
+  #exclusive = false;
+  /** Called when some flexible group found no counter: the rotation timer must run. */
+  readonly #needsRotation: (cpu: PerfCpu) => void;
+
+  constructor(
+    host: HostCpu,
+    {
+      needsRotation,
+      minimumPeriod,
+    }: {
+      needsRotation: (cpu: PerfCpu) => void;
+      minimumPeriod?: bigint | undefined;
+    },
+  ) {
+    this.host = host;
+    this.pmu = new X86Pmu(host, minimumPeriod === undefined ? {} : { minimumPeriod });
+    this.#needsRotation = needsRotation;
+    this.context.cpu = host.id;
+  }
+
+  /** Whether some flexible group waits for its turn. */
+  get rotates(): boolean {
+    return this.context.rotateNecessary || (this.task?.rotateNecessary ?? false);
+  }
+
+  /** perf_event_context_sched_in: the task that starts running brings its events. */
+  taskIn(context: PerfEventContext): void {
+    this.task = context;
+    context.cpu = this.host.id;
+    this.#masked(() => {
+      // Task pinned events come before CPU flexible ones, which therefore have to stand back first.
+      if (context.groups.pinned.length > 0) this.#out(this.context, FLEXIBLE_ONLY);
+      this.#allIn();
+    });
+  }
+
+  /** The task that stops running takes its events off the PMU. */
+  taskOut(): void {
+    const context = this.task;
+    if (!context) return;
+    this.#masked(() => this.#out(context, BOTH));
+    context.stop(this.host.now());
+    context.cpu = undefined;
+    this.task = undefined;
+  }
+
+  /** ctx_resched: something about the events of `halves` in `context` has changed. */
+  resched(context: PerfEventContext, half: Half): void {
+    const halves = half === 'pinned' ? BOTH : FLEXIBLE_ONLY;
+    this.#masked(() => {
+      if (this.task) this.#out(this.task, halves);
+      if (context.kind === 'cpu') this.#out(this.context, halves);
+      else if (half === 'pinned') this.#out(this.context, FLEXIBLE_ONLY);
+      this.#allIn();
+    });
+  }
+
+  /** perf_rotate_context: the flexible groups that have had their turn make room. Answers whether there was need. */
+  rotate(): boolean {
+    if (!this.rotates) return false;
+    const { context, task } = this;
+    const cpuLeader = context.rotateNecessary ? firstToRotate(context) : undefined;
+    const taskLeader = task?.rotateNecessary ? firstToRotate(task) : undefined;
+    this.#masked(() => {
+      const moveTask = task !== undefined && (taskLeader !== undefined || cpuLeader !== undefined);
+      if (moveTask) this.#out(task, FLEXIBLE_ONLY);
+      if (cpuLeader) {
+        this.#out(context, FLEXIBLE_ONLY);
+        context.rotate(cpuLeader);
+        this.#in(context, 'flexible');
+      }
+      if (task && taskLeader) task.rotate(taskLeader);
+      if (moveTask) this.#in(task, 'flexible');
+    });
+    return true;
+  }
+
+  /** Takes one group off the PMU. */
+  groupOut(leader: PerfEvent): void {
+    if (leader.state !== STATE.ACTIVE) return;
+    this.#masked(() => this.#groupOut(leader));
+  }
+
+  /** Takes one event off the PMU, its group left as it is. */
+  eventOut(event: PerfEvent): void {
+    if (event.state !== STATE.ACTIVE) return;
+    this.#masked(() => this.#eventOut(event));
+  }
+
+  /** Everything off the PMU for which `which` holds, until `resume`: what a mediated guest displaces. */
+  displace(which: (event: PerfEvent) => boolean): void {
+    this.#displaced = which;
+    this.#masked(() => {
+      for (const context of this.#contexts()) {
+        for (const half of BOTH) {
+          for (const leader of [...context.active[half]]) {
+            if (which(leader)) this.#groupOut(leader);
+          }
+        }
+      }
+    });
+  }
+
+  /** Events that were displaced may come back, in the usual order. */
+  resume(): void {
+    this.#displaced = undefined;
+    this.#masked(() => {
+      if (this.task) this.#out(this.task, BOTH);
+      this.#out(this.context, BOTH);
+      this.#allIn();
+    });
+  }
+
+  #displaced: ((event: PerfEvent) => boolean) | undefined = undefined;
+
+  #contexts(): readonly PerfEventContext[] {
+    return this.task ? [this.context, this.task] : [this.context];
+  }
+
+  #masked(body: () => void): void {
+    this.pmu.disable();
+    body();
+    this.pmu.enable();
+  }
+
+  #allIn(): void {
+    for (const half of ['pinned', 'flexible'] as const) {
+      for (const context of this.#contexts()) this.#in(context, half);
+    }
+  }
+
+  /** ctx_sched_in of one half. */
+  #in(context: PerfEventContext, half: Half): void {
+    if (context.scheduled[half]) return;
+    context.start(this.host.now());
+    context.update(this.host.now());
+    context.scheduled[half] = true;
+    let canAdd = true;
+    for (const leader of [...context.groups[half]]) {
+      if (leader.state <= STATE.OFF || !this.#isHere(leader)) continue;
+      if (this.#displaced?.(leader)) continue;
+      if (canAdd && this.#exclusivityAllows(leader) && this.#groupIn(leader)) {
+        context.active[half].push(leader);
+        if (leader.attr.exclusive) this.#exclusive = true;
+        continue;
+      }
+      // Once one group of a half did not fit, none behind it is tried.
+      canAdd = false;
+      if (half === 'pinned') leader.setState(STATE.ERROR);
+      else {
+        context.rotateNecessary = true;
+        this.#needsRotation(this);
+      }
+    }
+  }
+
+  /** ctx_sched_out of some halves. */
+  #out(context: PerfEventContext, halves: readonly Half[]): void {
+    context.update(this.host.now());
+    for (const half of halves) {
+      if (!context.scheduled[half]) continue;
+      context.scheduled[half] = false;
+      for (const leader of [...context.active[half]]) this.#groupOut(leader);
+      if (half === 'flexible') context.rotateNecessary = false;
+    }
+  }
+
+  #isHere(event: PerfEvent): boolean {
+    return event.cpu === -1 || event.cpu === this.host.id;
+  }
+
+  #exclusivityAllows(leader: PerfEvent): boolean {
+    if (this.#exclusive) return false;
+    return (
+      !leader.attr.exclusive ||
+      this.#contexts().every(({ active }) => active.pinned.length + active.flexible.length === 0)
+    );
+  }
+
+  /** group_sched_in: all of the group, or none of it. */
+  #groupIn(leader: PerfEvent): boolean {
+    const wanted = leader.group.filter((event) => event.state > STATE.OFF);
+    this.pmu.begin();
+    const collected: PerfEvent[] = [];
+    for (const event of wanted) {
+      event.setState(STATE.ACTIVE);
+      collected.push(event);
+      if (!this.pmu.add(event)) break;
+      if (collected.length === wanted.length && this.pmu.commit()) return true;
+    }
+    for (const event of collected) event.setState(STATE.INACTIVE);
+    this.pmu.cancel();
+    return false;
+  }
+
+  #groupOut(leader: PerfEvent): void {
+    const { context } = leader;
+    context.update(this.host.now());
+    const active = context.active[context.half(leader)];
+    const at = active.indexOf(leader);
+    if (at >= 0) active.splice(at, 1);
+    if (leader.attr.exclusive) this.#exclusive = false;
+    for (const event of leader.group) this.#eventOut(event);
+  }
+
+  #eventOut(event: PerfEvent): void {
+    if (event.state !== STATE.ACTIVE) return;
+    event.context.update(this.host.now());
+    this.pmu.delete(event);
+    event.setState(STATE.INACTIVE);
+  }
+}
+
+/** ctx_event_to_rotate: the first flexible group that is on, else the first there is. */
+function firstToRotate(context: PerfEventContext): PerfEvent | undefined {
+  const leader = context.active.flexible[0] ?? context.groups.flexible[0];
+  context.rotateNecessary = false;
+  return leader;
+}

@@ -1,0 +1,319 @@
+import type { HostCpu } from '../host/cpu.ts';
+import type { PerfEventAttr } from './attr.ts';
+import { PerfEventContext } from './context.ts';
+import { PerfCpu } from './cpu.ts';
+import { PerfError } from './error.ts';
+import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
+import type { GuestMsr } from './x86-pmu.ts';
+
+/** A thread that events can follow. */
+export interface PerfTask {
+  readonly name: string;
+  perf: PerfEventContext | undefined;
+}
+
+/** Whom an event watches: one CPU, a task wherever it runs, or a task on one CPU. */
+export type PerfTarget =
+  | { readonly cpu: number; readonly task?: undefined }
+  | { readonly task: PerfTask; readonly cpu?: number };
+
+/** What reading an event answers; times in ticks. */
+export interface PerfReading {
+  readonly count: bigint;
+  readonly enabled: bigint;
+  readonly running: bigint;
+}
+
+export interface PerfOptions {
+  /** Shortest period the driver programs: 2 in Linux. */
+  readonly minimumPeriod?: bigint;
+  /** Called with a CPU whose flexible events need turns: call `rotate` on it after the interval. */
+  readonly needsRotation?: (cpu: number) => void;
+}
+
+/** Vector of PMIs while a mediated guest owns the PMU. */
+export const PERF_GUEST_MEDIATED_PMI_VECTOR = 0xf5;
+const LVTPC = 0x834;
+const LVT_MASKED = 1n << 16n;
+
+/** count × enabled ÷ running, the estimate of what a counter that was there all the time would have read. */
+export const scaled = ({ count, enabled, running }: PerfReading): bigint =>
+  running === 0n ? 0n : (count * enabled + running / 2n) / running;
+
+/** The perf subsystem of the host kernel: events, their contexts, and who gets a counter. */
+export class Perf {
+  readonly #cpus: readonly PerfCpu[];
+  #nextId = 1;
+  /** Live events, in the order of creation. */
+  readonly #events = new Set<PerfEvent>();
+  /** How many mediated VMs exist. */
+  #mediatedVms = 0;
+  /** CPUs on which a mediated guest owns the PMU. */
+  readonly #guestOwned = new Set<number>();
+  /** CPU of each task that runs, so that its first event finds it there. */
+  readonly #running = new Map<PerfTask, number>();
+
+  constructor(hosts: readonly HostCpu[], options: PerfOptions = {}) {
+    this.#cpus = hosts.map(
+      (host) =>
+        new PerfCpu(host, {
+          minimumPeriod: options.minimumPeriod,
+          needsRotation: (cpu) => options.needsRotation?.(cpu.host.id),
+        }),
+    );
+    for (const cpu of this.#cpus) cpu.host.onNmi(() => this.#nmi(cpu));
+  }
+
+  /** perf's view of a CPU. @throws RangeError on a CPU that does not exist. */
+  cpu(id: number): PerfCpu {
+    const found = this.#cpus.find(({ host }) => host.id === id);
+    if (!found) throw new RangeError(`there is no CPU ${id}`);
+    return found;
+  }
+
+  get events(): Iterable<PerfEvent> {
+    return this.#events;
+  }
+
+  /**
+   * perf_event_open and perf_event_create_kernel_counter. A pinned event that finds no counter is created all
+   * the same, in ERROR. @throws PerfError EOPNOTSUPP while a mediated VM exists, unless the event excludes guests;
+   * EINVAL for a group that could never be scheduled.
+   */
+  create(
+    attr: PerfEventAttr,
+    target: PerfTarget,
+    { leader, overflow }: { leader?: PerfEvent; overflow?: OverflowHandler } = {},
+  ): PerfEvent {
+    if (this.#mediatedVms > 0 && !attr.excludeGuest) {
+      throw new PerfError(
+        'EOPNOTSUPP',
+        'a mediated VM exists and the event does not exclude guests',
+      );
+    }
+    const context = this.#contextOf(target);
+    const event = new PerfEvent({
+      id: this.#nextId++,
+      attr,
+      cpu: target.cpu ?? -1,
+      hw: this.#cpus[0]!.pmu.newHardwareEvent(attr),
+      context,
+      overflowHandler: overflow,
+    });
+    if (event.hw.constraint.weight === 0) {
+      throw new PerfError('ENOENT', 'no counter of this PMU can count the event');
+    }
+    if (leader) {
+      this.#checkGroup(leader, event);
+      event.leader = leader;
+    }
+    const on = this.#cpuOf(context);
+    if (on) context.update(on.host.now());
+    event.stamp = context.timeFor(event);
+    if (!attr.disabled) event.state = STATE.INACTIVE;
+    if (leader) leader.siblings.push(event);
+    else context.add(event);
+    this.#events.add(event);
+    if (on && !attr.disabled) this.#install(event, on);
+    return event;
+  }
+
+  /** perf_event_enable; an event in ERROR gets another chance. */
+  enable(event: PerfEvent): void {
+    if (event.state >= STATE.INACTIVE || event.state < STATE.ERROR) return;
+    const on = this.#cpuOf(event.context);
+    if (on) event.context.update(on.host.now());
+    if (event.state === STATE.ERROR) event.setState(STATE.OFF);
+    event.setState(STATE.INACTIVE);
+    if (on) this.#install(event, on);
+  }
+
+  /** perf_event_disable. An event in ERROR stays there. */
+  disable(event: PerfEvent): void {
+    if (event.state <= STATE.OFF) return;
+    const on = this.#cpuOf(event.context);
+    if (on) {
+      event.context.update(on.host.now());
+      if (event.leader === event) on.groupOut(event);
+      else on.eventOut(event);
+    }
+    event.setState(STATE.OFF);
+  }
+
+  /** perf_event_pause: disables, and answers the count; `reset` sets it to 0. */
+  pause(event: PerfEvent, reset: boolean): bigint {
+    this.disable(event);
+    const { count } = event;
+    if (reset) event.count = 0n;
+    return count;
+  }
+
+  /** perf_event_period: a new sampling period, from now on. */
+  setPeriod(event: PerfEvent, period: bigint): void {
+    event.hw.samplePeriod = period;
+    const on = event.state === STATE.ACTIVE ? this.#cpuOf(event.context) : undefined;
+    if (!on) {
+      event.hw.periodLeft = 0n;
+      return;
+    }
+    on.pmu.disable();
+    on.pmu.stop(event, true);
+    event.hw.periodLeft = 0n;
+    on.pmu.start(event, true);
+    on.pmu.enable();
+  }
+
+  /** perf_event_read_value. A pinned event in ERROR reads as end of file: `undefined`. */
+  read(event: PerfEvent): PerfReading | undefined {
+    if (event.state === STATE.ERROR) return undefined;
+    const on = this.#cpuOf(event.context);
+    if (on) {
+      event.context.update(on.host.now());
+      if (event.state === STATE.ACTIVE) on.pmu.update(event);
+    }
+    event.updateTime();
+    return { count: event.count, enabled: event.timeEnabled, running: event.timeRunning };
+  }
+
+  /** perf_event_release_kernel. Siblings of a leader that goes become groups of their own. */
+  release(event: PerfEvent): void {
+    if (event.state === STATE.DEAD) return;
+    const on = this.#cpuOf(event.context);
+    if (on) {
+      event.context.update(on.host.now());
+      if (event.leader === event) on.groupOut(event);
+      else on.eventOut(event);
+    }
+    if (event.leader === event) {
+      event.context.remove(event);
+      for (const sibling of event.siblings) {
+        sibling.leader = sibling;
+        event.context.add(sibling);
+      }
+      event.siblings = [];
+    } else {
+      const { siblings } = event.leader;
+      siblings.splice(siblings.indexOf(event), 1);
+    }
+    event.setState(STATE.DEAD);
+    this.#events.delete(event);
+  }
+
+  /** A task starts running on a CPU. */
+  taskIn(id: number, task: PerfTask): void {
+    this.#running.set(task, id);
+    if (task.perf) this.cpu(id).taskIn(task.perf);
+  }
+
+  /** The task that runs on a CPU stops running. */
+  taskOut(id: number): void {
+    for (const [task, cpu] of this.#running) if (cpu === id) this.#running.delete(task);
+    this.cpu(id).taskOut();
+  }
+
+  /** The rotation timer of a CPU fires. Answers whether it is still needed. */
+  rotate(id: number): boolean {
+    const cpu = this.cpu(id);
+    cpu.rotate();
+    return cpu.rotates;
+  }
+
+  /** perf_guest_get_msrs: what to load at VM entry and what to restore at VM exit on this CPU. */
+  guestMsrs(id: number): GuestMsr[] {
+    return this.cpu(id).pmu.guestMsrs();
+  }
+
+  /**
+   * perf_create_mediated_pmu. From now on no event may be opened that does not exclude guests.
+   * @throws PerfError EBUSY if such an event lives.
+   */
+  createMediatedPmu(): void {
+    for (const event of this.#events) {
+      if (event.attr.excludeGuest) continue;
+      throw new PerfError('EBUSY', 'an event that does not exclude guests is open');
+    }
+    this.#mediatedVms += 1;
+  }
+
+  releaseMediatedPmu(): void {
+    this.#mediatedVms -= 1;
+  }
+
+  /** perf_load_guest_context: every event that excludes guests makes room. Interrupts are off. */
+  loadGuestContext(id: number): void {
+    const cpu = this.cpu(id);
+    cpu.host.spend('perf-load-guest');
+    const now = cpu.host.now();
+    cpu.displace(({ attr }) => attr.excludeGuest);
+    cpu.context.setGuest(now, true);
+    cpu.task?.setGuest(now, true);
+    this.#guestOwned.add(id);
+  }
+
+  /** perf_put_guest_context. */
+  putGuestContext(id: number): void {
+    const cpu = this.cpu(id);
+    cpu.host.spend('perf-put-guest');
+    const now = cpu.host.now();
+    cpu.context.setGuest(now, false);
+    cpu.task?.setGuest(now, false);
+    this.#guestOwned.delete(id);
+    cpu.resume();
+  }
+
+  /** perf_load_guest_lvtpc: PMIs take a vector of their own, masked as the guest's LVTPC is. */
+  loadGuestLvtpc(id: number, masked: boolean): void {
+    const lvtpc = BigInt(PERF_GUEST_MEDIATED_PMI_VECTOR) | (masked ? LVT_MASKED : 0n);
+    this.cpu(id).host.wrmsr(LVTPC, lvtpc);
+  }
+
+  putGuestLvtpc(id: number): void {
+    this.cpu(id).pmu.armLvtpc();
+  }
+
+  #nmi(cpu: PerfCpu): number {
+    // While a mediated guest's LVTPC is loaded no NMI is perf's.
+    if (this.#events.size === 0 || this.#guestOwned.has(cpu.host.id)) return 0;
+    return cpu.host.within('host-pmi', () =>
+      cpu.pmu.handleIrq((event) => {
+        if (event.isSampling) event.overflowHandler?.(event);
+      }),
+    );
+  }
+
+  #install(event: PerfEvent, on: PerfCpu): void {
+    const { leader, context } = event;
+    if (leader !== event && leader.state !== STATE.ACTIVE) return;
+    on.resched(context, context.half(leader));
+  }
+
+  #contextOf(target: PerfTarget): PerfEventContext {
+    if (!target.task) return this.cpu(target.cpu).context;
+    const { task } = target;
+    if (!task.perf) {
+      task.perf = new PerfEventContext('task');
+      const running = this.#running.get(task);
+      if (running !== undefined) this.cpu(running).taskIn(task.perf);
+    }
+    return task.perf;
+  }
+
+  #cpuOf(context: PerfEventContext): PerfCpu | undefined {
+    return context.cpu === undefined ? undefined : this.cpu(context.cpu);
+  }
+
+  /** validate_group: the group with one more event must fit an empty PMU. */
+  #checkGroup(leader: PerfEvent, event: PerfEvent): void {
+    if (leader.leader !== leader) throw new PerfError('EINVAL', 'the group leader is no leader');
+    if (leader.context !== event.context || leader.cpu !== event.cpu) {
+      throw new PerfError('EINVAL', 'a group is in one context on one CPU');
+    }
+    if (event.attr.pinned || event.attr.exclusive) {
+      throw new PerfError('EINVAL', 'only a leader can be pinned or exclusive');
+    }
+    const together = [...leader.group, event];
+    if (!this.#cpus[0]!.pmu.couldHold(together)) {
+      throw new PerfError('EINVAL', 'the group has more events than the PMU has counters for');
+    }
+  }
+}

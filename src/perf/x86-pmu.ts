@@ -1,0 +1,396 @@
+import { bit, isSet, ones } from '../bits/bitfield.ts';
+import type { HostCpu } from '../host/cpu.ts';
+import { FIXED_CTR, PERF_CAPABILITIES, PERFEVTSEL } from '../msr/pmu.ts';
+import type { PerfEventAttr } from './attr.ts';
+import { assignCounters, constraintOf, FIXED_BASE } from './constraints.ts';
+import type { HardwareEvent, PerfEvent } from './event.ts';
+
+/** What CPUID and IA32_PERF_CAPABILITIES say about the physical PMU. */
+export interface HostPmu {
+  readonly version: number;
+  readonly gp: bigint;
+  readonly fixed: bigint;
+  readonly width: number;
+  readonly fullWidthWrites: boolean;
+}
+
+/** An MSR that takes one value while the host runs and another while the guest does. */
+export interface GuestMsr {
+  readonly address: number;
+  readonly host: bigint;
+  readonly guest: bigint;
+}
+
+// biome-ignore format: a table
+const MSR = {
+  PMC0: 0x0c1, PERFEVTSEL0: 0x186, FIXED_CTR0: 0x309, PERF_CAPABILITIES: 0x345, FIXED_CTR_CTRL: 0x38d, GLOBAL_STATUS: 0x38e,
+  GLOBAL_CTRL: 0x38f, GLOBAL_OVF_CTRL: 0x390, A_PMC0: 0x4c1, LVTPC: 0x834,
+} as const;
+
+const RDPMC_FIXED = 0x4000_0000;
+
+/** LVTPC as the host wants it: delivery mode NMI, not masked. */
+export const LVTPC_NMI = 0x400n;
+
+const PDCM = 1 << 15;
+
+/** Positions of the bits that are set, ascending. */
+function bitsOf(mask: bigint): number[] {
+  const positions: number[] = [];
+  for (let at = 0, rest = mask; rest > 0n; at++, rest >>= 1n)
+    if ((rest & 1n) === 1n) positions.push(at);
+  return positions;
+}
+
+const clamp = (value: bigint, low: bigint, high: bigint): bigint =>
+  value < low ? low : value > high ? high : value;
+
+/** Reads what the physical PMU has. */
+export function hostPmuOf(host: HostCpu): HostPmu {
+  const { eax, ecx, edx } = host.cpuid(0x0a);
+  const version = eax & 0xff;
+  const contiguous = ones(edx & 0x1f);
+  const capabilities = (host.cpuid(1).ecx & PDCM) !== 0 ? host.rdmsr(MSR.PERF_CAPABILITIES) : 0n;
+  return {
+    version,
+    gp: ones((eax >>> 8) & 0xff),
+    fixed: version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n,
+    width: (eax >>> 16) & 0xff,
+    fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
+  };
+}
+
+/** The event selector of an attribute, without EN. INT is always on: perf folds short counters. */
+export const hardwareConfig = (attr: PerfEventAttr): bigint =>
+  attr.config |
+  PERFEVTSEL.INT |
+  (attr.excludeUser ? 0n : PERFEVTSEL.USR) |
+  (attr.excludeKernel ? 0n : PERFEVTSEL.OS);
+
+/**
+ * Linux's x86 driver on one CPU: which events have which counter, and the register writes that make it so.
+ * It reaches the PMU by RDMSR, WRMSR and RDPMC only.
+ */
+export class X86Pmu {
+  readonly shape: HostPmu;
+  readonly #host: HostCpu;
+  /** Shortest period the driver programs; Linux refuses to program 1. */
+  readonly #minimumPeriod: bigint;
+  readonly #mask: bigint;
+  /** Events that have or are getting a counter, in the order they were added. */
+  #events: PerfEvent[] = [];
+  #assigned: number[] = [];
+  /** Events at the end of the list that were added since the PMU was last enabled. */
+  #added = 0;
+  /** Length of the list before the group under way was begun; undefined outside a transaction. */
+  #transaction: { events: number; added: number } | undefined;
+  /** Events that are started, by counter. */
+  readonly #active = new Map<number, PerfEvent>();
+  /** Bumped whenever a counter changes hands. */
+  readonly #tags = new Map<number, number>();
+  #disabled = 0;
+  #enabled = false;
+  #fixedControl = 0n;
+  #fixedControlWritten = 0n;
+  /** Counters of events that exclude the host, and of those that exclude guests. */
+  #excludeHost = 0n;
+  #excludeGuest = 0n;
+  #lvtProgrammed = false;
+
+  constructor(host: HostCpu, { minimumPeriod = 2n }: { minimumPeriod?: bigint } = {}) {
+    this.#host = host;
+    this.#minimumPeriod = minimumPeriod;
+    this.shape = hostPmuOf(host);
+    this.#mask = ones(this.shape.width);
+  }
+
+  /** Longest period one counter run can cover. */
+  get maximumPeriod(): bigint {
+    return this.#mask >> 1n;
+  }
+
+  /** Every counter of this PMU, as GLOBAL_CTRL names them. */
+  get allCounters(): bigint {
+    return this.shape.gp | (this.shape.fixed << BigInt(FIXED_BASE));
+  }
+
+  /** Events on the PMU, by counter. */
+  get running(): ReadonlyMap<number, PerfEvent> {
+    return this.#active;
+  }
+
+  newHardwareEvent(attr: PerfEventAttr): HardwareEvent {
+    const period = attr.samplePeriod || this.maximumPeriod;
+    return {
+      index: -1,
+      lastCpu: -1,
+      lastTag: -1,
+      config: hardwareConfig(attr),
+      constraint: constraintOf(attr.config, this.shape),
+      previous: 0n,
+      samplePeriod: period,
+      lastPeriod: period,
+      periodLeft: period,
+      stopped: true,
+      upToDate: true,
+      keepStopped: false,
+      interrupts: 0,
+      interruptsTick: -1,
+      throttled: false,
+      freqTimeStamp: 0n,
+      freqCountStamp: 0n,
+    };
+  }
+
+  /** Whether the events would fit a PMU that has nothing else to do. */
+  couldHold(events: readonly PerfEvent[]): boolean {
+    const fresh = events.map(({ hw }) => ({ constraint: hw.constraint, previous: -1 }));
+    return events.length <= this.#counterCount() && assignCounters(fresh) !== undefined;
+  }
+
+  /** perf_pmu_disable: nothing counts until the matching `enable`. */
+  disable(): void {
+    this.#disabled += 1;
+    if (this.#disabled > 1 || !this.#enabled) return;
+    this.#added = 0;
+    this.#enabled = false;
+    this.#host.wrmsr(MSR.GLOBAL_CTRL, 0n);
+  }
+
+  /** perf_pmu_enable: moves events to the counters they were given, starts what is new, opens the global gate. */
+  enable(): void {
+    this.#disabled -= 1;
+    if (this.#disabled > 0 || this.#enabled) return;
+    if (this.#added > 0) this.#applyAssignment();
+    this.#added = 0;
+    this.#enabled = true;
+    this.#enableAll();
+  }
+
+  /** Begins a group: `add` only collects until `commit`. */
+  begin(): void {
+    this.disable();
+    this.#transaction = { events: this.#events.length, added: this.#added };
+  }
+
+  /** Whether everything collected since `begin` fits beside what is there. If not, `cancel` must follow. */
+  commit(): boolean {
+    const assigned = this.#schedule(this.#events);
+    if (!assigned) return false;
+    this.#assigned = assigned;
+    this.#transaction = undefined;
+    this.enable();
+    return true;
+  }
+
+  cancel(): void {
+    const { events, added } = this.#transaction!;
+    this.#events.length = events;
+    this.#added = added;
+    this.#transaction = undefined;
+    this.enable();
+  }
+
+  /** Collects one event of the group under way; false if there are more events than counters. */
+  add(event: PerfEvent): boolean {
+    if (this.#events.length >= this.#counterCount()) return false;
+    this.#host.spend('perf-event-sched');
+    this.#events.push(event);
+    this.#added += 1;
+    event.hw.stopped = true;
+    event.hw.upToDate = true;
+    event.hw.keepStopped = false;
+    return true;
+  }
+
+  /** Takes an event off the PMU, its count brought up to date. */
+  delete(event: PerfEvent): void {
+    if (this.#transaction) return;
+    this.#host.spend('perf-event-sched');
+    this.stop(event, true);
+    const at = this.#events.indexOf(event);
+    if (at < 0) return;
+    if (at >= this.#events.length - this.#added) this.#added -= 1;
+    this.#events.splice(at, 1);
+    this.#assigned.splice(at, 1);
+  }
+
+  start(event: PerfEvent, reload: boolean): void {
+    if (!event.hw.stopped) return;
+    if (reload) this.setPeriod(event);
+    event.hw.stopped = false;
+    event.hw.upToDate = false;
+    event.hw.keepStopped = false;
+    this.#active.set(event.hw.index, event);
+    this.#enableEvent(event);
+  }
+
+  stop(event: PerfEvent, update: boolean): void {
+    if (this.#active.get(event.hw.index) === event) {
+      this.#disableEvent(event);
+      this.#active.delete(event.hw.index);
+      event.hw.stopped = true;
+    }
+    if (update && !event.hw.upToDate) {
+      this.update(event);
+      event.hw.upToDate = true;
+    }
+  }
+
+  /** Adds to the event what its counter has counted since the last time. */
+  update(event: PerfEvent): void {
+    const { hw } = event;
+    const value = this.#readCounter(hw.index);
+    const delta = (value - hw.previous) & this.#mask;
+    hw.previous = value;
+    event.count += delta;
+    hw.periodLeft -= delta;
+  }
+
+  /** Loads the counter with what is left of the period; true if a period was completed. */
+  setPeriod(event: PerfEvent): boolean {
+    const { hw } = event;
+    const period = hw.samplePeriod;
+    let completed = false;
+    if (hw.periodLeft <= -period) {
+      hw.periodLeft = period;
+      hw.lastPeriod = period;
+      completed = true;
+    }
+    if (hw.periodLeft <= 0n) {
+      hw.periodLeft += period;
+      hw.lastPeriod = period;
+      completed = true;
+    }
+    const left = clamp(hw.periodLeft, this.#minimumPeriod, this.maximumPeriod);
+    hw.previous = -left & this.#mask;
+    this.#host.wrmsr(this.#counterAddress(hw.index), hw.previous);
+    return completed;
+  }
+
+  /**
+   * intel_pmu_handle_irq: folds every overflowed counter, calls `overflowed` for each completed period, and
+   * arms LVTPC again. Answers how many counters it found overflowed.
+   */
+  handleIrq(overflowed: (event: PerfEvent) => void): number {
+    const wasEnabled = this.#enabled;
+    this.#enabled = false;
+    this.#host.wrmsr(MSR.GLOBAL_CTRL, 0n);
+    let handled = 0;
+    for (;;) {
+      const status = this.#host.rdmsr(MSR.GLOBAL_STATUS);
+      if (status === 0n) break;
+      this.#host.wrmsr(MSR.GLOBAL_OVF_CTRL, status);
+      for (const index of bitsOf(status)) {
+        // A bit of a counter that no event owns is acknowledged all the same.
+        handled += 1;
+        const event = this.#active.get(index);
+        if (!event) continue;
+        this.update(event);
+        if (this.setPeriod(event)) overflowed(event);
+      }
+    }
+    this.#enabled = wasEnabled;
+    if (wasEnabled) this.#enableAll();
+    this.#host.wrmsr(MSR.LVTPC, LVTPC_NMI);
+    return handled;
+  }
+
+  /** What GLOBAL_CTRL must be on either side of a VM entry; equal when no event excludes a side. */
+  guestMsrs(): GuestMsr[] {
+    const all = this.allCounters;
+    return [
+      {
+        address: MSR.GLOBAL_CTRL,
+        host: all & ~this.#excludeHost,
+        guest: all & ~this.#excludeGuest,
+      },
+    ];
+  }
+
+  armLvtpc(): void {
+    this.#host.wrmsr(MSR.LVTPC, LVTPC_NMI);
+    this.#lvtProgrammed = true;
+  }
+
+  #counterCount(): number {
+    return bitsOf(this.allCounters).length;
+  }
+
+  #schedule(events: readonly PerfEvent[]): number[] | undefined {
+    return assignCounters(
+      events.map(({ hw }) => ({ constraint: hw.constraint, previous: hw.index })),
+    );
+  }
+
+  #keepsCounter(event: PerfEvent, place: number): boolean {
+    const { hw } = event;
+    const index = this.#assigned[place]!;
+    const tag = this.#tags.get(index) ?? 0;
+    return hw.index === index && hw.lastCpu === this.#host.id && hw.lastTag === tag;
+  }
+
+  #applyAssignment(): void {
+    const old = this.#events.length - this.#added;
+    for (let place = 0; place < old; place++) {
+      const event = this.#events[place]!;
+      if (event.hw.index < 0 || this.#keepsCounter(event, place)) continue;
+      if (event.hw.stopped) event.hw.keepStopped = true;
+      this.stop(event, true);
+    }
+    for (const [place, event] of this.#events.entries()) {
+      const { hw } = event;
+      if (!this.#keepsCounter(event, place)) {
+        const index = this.#assigned[place]!;
+        const tag = (this.#tags.get(index) ?? 0) + 1;
+        this.#tags.set(index, tag);
+        Object.assign(hw, { index, lastCpu: this.#host.id, lastTag: tag });
+      } else if (place < old) continue;
+      if (!hw.keepStopped) this.start(event, true);
+    }
+    if (!this.#lvtProgrammed) this.armLvtpc();
+  }
+
+  #enableAll(): void {
+    if (this.#fixedControl !== this.#fixedControlWritten) {
+      this.#host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedControl);
+      this.#fixedControlWritten = this.#fixedControl;
+    }
+    this.#host.wrmsr(MSR.GLOBAL_CTRL, this.allCounters & ~this.#excludeHost);
+  }
+
+  #enableEvent({ attr, hw }: PerfEvent): void {
+    const mask = bit(hw.index);
+    if (attr.excludeHost) this.#excludeHost |= mask;
+    if (attr.excludeGuest) this.#excludeGuest |= mask;
+    if (hw.index < FIXED_BASE) {
+      this.#host.wrmsr(MSR.PERFEVTSEL0 + hw.index, hw.config | PERFEVTSEL.EN);
+      return;
+    }
+    const nibble =
+      FIXED_CTR.PMI |
+      (attr.excludeUser ? 0n : FIXED_CTR.USR) |
+      (attr.excludeKernel ? 0n : FIXED_CTR.OS);
+    this.#fixedControl |= nibble << BigInt(4 * (hw.index - FIXED_BASE));
+  }
+
+  #disableEvent({ hw }: PerfEvent): void {
+    const mask = bit(hw.index);
+    this.#excludeHost &= ~mask;
+    this.#excludeGuest &= ~mask;
+    if (hw.index < FIXED_BASE) {
+      this.#host.wrmsr(MSR.PERFEVTSEL0 + hw.index, hw.config);
+      return;
+    }
+    this.#fixedControl &= ~(0xfn << BigInt(4 * (hw.index - FIXED_BASE)));
+  }
+
+  #readCounter(index: number): bigint {
+    return this.#host.rdpmc(index < FIXED_BASE ? index : RDPMC_FIXED | (index - FIXED_BASE));
+  }
+
+  #counterAddress(index: number): number {
+    if (index >= FIXED_BASE) return MSR.FIXED_CTR0 + index - FIXED_BASE;
+    return (this.shape.fullWidthWrites ? MSR.A_PMC0 : MSR.PMC0) + index;
+  }
+}
