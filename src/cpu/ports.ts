@@ -175,6 +175,12 @@ export interface NonRoot {
   exception(event: Event, qualification: bigint): void;
   tripleFault(): void;
 
+  /**
+   * The event that VM entry injects, once: asked before anything else between instructions,
+   * delivered whatever blocks it and without looking at the exception bitmap.
+   */
+  takeInjection(): Event | undefined;
+
   // Between instructions, in the order of priority; each is asked only when nothing blocks it.
   init(): void;
   sipi(vector: number): void;
