@@ -167,7 +167,7 @@ function read(c: Cursor, features: ReadonlySet<string> | undefined): Insn {
   if (c.codeSize === 8) {
     if (form.forced64 || (form.default64 && c.operandSize === 4)) c.operandSize = 8;
   }
-  if (form.modrm && c.modrm < 0xc0) c.readMemory();
+  if (form.memory && c.modrm < 0xc0) c.readMemory();
   if (c.vex && c.vvvv !== 0 && !form.vvvv) c.undefinedOpcode();
   const operands = form.operands.map((operand) => operand.read(c));
   if (c.lock && !mayLock(form, operands)) c.undefinedOpcode();

@@ -61,6 +61,8 @@ export interface Form {
   readonly op: string;
   readonly operands: readonly OperandReader[];
   readonly modrm: boolean;
+  /** Whether ModRM may stand for memory; else its mod bits do not matter. */
+  readonly memory: boolean;
   /** Whether an operand is in VEX.vvvv; else that must name none. */
   readonly vvvv: boolean;
   readonly size: ((cursor: Cursor) => Size) | undefined;
@@ -98,6 +100,7 @@ function parseRow(row: string): Node {
     op,
     operands,
     modrm: operands.some((operand) => operand.modrm),
+    memory: operands.some((operand) => operand.memory),
     vvvv: tokens.includes('By'),
     size: has('y') ? (cursor) => (cursor.w ? 8 : 4) : undefined,
     only64: has('o64'),

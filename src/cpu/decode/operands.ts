@@ -7,6 +7,8 @@ export interface OperandReader {
   /** Its width; undefined if it says nothing about the instruction's. */
   readonly size: ((cursor: Cursor) => Size) | undefined;
   readonly modrm: boolean;
+  /** Whether it may be the memory operand of ModRM. */
+  readonly memory: boolean;
 }
 
 /** The second letter: how wide. Vol. 2, "Codes for Operand Type". */
@@ -66,10 +68,13 @@ const BY_MODRM: Readonly<Record<string, Read>> = {
   W: registerOrMemory(rmXmm),      U: registerOnly(rmXmm),      V: (c) => ({ kind: 'xmm', index: reg(c) }),
   Q: registerOrMemory(rmMm),       N: registerOnly(rmMm),       P: (c) => ({ kind: 'mm', index: reg(c) & 7 }),
   B: (c) => ({ kind: 'gpr', index: c.vvvv }), // VEX.vvvv
-  S: (c) => (reg(c) % 8 < 6 ? { kind: 'seg', index: reg(c) % 8 } : c.undefinedOpcode()),
+  S: (c) => ((reg(c) & 7) < 6 ? { kind: 'seg', index: reg(c) & 7 } : c.undefinedOpcode()),
   C: (c) => (CONTROL_REGISTERS.has(reg(c)) ? { kind: 'cr', index: reg(c) } : c.undefinedOpcode()),
   D: (c) => (reg(c) < 8 ? { kind: 'dr', index: reg(c) } : c.undefinedOpcode()),
 };
+
+/** Registers whatever ModRM.mod says. Of the others, those that do not allow memory must see it to refuse it. */
+const NEVER_MEMORY = new Set(['R', 'G', 'V', 'P', 'B', 'S', 'C', 'D']);
 
 /** The first letter, where it is not. */
 // biome-ignore format: a table
@@ -96,7 +101,7 @@ const FIXED: Readonly<Record<string, { read: (cursor: Cursor) => Operand; size?:
   XMM0:    { read: () => ({ kind: 'xmm', index: 0 }) },
   ST:      { read: () => ({ kind: 'st', index: 0 }), size: 't' },
   '1':     { read: () => ({ kind: 'imm', value: 1n }) },
-  '[rBX]': { read: (c) => c.at(3, c.segment ?? 'DS') },
+  '[rBX]': { read: (c) => c.at(3, c.segment ?? 'DS'), size: 'b' },
   '[rDI]': { read: (c) => c.at(7, c.segment ?? 'DS') },
   ...Object.fromEntries(
     SEGMENT_NUMBERS.map((name, index) => [name, { read: () => ({ kind: 'seg', index }) as const }]),
@@ -117,13 +122,19 @@ const IMMEDIATES: Readonly<Record<string, (cursor: Cursor) => Operand>> = {
 
 function oneReader(token: string): OperandReader {
   const immediate = IMMEDIATES[token];
-  if (immediate) return { read: immediate, size: undefined, modrm: false };
+  if (immediate) return { read: immediate, size: undefined, modrm: false, memory: false };
 
   const fixed = FIXED[token];
-  if (fixed) return { read: fixed.read, size: WIDTHS[fixed.size ?? ''], modrm: false };
+  if (fixed)
+    return { read: fixed.read, size: WIDTHS[fixed.size ?? ''], modrm: false, memory: false };
 
   if (token === 'STi') {
-    return { read: (c) => ({ kind: 'st', index: c.modrm & 7 }), size: WIDTHS['t'], modrm: true };
+    return {
+      read: (c) => ({ kind: 'st', index: c.modrm & 7 }),
+      size: WIDTHS['t'],
+      modrm: true,
+      memory: false,
+    };
   }
   const letter = token.slice(0, 1);
   const size = WIDTHS[token.slice(1)];
@@ -136,6 +147,7 @@ function oneReader(token: string): OperandReader {
     // Segment registers say nothing about the size, nor does an address that is not accessed.
     size: letter === 'S' ? undefined : size,
     modrm: byModrm !== undefined,
+    memory: byModrm !== undefined && !NEVER_MEMORY.has(letter),
   };
 }
 
@@ -146,5 +158,5 @@ export function operandReader(token: string): OperandReader {
   if (inMemory === undefined) return register;
   const memory = oneReader(inMemory);
   const side = (c: Cursor) => (c.modrm >= 0xc0 ? register : memory);
-  return { read: (c) => side(c).read(c), size: (c) => side(c).size!(c), modrm: true };
+  return { read: (c) => side(c).read(c), size: (c) => side(c).size!(c), modrm: true, memory: true };
 }

@@ -46,6 +46,11 @@ const unary = <const O extends string>(operand: O, immediate: 'Ib' | 'Iz') =>
     ],
   }) as const;
 
+/** CS is loaded by far transfers only. */
+const MOVE_TO_SEGMENT = {
+  group: ['MOVSEG Sw,Ew', '', 'MOVSEG Sw,Ew', 'MOVSEG Sw,Ew', 'MOVSEG Sw,Ew', 'MOVSEG Sw,Ew'],
+} as const;
+
 /** Vol. 2, "One-byte Opcode Map". Prefixes and escapes are left empty: `decode.ts` reads them. */
 // biome-ignore format: a table
 export const ONE_BYTE = {
@@ -66,8 +71,8 @@ export const ONE_BYTE = {
   112: all8('JCC Jb ^f64'),
   120: all8('JCC Jb ^f64'),
   128: [arithmetic('Eb,Ib'), arithmetic('Ev,Iz'), { mode64: '', legacy: arithmetic('Eb,Ib') }, arithmetic('Ev,Ibs'), 'TEST Eb,Gb', 'TEST Ev,Gv', 'XCHG Eb,Gb ^lock', 'XCHG Ev,Gv ^lock'],
-  136: ['MOV Eb,Gb', 'MOV Ev,Gv', 'MOV Gb,Eb', 'MOV Gv,Ev', 'MOVSEG Rv/Mw,Sw', 'LEA Gv,M', 'MOVSEG Sw,Ew', { group: ['POP Ev ^d64'] }],
-  144: [{ b0: { f3: 'PAUSE', otherwise: 'NOP' }, b1: 'XCHG Zv,rAX' }, 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX'],
+  136: ['MOV Eb,Gb', 'MOV Ev,Gv', 'MOV Gb,Eb', 'MOV Gv,Ev', 'MOVSEG Rv/Mw,Sw', 'LEA Gv,M', MOVE_TO_SEGMENT, { group: ['POP Ev ^d64'] }],
+  144: [{ f3: 'PAUSE', otherwise: { b0: 'NOP', b1: 'XCHG Zv,rAX' } }, 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX', 'XCHG Zv,rAX'],
   152: ['CBW', 'CWD', 'CALLF Ap ^i64', 'FWAIT', 'PUSHF ^d64', 'POPF ^d64', 'SAHF', 'LAHF'],
   160: ['MOV AL,Ob', 'MOV rAX,Ov', 'MOV Ob,AL', 'MOV Ov,rAX', 'MOVS Yb,Xb ^rep', 'MOVS Yv,Xv ^rep', 'CMPS Xb,Yb ^rep', 'CMPS Xv,Yv ^rep'],
   168: ['TEST AL,Ib', 'TEST rAX,Iz', 'STOS Yb,AL ^rep', 'STOS Yv,rAX ^rep', 'LODS AL,Xb ^rep', 'LODS rAX,Xv ^rep', 'SCAS AL,Yb ^rep', 'SCAS rAX,Yv ^rep'],
