@@ -25,6 +25,8 @@ export const TOTALS = [
   'packedDouble128', 'packedSingle128', 'loadWalks', 'storeWalks', 'codeWalks', 'lbrInserts',
   'cycles', 'mispredictedBranches', 'mispredictedConditional', 'l1dMisses', 'l2Misses', 'llcReferences', 'llcMisses', 'slots',
   'slotsRetiring', 'slotsBadSpeculation', 'slotsFrontEnd', 'slotsBackEnd', 'modeChanges',
+  'pauses', 'lfences', 'prefetchNta', 'prefetchT0', 'prefetchT1T2', 'prefetchW', 'pageFaults', 'interruptReturns',
+  'slotsMemoryBound',
 ] as const;
 export type Total = (typeof TOTALS)[number];
 
