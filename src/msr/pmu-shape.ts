@@ -4,10 +4,10 @@ import { bit, isSet, ones } from '../bits/bitfield.ts';
 export interface PmuShape {
   /** Version of architectural performance monitoring; 0 is a CPU without a PMU. */
   readonly version: 0 | 1 | 2 | 3 | 4 | 5 | 6;
-  /** General-purpose counters that exist, as a bitmap, and their width in bits. */
+  /** General-purpose counters that exist, as a bitmap, and their width in bits. Without gaps before version 6. */
   readonly gp: bigint;
   readonly gpWidth: number;
-  /** Fixed-function counters that exist, as a bitmap, and their width in bits. */
+  /** Fixed-function counters that exist, as a bitmap, and their width in bits. None in version 1. */
   readonly fixed: bigint;
   readonly fixedWidth: number;
   /** The AnyThread bits exist: version 3 and later, until CPUID.0AH:EDX[15] deprecates them. */
@@ -19,7 +19,48 @@ export interface PmuShape {
   /** Bits of CPUID.0AH:EBX: architectural events that are *not* available, and how many bits the vector has. */
   readonly eventsMissing: bigint;
   readonly eventVectorLength: number;
+  /** The IN_TX and IN_TXCP bits of IA32_PERFEVTSELx exist (CPUID.07H:EBX[11], RTM). */
+  readonly transactions?: boolean;
+  /** MSR_PERF_METRICS exists beside fixed counter 3. */
+  readonly perfMetrics?: boolean;
+  /** What CPUID.23H.0:EBX announces in version 6. */
+  readonly umask2?: boolean;
+  readonly equal?: boolean;
+  readonly userDisable?: boolean;
+  /** Last branch records, where the CPU has them. */
+  readonly lbr?: LegacyLbrShape | ArchitecturalLbrShape;
+  /** Processor event-based sampling, where the CPU has it. */
+  readonly pebs?: PebsShape;
 }
+
+/** A ring of `depth` records with TOS; `format` is IA32_PERF_CAPABILITIES[5:0]: 5 has INFO registers. */
+export interface LegacyLbrShape {
+  readonly kind: 'legacy';
+  readonly format: 5;
+  readonly depth: 16 | 32;
+}
+
+/** Entry 0 is the newest. `depths` is CPUID.1CH:EAX[7:0]: bit n supports a depth of 8·(n + 1). */
+export interface ArchitecturalLbrShape {
+  readonly kind: 'architectural';
+  readonly depths: number;
+}
+
+/** PEBS through the DS area. Format 3 has records of 200 bytes, format 4 adaptive ones (PEBS_BASELINE). */
+export interface PebsShape {
+  readonly format: 3 | 4;
+  /** General-purpose counters that may sample, as a bitmap. With format 4 every fixed counter may, too. */
+  readonly gp: bigint;
+  /** Counters with precise distribution, by their bits of the global registers: the overflowing event is recorded, not the next. */
+  readonly precise: bigint;
+}
+
+/** Whether general-purpose counter `index` of this shape exists. */
+export const hasGp = (shape: PmuShape, index: number): boolean =>
+  shape.version >= 1 && isSet(shape.gp, bit(index));
+
+/** The fixed-function counters of this shape, as a bitmap. */
+export const fixedCounters = (shape: PmuShape): bigint => (shape.version >= 2 ? shape.fixed : 0n);
 
 /** How many registers a bank needs so that every counter of the bitmap is in it. */
 export function bankSize(counters: bigint): number {
@@ -41,6 +82,9 @@ export const indices = (counters: bigint): number[] =>
     isSet(counters, bit(index)),
   );
 
+/** Greatest depth that CPUID.1CH:EAX[7:0] announces. */
+export const deepest = (depths: number): number => 8 * (32 - Math.clz32(depths));
+
 /** The four registers of a CPUID leaf. */
 export interface CpuidLeaf {
   readonly eax: number;
@@ -49,17 +93,36 @@ export interface CpuidLeaf {
   readonly edx: number;
 }
 
+const NO_LEAF: CpuidLeaf = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+
 /** CPUID leaf 0AH. Vol. 2, "CPUID—CPU Identification", architectural performance monitoring leaf. */
 export function perfmonLeaf(shape: PmuShape): CpuidLeaf {
-  if (shape.version === 0) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-  const { version, gp, gpWidth, fixed, fixedWidth, eventVectorLength } = shape;
-  const hasFixed = version >= 2;
+  if (shape.version === 0) return NO_LEAF;
+  const { version, gp, gpWidth, fixedWidth, eventVectorLength } = shape;
+  const fixed = fixedCounters(shape);
+  const anyThreadDeprecated = version >= 5 && !shape.anyThread ? 1 << 15 : 0;
   return {
-    eax: version | (contiguous(gp) << 8) | (gpWidth << 16) | (eventVectorLength << 24),
+    eax: (version | (contiguous(gp) << 8) | (gpWidth << 16) | (eventVectorLength << 24)) >>> 0,
     ebx: Number(shape.eventsMissing & ones(eventVectorLength)),
     ecx: version >= 5 ? Number(fixed) : 0,
-    edx: hasFixed
-      ? contiguous(fixed) | (fixedWidth << 5) | (version >= 5 && !shape.anyThread ? 1 << 15 : 0)
-      : 0,
+    edx: version >= 2 ? contiguous(fixed) | (fixedWidth << 5) | anyThreadDeprecated : 0,
   };
+}
+
+/** CPUID leaf 23H, announced by CPUID.7.1:EAX[8]; all zero before version 6. Vol. 2, architectural performance monitoring extended leaf. */
+export function perfmonExtendedLeaf(shape: PmuShape, subleaf: number): CpuidLeaf {
+  if (shape.version < 6) return NO_LEAF;
+  const flag = (has: boolean | undefined, position: number) => (has ? 1 << position : 0);
+  const { umask2, equal, userDisable } = shape;
+  const features = flag(umask2, 0) | flag(equal, 1) | flag(userDisable, 2);
+  if (subleaf === 0) return { ...NO_LEAF, eax: 0b1011, ebx: features, ecx: 1 };
+  if (subleaf === 1) return { ...NO_LEAF, eax: Number(shape.gp), ebx: Number(shape.fixed) };
+  const present = ones(shape.eventVectorLength) & ~shape.eventsMissing;
+  return subleaf === 3 ? { ...NO_LEAF, eax: Number(present) } : NO_LEAF;
+}
+
+/** CPUID leaf 1CH: CPL, branch-type and call-stack filters; mispredict bit, timed records, branch types. */
+export function lbrLeaf({ lbr }: PmuShape): CpuidLeaf {
+  if (lbr?.kind !== 'architectural') return NO_LEAF;
+  return { eax: (lbr.depths | (1 << 31)) >>> 0, ebx: 0b111, ecx: 0b111, edx: 0 };
 }

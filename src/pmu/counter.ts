@@ -2,6 +2,9 @@ import { ones } from '../bits/bitfield.ts';
 import type { Totals } from './ports.ts';
 import { occurrences, type Source, ticksUntil } from './source.ts';
 
+/** What settling found: no event, some, or so many that the counter went round. */
+export type Settled = 'still' | 'moved' | 'wrapped';
+
 /**
  * A counter: a number that wraps at its width. It does not run; it remembers from which point of its source on it
  * has yet to count, and is brought up to date by `settle`.
@@ -39,19 +42,20 @@ export class Counter {
     this.#from = source ? occurrences(source, this.#totals) : 0n;
   }
 
-  /** Counts what has happened since the last settling. @returns whether it wrapped. */
-  settle(): boolean {
-    if (!this.#source) return false;
+  /** Counts what has happened since the last settling. */
+  settle(): Settled {
+    if (!this.#source) return 'still';
     const now = occurrences(this.#source, this.#totals);
+    if (now === this.#from) return 'still';
     const sum = this.#value + now - this.#from;
     this.#from = now;
     this.#value = sum & (this.#modulus - 1n);
-    return sum >= this.#modulus;
+    return sum >= this.#modulus ? 'wrapped' : 'moved';
   }
 
-  /** Ticks that may pass before a settled counter can have wrapped. */
-  horizon(): number {
+  /** Ticks that may pass before a settled counter can have wrapped, or seen `events` more if told. */
+  horizon(events = this.#modulus - this.#value): number {
     if (!this.#source) return Number.POSITIVE_INFINITY;
-    return ticksUntil(this.#source, this.#modulus - this.#value, this.#totals);
+    return ticksUntil(this.#source, events, this.#totals);
   }
 }

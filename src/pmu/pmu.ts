@@ -1,144 +1,215 @@
-import { bit, isSet } from '../bits/bitfield.ts';
+import { isSet } from '../bits/bitfield.ts';
 import { signed } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
-import { DEBUGCTL, INUSE_PMI, PERF_GLOBAL, PERFEVTSEL, pmuMsrs } from '../msr/pmu.ts';
-import { indices } from '../msr/pmu-shape.ts';
-import { Counter } from './counter.ts';
+import {
+  DEBUGCTL,
+  INUSE_PMI,
+  MISC_ENABLE,
+  PERF_GLOBAL,
+  PERFEVTSEL,
+  pmuMsrs,
+  selectMask,
+} from '../msr/pmu.ts';
 import { type EventRow, FIXED_EVENTS } from './events.ts';
+import { Lbr, type SavedLbr, type TakenBranch } from './lbr.ts';
+import { METRICS_READ, PerfMetrics } from './metrics.ts';
+import { Pebs, type SavedPebs } from './pebs.ts';
 import type { PmuCore, Totals } from './ports.ts';
 import type { PmuProfile } from './profiles.ts';
-import {
-  encoding,
-  fixedSelection,
-  generalSelection,
-  OFF,
-  type Selection,
-  selectedEncoding,
-} from './select.ts';
-import { NOTHING } from './source.ts';
+import { encoding, fixedSelection, generalSelection, OFF, selectedEncoding } from './select.ts';
+import { countingName, type Deviations, deviating, IDEAL } from './silicon.ts';
+import { type Slot, slots } from './slot.ts';
+import { NOTHING, readBy } from './source.ts';
 import type { Total } from './totals.ts';
 
-/** A counter in its place: which bit stands for it in the global registers, and what it was told to do. */
-interface Slot {
-  readonly counter: Counter;
-  readonly mask: bigint;
-  selection: Selection;
-}
-
-/** An event that software selected and this model does not know: it counts 0. */
+/** An event that software enabled and this model cannot count: it counts 0. */
 export interface UnsupportedEvent {
   readonly event: number;
   readonly umask: number;
+  /** `'unknown'`, or the event is known but nothing of it in single cycles, which CMASK or EDGE asks for. */
+  readonly why: 'unknown' | 'cycles unmodelled';
 }
 
 /** What a PMU needs to resume; plain data. */
 export interface SavedPmu {
-  readonly gp: readonly { value: bigint; select: bigint }[];
-  readonly fixed: readonly bigint[];
-  readonly fixedControl: bigint;
+  readonly counters: readonly { value: bigint; control: bigint; recordsNext: boolean }[];
   readonly globalControl: bigint;
   readonly globalStatus: bigint;
   readonly debugctl: bigint;
+  readonly fastStrings: bigint;
   readonly cpl: number;
   readonly halted: boolean;
+  readonly pmiDue: bigint | undefined;
+  readonly pmis: number;
   readonly unsupported: readonly UnsupportedEvent[];
+  readonly metrics: readonly bigint[] | undefined;
+  readonly lbr: SavedLbr | undefined;
+  readonly pebs: SavedPebs | undefined;
 }
 
 /** The performance-monitoring unit of one CPU: counts on its totals, asks for a PMI on overflow. */
 export class Pmu {
   readonly profile: PmuProfile;
+  readonly deviations: Deviations;
   readonly #msrs: ReturnType<typeof pmuMsrs>;
+  readonly #totals: Totals;
   readonly #core: PmuCore;
   readonly #raisePmi: () => void;
   readonly #events: ReadonlyMap<number, EventRow>;
-  readonly #gp = new Map<number, Slot>();
-  readonly #fixed = new Map<number, Slot>();
+  readonly #gp: ReadonlyMap<number, Slot>;
+  readonly #fixed: ReadonlyMap<number, Slot>;
   readonly #slots: readonly Slot[];
-  readonly #selects = new Map<number, bigint>();
-  readonly #unsupported = new Map<number, UnsupportedEvent>();
-  #fixedControl = 0n;
+  readonly #metrics: PerfMetrics | undefined;
+  readonly #lbr: Lbr | undefined;
+  readonly #pebs: Pebs | undefined;
+  readonly #unsupported = new Map<string, UnsupportedEvent>();
   #globalControl = 0n;
   #globalStatus = 0n;
   #debugctl = 0n;
+  #fastStrings = MISC_ENABLE.FAST_STRINGS;
   #cpl = 0;
   #halted = false;
+  /** Tick at which a skidding interrupt request is made. */
+  #pmiDue: bigint | undefined;
+  #pmis = 0;
   #armed = '';
+  #tracing = false;
 
+  /** @throws RangeError if the profile has PEBS and the core offers no state to sample. */
   constructor(parts: {
     profile: PmuProfile;
     totals: Totals;
     core: PmuCore;
     raisePmi: () => void;
+    deviations?: Deviations;
   }) {
-    const { profile, totals, core, raisePmi } = parts;
+    const { profile, totals, core, raisePmi, deviations = IDEAL } = parts;
     const { shape, events } = profile;
+    const change = (effect: () => void) => this.#change(effect);
     this.profile = profile;
+    this.deviations = deviations;
     this.#msrs = pmuMsrs(shape);
     this.#core = core;
     this.#raisePmi = raisePmi;
-    this.#events = new Map(events.map((row) => [encoding(row.event, row.umask), row]));
-    for (const index of shape.version >= 1 ? indices(shape.gp) : []) {
-      this.#gp.set(index, slot(new Counter(shape.gpWidth, totals), bit(index)));
-      this.#selects.set(index, 0n);
+    this.#events = new Map(
+      events
+        .filter(({ select }) => select === undefined)
+        .map((row) => [encoding(row.event, row.umask), row]),
+    );
+    this.#lbr = shape.lbr && new Lbr(shape, change);
+    // LBR inserts happen here and are no business of the core.
+    this.#totals = {
+      read: (name) => (name === 'lbrInserts' ? (this.#lbr?.inserts ?? 0n) : totals.read(name)),
+    };
+    const { gp, fixed } = slots(shape, this.#totals);
+    this.#gp = gp;
+    this.#fixed = fixed;
+    this.#slots = [...gp.values(), ...fixed.values()];
+    this.#metrics = shape.perfMetrics ? new PerfMetrics(this.#totals) : undefined;
+    if (shape.pebs) {
+      const { sampling } = core;
+      if (!sampling) throw new RangeError(`${profile.name} has PEBS: the core must be sampled`);
+      this.#pebs = new Pebs({ shape, pebs: shape.pebs, sampling, lbr: this.#lbr, change });
     }
-    for (const index of shape.version >= 2 ? indices(shape.fixed) : []) {
-      const counter = new Counter(shape.fixedWidth, totals);
-      this.#fixed.set(index, slot(counter, PERF_GLOBAL.FIXED_0 << BigInt(index)));
-    }
-    this.#slots = [...this.#gp.values(), ...this.#fixed.values()];
     this.#clear();
+  }
+
+  /** `ideal`, or `silicon` and the deviations that are on. */
+  get counting(): string {
+    return countingName(this.deviations);
+  }
+
+  /** IA32_DEBUGCTL; its BTF bit is the core's to obey. */
+  get debugctl(): bigint {
+    return this.#debugctl;
   }
 
   /** Puts the PMU's registers on a bus. */
   attach(bus: MsrBus): void {
-    const clear = (v: bigint) =>
-      this.#change(() => {
-        this.#globalStatus &= ~v;
-      });
-    const value = (i: number) => this.#settled(() => gp(i).counter.value);
-    const gp = (i: number) => this.#gp.get(i) as Slot;
-    const fixed = (i: number) => this.#fixed.get(i) as Slot;
+    const gp = (i: number) => this.#gp.get(i)!;
+    const fixed = (i: number) => this.#fixed.get(i)!;
+    const gpValue = (i: number) => this.#settled(() => gp(i).counter.value);
+    const loadGp = (v: bigint, i: number) => this.#change(() => this.#load(gp(i), v));
+    const select = {
+      read: (i: number) => gp(i).control,
+      write: (v: bigint, i: number) => this.#writeSelect(gp(i), v),
+    };
+    const fixedCounter = {
+      read: (i: number) => this.#settled(() => fixed(i).counter.value),
+      write: (v: bigint, i: number) => this.#change(() => this.#load(fixed(i), v)),
+    };
+    const clear = {
+      read: () => 0n,
+      write: (v: bigint) =>
+        this.#change(() => {
+          this.#globalStatus &= ~v;
+        }),
+    };
+    const slotsCounted = () => this.#fixed.get(3)?.counter.value ?? 0n;
 
     // biome-ignore format: a table
     bus.attach(this.#msrs, {
-      // Two addresses, one counter: the older takes 32 bits and sign-extends them, the alias takes all.
-      IA32_PMC:                      { read: value, write: (v, i) => this.#change(() => gp(i).counter.load(signed(32, v))) },
-      IA32_A_PMC:                    { read: value, write: (v, i) => this.#change(() => gp(i).counter.load(v)) },
-      IA32_PERFEVTSEL:               { read: (i) => this.#selects.get(i) ?? 0n, write: (v, i) => this.#change(() => this.#select(i, v)) },
-      IA32_FIXED_CTR:                { read: (i) => this.#settled(() => fixed(i).counter.value), write: (v, i) => this.#change(() => fixed(i).counter.load(v)) },
-      IA32_FIXED_CTR_CTRL:           { read: () => this.#fixedControl, write: (v) => this.#change(() => this.#selectFixed(v)) },
+      // Three addresses, one counter: the oldest takes 32 bits and sign-extends them, the aliases take all.
+      IA32_PMC:                      { read: gpValue, write: (v, i) => loadGp(signed(32, v), i) },
+      IA32_A_PMC:                    { read: gpValue, write: loadGp },
+      IA32_PMC_GP_CTR:               { read: gpValue, write: loadGp },
+      IA32_PERFEVTSEL:               select,
+      IA32_PMC_GP_CFG_A:             select,
+      IA32_FIXED_CTR:                fixedCounter,
+      IA32_PMC_FX_CTR:               fixedCounter,
+      IA32_FIXED_CTR_CTRL:           { read: () => this.#fixedControl(), write: (v) => this.#change(() => this.#selectFixed(v)) },
       IA32_PERF_GLOBAL_CTRL:         { read: () => this.#settled(() => this.#globalControl), write: (v) => this.#change(() => { this.#globalControl = v; }) },
       IA32_PERF_GLOBAL_STATUS:       { read: () => this.#settled(() => this.#globalStatus) },
-      IA32_PERF_GLOBAL_OVF_CTRL:     { read: () => 0n, write: clear },
-      IA32_PERF_GLOBAL_STATUS_RESET: { read: () => 0n, write: clear },
+      IA32_PERF_GLOBAL_OVF_CTRL:     clear,
+      IA32_PERF_GLOBAL_STATUS_RESET: clear,
       IA32_PERF_GLOBAL_STATUS_SET:   { read: () => 0n, write: (v) => this.#change(() => { this.#globalStatus |= v; }) },
       IA32_PERF_GLOBAL_INUSE:        { read: () => this.#inUse() },
-      IA32_DEBUGCTL:                 { read: () => this.#debugctl, write: (v) => { this.#debugctl = v; } },
+      IA32_DEBUGCTL:                 { read: () => this.#settled(() => this.#debugctl), write: (v) => this.#change(() => { this.#debugctl = v; }) },
+      IA32_MISC_ENABLE:              { read: () => this.#miscEnable(), write: (v) => { this.#fastStrings = v; } },
+      MSR_PERF_METRICS:              { read: () => this.#settled(() => this.#metrics!.read(slotsCounted())), write: (v) => this.#change(() => this.#metrics!.write(v, slotsCounted())) },
     });
+    this.#lbr?.attach(bus);
+    this.#pebs?.attach(bus);
   }
 
   /** RDPMC of the counter that ECX names. Vol. 2, "RDPMC—Read Performance-Monitoring Counters". */
   rdpmc(ecx: number): bigint | '#GP' {
     const type = (ecx >>> 16) & 0xffff;
+    const index = ecx & 0xffff;
+    if (type === 0x2000 && index === 0 && this.#metrics) {
+      return this.#settled(() => this.#metrics!.read(this.#fixed.get(3)?.counter.value ?? 0n));
+    }
     const bank = type === 0 ? this.#gp : type === 0x4000 ? this.#fixed : undefined;
-    const named = bank?.get(ecx & 0xffff);
-    return named ? this.#settled(() => named.counter.value) : '#GP';
+    const slot = bank?.get(index);
+    if (!slot) return '#GP';
+    return this.#cpl === 3 && slot.userDisabled ? 0n : this.#settled(() => slot.counter.value);
   }
 
-  /** Brings every counter up to date; sets status and asks for one PMI if any wrapped. */
+  /** Brings everything up to date; sets status and asks for one PMI if any counter overflowed. */
   settle(): void {
-    let wrapped = 0n;
+    let status = 0n;
     let pmi = false;
-    for (const { counter, mask, selection } of this.#slots) {
-      if (!counter.settle()) continue;
-      wrapped |= mask;
-      pmi ||= selection.pmi;
+    this.#metrics?.settle();
+    for (const slot of this.#slots) {
+      const settled = slot.counter.settle();
+      if (settled === 'still') continue;
+      if (this.#pebs && isSet(this.#pebs.enabled, slot.mask)) {
+        if (!this.#sample(slot, settled === 'wrapped')) continue;
+        status |= PERF_GLOBAL.OVF_BUFFER;
+        pmi = true;
+      } else if (settled === 'wrapped') {
+        status |= slot.mask;
+        pmi ||= slot.selection.pmi;
+      }
     }
-    if (wrapped === 0n) return;
-    this.#globalStatus |= wrapped;
-    if (!pmi) return;
-    if (isSet(this.#debugctl, DEBUGCTL.FREEZE_PERFMON_ON_PMI)) this.#freeze();
-    this.#raisePmi();
+    if (this.#metrics && isSet(status, PERF_GLOBAL.FIXED_0 << 3n))
+      status |= PERF_GLOBAL.PERF_METRICS;
+    this.#globalStatus |= status;
+    if (pmi && this.deviations.skid > 0) {
+      this.#pmiDue ??= this.#totals.read('ticks') + BigInt(this.deviations.skid);
+    } else if (pmi) this.#requestPmi();
+    if (this.#pmiDue !== undefined && this.#totals.read('ticks') >= this.#pmiDue)
+      this.#requestPmi();
   }
 
   /** The CPU has changed privilege level, halted or woken. The core settles before the change. */
@@ -146,14 +217,25 @@ export class Pmu {
     this.#cpl = cpl;
     this.#halted = halted;
     this.#rerun();
+    if (halted && this.#pmiDue !== undefined) this.#requestPmi();
   }
 
-  /** Ticks that may pass before a counter can overflow, as of the last settling; none pass while halted. */
+  /** A transfer was taken; the core reports it while it traces branches, in order, before it settles. */
+  branch(taken: TakenBranch): void {
+    if (this.#recording()) this.#lbr?.record(taken);
+  }
+
+  /** Ticks that may pass before anything is due, as of the last settling; no event happens while halted. */
   horizon(): number {
     if (this.#halted) return Number.POSITIVE_INFINITY;
+    const skid =
+      this.#pmiDue === undefined
+        ? Number.POSITIVE_INFINITY
+        : Number(this.#pmiDue - this.#totals.read('ticks'));
     return this.#slots.reduce(
-      (least, { counter }) => Math.min(least, counter.horizon()),
-      Number.POSITIVE_INFINITY,
+      (least, { counter, recordsNext }) =>
+        Math.min(least, recordsNext ? counter.horizon(1n) : counter.horizon()),
+      skid,
     );
   }
 
@@ -161,11 +243,12 @@ export class Pmu {
   reset(kind: 'power-up' | 'init'): void {
     this.settle();
     this.#debugctl = 0n;
+    this.#lbr?.reset(kind);
     if (kind === 'power-up') this.#clear();
     this.#rerun();
   }
 
-  /** Events that software selected and this model does not know, in the order of their first selection. */
+  /** Events that software enabled and this model cannot count, in the order in which they were first met. */
   unsupportedEvents(): readonly UnsupportedEvent[] {
     return [...this.#unsupported.values()];
   }
@@ -173,52 +256,66 @@ export class Pmu {
   save(): SavedPmu {
     this.settle();
     return {
-      gp: [...this.#gp].map(([index, { counter }]) => ({
+      counters: this.#slots.map(({ counter, control, recordsNext }) => ({
         value: counter.value,
-        select: this.#selects.get(index) ?? 0n,
+        control,
+        recordsNext,
       })),
-      fixed: [...this.#fixed.values()].map(({ counter }) => counter.value),
-      fixedControl: this.#fixedControl,
       globalControl: this.#globalControl,
       globalStatus: this.#globalStatus,
       debugctl: this.#debugctl,
+      fastStrings: this.#fastStrings,
       cpl: this.#cpl,
       halted: this.#halted,
+      pmiDue: this.#pmiDue,
+      pmis: this.#pmis,
       unsupported: this.unsupportedEvents(),
+      metrics: this.#metrics?.save(),
+      lbr: this.#lbr?.save(),
+      pebs: this.#pebs?.save(),
     };
   }
 
-  /** Resumes from what a PMU of the same shape saved; the totals must already be those of that moment. */
+  /** Resumes from what a PMU of the same profile saved; the totals must already be those of that moment. */
   restore(saved: SavedPmu): void {
-    this.#unsupported.clear();
-    for (const { event, umask } of saved.unsupported) {
-      this.#unsupported.set(encoding(event, umask), { event, umask });
-    }
-    [...this.#gp].forEach(([index, { counter }], at) => {
-      const { value, select } = saved.gp[at]!;
-      counter.load(value);
-      this.#select(index, select);
+    if (saved.metrics) this.#metrics?.restore(saved.metrics);
+    if (saved.lbr) this.#lbr?.restore(saved.lbr);
+    if (saved.pebs) this.#pebs?.restore(saved.pebs);
+    this.#slots.forEach((slot, i) => {
+      const { value, control, recordsNext } = saved.counters[i]!;
+      slot.counter.run(undefined);
+      slot.counter.load(value);
+      slot.control = control;
+      slot.recordsNext = recordsNext;
+      this.#choose(slot);
     });
-    [...this.#fixed.values()].forEach(({ counter }, at) => {
-      counter.load(saved.fixed[at]!);
-    });
-    this.#selectFixed(saved.fixedControl);
     this.#globalControl = saved.globalControl;
     this.#globalStatus = saved.globalStatus;
     this.#debugctl = saved.debugctl;
+    this.#fastStrings = saved.fastStrings;
     this.#cpl = saved.cpl;
     this.#halted = saved.halted;
-    for (const { counter } of this.#slots) counter.run(undefined);
+    this.#pmiDue = saved.pmiDue;
+    this.#pmis = saved.pmis;
+    this.#unsupported.clear();
+    for (const each of saved.unsupported) this.#unsupported.set(nameOf(each), each);
     this.#rerun();
   }
 
   #clear(): void {
     this.#globalControl = this.#msrs.IA32_PERF_GLOBAL_CTRL.reset ?? 0n;
     this.#globalStatus = 0n;
-    for (const { counter } of this.#slots) counter.load(0n);
-    for (const index of this.#gp.keys()) this.#select(index, 0n);
-    this.#selectFixed(0n);
+    this.#fastStrings = MISC_ENABLE.FAST_STRINGS;
+    this.#pmiDue = undefined;
+    this.#pmis = 0;
     this.#unsupported.clear();
+    this.#metrics?.write(0n, 0n);
+    this.#pebs?.reset();
+    for (const slot of this.#slots) {
+      slot.control = 0n;
+      this.#load(slot, 0n);
+      this.#choose(slot);
+    }
   }
 
   /** Reads something that may be behind. */
@@ -234,38 +331,83 @@ export class Pmu {
     this.#rerun();
   }
 
-  #select(index: number, select: bigint): void {
-    const named = selectedEncoding(select);
-    const row = this.#events.get(named);
-    this.#selects.set(index, select);
-    (this.#gp.get(index) as Slot).selection = generalSelection(select, row);
-    if (!row && isSet(select, PERFEVTSEL.EN) && !this.#unsupported.has(named)) {
-      this.#unsupported.set(named, { event: named & 0xff, umask: named >> 8 });
-    }
+  #load(slot: Slot, value: bigint): void {
+    slot.counter.load(value);
+    slot.recordsNext = false;
   }
 
+  #writeSelect(slot: Slot, value: bigint): '#GP' | undefined {
+    if ((value & ~selectMask(this.profile.shape, slot.index)) !== 0n) return '#GP';
+    this.#change(() => {
+      slot.control = value;
+      this.#choose(slot);
+    });
+    return undefined;
+  }
+
+  /** Four bits for each counter, and those that lie 32 above them. */
   #selectFixed(control: bigint): void {
-    this.#fixedControl = control;
-    for (const [index, each] of this.#fixed) {
-      each.selection = fixedSelection(control, index, FIXED_EVENTS[index]?.source ?? NOTHING);
+    for (const slot of this.#fixed.values()) {
+      slot.control = (control >> BigInt(4 * slot.index)) & 0xf_0000_000fn;
+      this.#choose(slot);
     }
   }
 
-  /** Starts, stops and redirects the settled counters, and tells the core what to keep and until when. */
+  #fixedControl(): bigint {
+    let control = 0n;
+    for (const { index, control: part } of this.#fixed.values())
+      control |= part << BigInt(4 * index);
+    return control;
+  }
+
+  /** Reads a counter's control anew. */
+  #choose(slot: Slot): void {
+    if (slot.fixed) {
+      const source = deviating(FIXED_EVENTS[slot.index]?.source ?? NOTHING, this.deviations);
+      slot.selection = fixedSelection(slot.control, source);
+      return;
+    }
+    const row = this.#events.get(selectedEncoding(slot.control));
+    const selection = generalSelection(slot.control, row);
+    slot.selection = selection
+      ? { ...selection, source: deviating(selection.source, this.deviations) }
+      : OFF;
+    if (!selection && isSet(slot.control, PERFEVTSEL.EN)) this.#missing(slot.control, row);
+  }
+
+  #missing(control: bigint, row: EventRow | undefined): void {
+    const named = selectedEncoding(control);
+    const why = row ? 'cycles unmodelled' : 'unknown';
+    const missing: UnsupportedEvent = { event: named & 0xff, umask: named >> 8, why };
+    if (!this.#unsupported.has(nameOf(missing))) this.#unsupported.set(nameOf(missing), missing);
+  }
+
+  /** Starts, stops and redirects what is settled, and tells the core what to keep and until when. */
   #rerun(): void {
     const armed = new Set<Total>();
-    for (const each of this.#slots) {
-      each.counter.run(this.#counts(each) ? each.selection.source : undefined);
-      const { plus = [], minus = [] } = each.counter.source ?? {};
-      for (const name of [...plus, ...minus]) armed.add(name);
+    for (const slot of this.#slots) {
+      const { selection, counter } = slot;
+      counter.run(this.#counts(slot) ? selection.source : undefined);
+      if (counter.source) for (const name of readBy(counter.source)) armed.add(name);
     }
-    const names = [...armed].sort();
-    const key = names.join(' ');
-    if (key !== this.#armed) {
-      this.#armed = key;
-      this.#core.arm(names);
+    const metering = this.#metering();
+    this.#metrics?.run(metering);
+    if (metering) for (const name of METRICS_READ) armed.add(name);
+    this.#arm(armed);
+    const tracing = this.#recording();
+    if (tracing !== this.#tracing) {
+      this.#tracing = tracing;
+      this.#core.traceBranches?.(tracing);
     }
     this.#core.changed();
+  }
+
+  #arm(totals: ReadonlySet<Total>): void {
+    const names = [...totals].filter((name) => name !== 'lbrInserts').sort();
+    const key = names.join(' ');
+    if (key === this.#armed) return;
+    this.#armed = key;
+    this.#core.arm(names);
   }
 
   #counts({ mask, selection }: Slot): boolean {
@@ -275,25 +417,70 @@ export class Pmu {
     return selection.enabled && level && !gated && !frozen;
   }
 
-  /** Vol. 3, "Freezing LBR and Performance Counters on PMI": legacy until version 3, streamlined from version 4. */
-  #freeze(): void {
-    if (this.profile.shape.version >= 4) this.#globalStatus |= PERF_GLOBAL.CTR_FRZ;
-    else this.#globalControl = 0n;
+  /** Whether MSR_PERF_METRICS counts: its own global bit, and fixed counter 3. */
+  #metering(): boolean {
+    const slotsRun = this.#fixed.get(3)?.counter.source !== undefined;
+    return slotsRun && isSet(this.#globalControl, PERF_GLOBAL.PERF_METRICS);
+  }
+
+  /** Whether taken branches go to the LBRs. */
+  #recording(): boolean {
+    if (!this.#lbr || isSet(this.#globalStatus, PERF_GLOBAL.LBR_FRZ)) return false;
+    return this.#lbr.enabled || isSet(this.#debugctl, DEBUGCTL.LBR);
+  }
+
+  /**
+   * A sampling counter has moved: writes the record that is due, reloads the counter.
+   * @returns whether the DS buffer has reached its threshold.
+   */
+  #sample(slot: Slot, wrapped: boolean): boolean {
+    const pebs = this.#pebs!;
+    const later = wrapped && slot.counter.value > 0n;
+    const due = slot.recordsNext || later || (wrapped && pebs.precise(slot.mask));
+    slot.recordsNext = wrapped && !due;
+    if (!due) return false;
+    const outcome = pebs.record(slot.mask, slot.adaptive);
+    const reset = pebs.resetValue(slot.index, slot.fixed);
+    if (reset !== undefined) slot.counter.load(reset);
+    return outcome === 'threshold';
+  }
+
+  /** Status is set; now the interrupt. Vol. 3, "Freezing LBR and Performance Counters on PMI". */
+  #requestPmi(): void {
+    this.#pmiDue = undefined;
+    this.#pmis += 1;
+    if (this.deviations.losesPmi > 0 && this.#pmis % this.deviations.losesPmi === 0) return;
+    const counters = isSet(this.#debugctl, DEBUGCTL.FREEZE_PERFMON_ON_PMI);
+    const lbrs = isSet(this.#debugctl, DEBUGCTL.FREEZE_LBRS_ON_PMI);
+    if (counters || lbrs) this.#freeze(counters, lbrs);
+    this.#raisePmi();
+  }
+
+  /** Legacy freezing clears the enables; streamlined freezing, from version 4, sets status bits that overrule them. */
+  #freeze(counters: boolean, lbrs: boolean): void {
+    const { CTR_FRZ, LBR_FRZ } = PERF_GLOBAL;
+    if (this.profile.shape.version >= 4) {
+      this.#globalStatus |= (counters ? CTR_FRZ : 0n) | (lbrs ? LBR_FRZ : 0n);
+    } else {
+      if (counters) this.#globalControl = 0n;
+      if (lbrs) this.#debugctl &= ~DEBUGCTL.LBR;
+    }
     this.#rerun();
   }
 
   #inUse(): bigint {
-    let inUse = 0n;
-    for (const [index, { mask, selection }] of this.#gp) {
-      if (isSet(this.#selects.get(index) ?? 0n, PERFEVTSEL.EVENT)) inUse |= mask;
-      if (selection.pmi) inUse |= INUSE_PMI;
-    }
-    for (const { mask, selection } of this.#fixed.values()) {
-      if (selection.enabled) inUse |= mask;
-      if (selection.pmi) inUse |= INUSE_PMI;
-    }
-    return inUse;
+    const sampling = this.#pebs?.enabled ?? 0n;
+    return this.#slots.reduce((inUse, slot) => {
+      const used = slot.inUse ? slot.mask : 0n;
+      const asks = slot.asksForPmi || isSet(sampling, slot.mask);
+      return inUse | used | (asks ? INUSE_PMI : 0n);
+    }, 0n);
+  }
+
+  #miscEnable(): bigint {
+    const constants = (this.#msrs.IA32_MISC_ENABLE.reset ?? 0n) & ~MISC_ENABLE.FAST_STRINGS;
+    return constants | this.#fastStrings;
   }
 }
 
-const slot = (counter: Counter, mask: bigint): Slot => ({ counter, mask, selection: OFF });
+const nameOf = ({ event, umask, why }: UnsupportedEvent): string => `${event} ${umask} ${why}`;

@@ -11,4 +11,32 @@ export interface PmuCore {
   changed(): void;
   /** These totals, and of the dynamic ones no others, must be kept from the current instruction's retirement on. */
   arm(names: readonly Total[]): void;
+  /** Whether taken branches must be reported to `Pmu.branch`. Called only where the PMU has LBRs. */
+  traceBranches?(on: boolean): void;
+  /** What PEBS needs; present where the PMU has it. */
+  readonly sampling?: Sampling;
+}
+
+/** The core's state between two instructions, as a PEBS record shows it. */
+export interface SampledState {
+  /** RAX … R15 by register number. */
+  readonly gpr: readonly bigint[];
+  readonly rflags: bigint;
+  /** Address of the next instruction, and of the one that caused the event. */
+  readonly rip: bigint;
+  readonly eventingIp: bigint;
+  /** XMM0 … XMM15, 128 bits each. */
+  readonly xmm: readonly bigint[];
+  readonly tsc: bigint;
+  /** Linear address that the instruction accessed, 0 if none. */
+  readonly dataAddress: bigint;
+}
+
+/** The core as PEBS sees it: registers to record and linear memory to record them in. */
+export interface Sampling {
+  state(): SampledState;
+  /** Reads 8 bytes of supervisor data; undefined where that would fault. */
+  read(linear: bigint): bigint | undefined;
+  /** Writes supervisor data. @returns whether it could be written. */
+  write(linear: bigint, bytes: Uint8Array): boolean;
 }

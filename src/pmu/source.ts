@@ -11,8 +11,20 @@ export interface Source {
   readonly per?: number;
 }
 
-/** What an encoding that the model does not know counts. */
+/** Counts 0 for ever. */
 export const NOTHING: Source = { plus: [] };
+
+/** One count for each of these. */
+export const of = (...plus: Total[]): Source => ({ plus });
+
+/** The difference of two sources, neither of which divides. */
+export const without = (a: Source, b: Source): Source => ({
+  plus: [...a.plus, ...(b.minus ?? [])],
+  minus: [...(a.minus ?? []), ...b.plus],
+});
+
+/** Every total that the source reads. */
+export const readBy = ({ plus, minus = [] }: Source): readonly Total[] => [...plus, ...minus];
 
 const sum = (names: readonly Total[], totals: Totals): bigint =>
   names.reduce((value, name) => value + totals.read(name), 0n);

@@ -73,7 +73,7 @@ describe('counting', () => {
     bench.write(IA32_PERFEVTSEL0, 0x0043_1234n);
     bench.retire(5);
     expect(bench.read(IA32_PMC0)).toBe(0n);
-    expect(bench.pmu.unsupportedEvents()).toEqual([{ event: 0x34, umask: 0x12 }]);
+    expect(bench.pmu.unsupportedEvents()).toEqual([{ event: 0x34, umask: 0x12, why: 'unknown' }]);
   });
 
   it('arms the totals that running counters read, and none when all are stopped', () => {
