@@ -1,0 +1,70 @@
+import { isSet } from '../../bits/bitfield.ts';
+import { MASK32 } from '../../bits/u64.ts';
+import { ACTIVITY, BLOCKING, CR4, RFLAGS } from '../control-registers.ts';
+import { Fault } from '../fault.ts';
+import { STATE } from '../state/layout.ts';
+import type { Core, SystemFunction } from './core.ts';
+import { iopl, isProtected } from './mode.ts';
+
+/** HLT. The run loop finds the CPU halted once the instruction is retired. */
+export const hlt: SystemFunction = (core, insn) => {
+  core.requireCpl0();
+  core.nonRoot?.plain('HLT', insn);
+  core.state.set32(STATE.ACTIVITY, ACTIVITY.HLT);
+  core.state.addTotal('halts', 1n);
+  core.engine.endSlice();
+};
+
+function requireIopl(core: Core): void {
+  if (isProtected(core.state) && core.cpl > iopl(core.state)) throw new Fault('#GP', 0);
+}
+
+/** CLI. */
+export const cli: SystemFunction = (core) => {
+  requireIopl(core);
+  core.state.set(STATE.RFLAGS_SYSTEM, core.state.get(STATE.RFLAGS_SYSTEM) & ~RFLAGS.IF);
+};
+
+/** STI: the next instruction still runs before any interrupt. Vol. 2, "STI—Set Interrupt Flag". */
+export const sti: SystemFunction = (core) => {
+  requireIopl(core);
+  const { state } = core;
+  const flags = state.get(STATE.RFLAGS_SYSTEM);
+  if (isSet(flags, RFLAGS.IF)) return;
+  state.set(STATE.RFLAGS_SYSTEM, flags | RFLAGS.IF);
+  state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) | BLOCKING.STI);
+  core.engine.endSlice();
+};
+
+/** CLAC and STAC. */
+const setAc =
+  (value: boolean): SystemFunction =>
+  (core) => {
+    if (core.cpl > 0) throw new Fault('#UD');
+    const { state } = core;
+    const flags = state.get(STATE.RFLAGS_SYSTEM);
+    state.set(STATE.RFLAGS_SYSTEM, value ? flags | RFLAGS.AC : flags & ~RFLAGS.AC);
+    if (isSet(state.get(STATE.CR4), CR4.SMAP)) core.engine.flush({ kind: 'all' });
+  };
+export const clac = setAc(false);
+export const stac = setAc(true);
+
+/** MONITOR: checks its address as a load; nothing here writes behind a waiting CPU's back. */
+export const monitor: SystemFunction = (core, insn) => {
+  if (core.cpl > 0) throw new Fault('#UD');
+  core.nonRoot?.plain('MONITOR', insn);
+  if (core.gpr(1, 4) !== 0n) throw new Fault('#GP', 0);
+  core.load('DS', core.gpr(0, insn.addressSize), 1);
+};
+
+/** MWAIT: an implementation-dependent hint, here one to go on at once. */
+export const mwait: SystemFunction = (core, insn) => {
+  if (core.cpl > 0) throw new Fault('#UD');
+  core.nonRoot?.plain('MWAIT', insn);
+  if ((core.gpr(1, 4) & MASK32 & ~1n) !== 0n) throw new Fault('#GP', 0);
+};
+
+/** PAUSE. */
+export const pause: SystemFunction = (core, insn) => {
+  core.nonRoot?.plain('PAUSE', insn);
+};

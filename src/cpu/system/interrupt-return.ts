@@ -1,0 +1,187 @@
+import { bits, maskOf } from '../../bits/bitfield.ts';
+import { SIZE_MASK } from '../../bits/u64.ts';
+import { BLOCKING, RFLAGS } from '../control-registers.ts';
+import { Fault } from '../fault.ts';
+import type { Insn } from '../insn.ts';
+import { STATE } from '../state/layout.ts';
+import type { Segment } from '../state/state.ts';
+import type { Core, SystemFunction } from './core.ts';
+import { errorCode, isNull, RPL, readDescriptor } from './descriptors.ts';
+import { setStack } from './legacy-stack.ts';
+import { iopl, is64Bit, isLongMode, isProtected, isVirtual8086 } from './mode.ts';
+import { type Descriptor, dpl, isCode, isConforming, NULL_SEGMENT, RIGHTS } from './rights.ts';
+import { checkedStack, codeSegment, nullStack, realSegment } from './segments.ts';
+import { returnFromTask } from './task-switch.ts';
+
+const { CF, PF, AF, ZF, SF, TF, IF, DF, OF, NT, RF, VM, AC, VIF, VIP, ID } = RFLAGS;
+const ANY_LEVEL = maskOf(CF, PF, AF, ZF, SF, TF, DF, OF, NT, RF, AC, ID);
+
+/** RFLAGS after loading `image` as `size` bytes, with what the privilege level lets change. */
+export function flagsFrom(core: Core, image: bigint, size: number): bigint {
+  let writable = ANY_LEVEL;
+  if (core.cpl <= iopl(core.state)) writable |= IF;
+  if (core.cpl === 0) writable |= maskOf(RFLAGS.IOPL, VIF, VIP);
+  if (size === 2) writable &= 0xffffn;
+  return (core.rflags & ~writable) | (image & writable) | RFLAGS.FIXED;
+}
+
+/** IRET, IRETD, IRETQ. Vol. 2, "IRET/IRETD/IRETQ—Interrupt Return". */
+export const iret: SystemFunction = (core, insn) => {
+  const { state } = core;
+  const unblock = core.nonRoot ? core.nonRoot.iret() : true;
+  if (unblock) {
+    state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~BLOCKING.NMI);
+  }
+  if (!isProtected(state)) returnReal(core, insn);
+  else if (isVirtual8086(state)) {
+    if (iopl(state) !== 3) throw new Fault('#GP', 0);
+    returnReal(core, insn);
+  } else if ((state.get(STATE.RFLAGS_SYSTEM) & NT) !== 0n) {
+    if (isLongMode(state)) throw new Fault('#GP', 0);
+    returnFromTask(core, insn);
+  } else returnProtected(core, insn);
+  core.engine.endSlice();
+};
+
+function returnReal(core: Core, { size }: Insn): void {
+  const [ip = 0n, cs = 0n, image = 0n] = core.peekStack(3, size);
+  if (ip > BigInt(core.state.segment('CS').limit)) throw new Fault('#GP', 0);
+  const flags = flagsFrom(core, image, size);
+  const kept = isVirtual8086(core.state) ? maskOf(RFLAGS.IOPL, VM, VIF, VIP) : VM;
+  core.setStackPointer(core.stackPointer + BigInt(3 * size));
+  core.state.setSegment('CS', realSegment(core, 'CS', Number(cs & 0xffffn)));
+  core.nextRip = ip;
+  core.rflags = (flags & ~kept) | (core.rflags & kept);
+}
+
+/** A code segment to return to, checked against the RPL of its selector. */
+export function returnCode(core: Core, selector: number): Descriptor {
+  const code = errorCode(selector);
+  if (isNull(selector)) throw new Fault('#GP', 0);
+  const descriptor = readDescriptor(core, selector);
+  const { rights } = descriptor;
+  const rpl = selector & RPL;
+  if (!isCode(rights) || rpl < core.cpl) throw new Fault('#GP', code);
+  if (isConforming(rights) ? dpl(rights) > rpl : dpl(rights) !== rpl) throw new Fault('#GP', code);
+  if (isLongMode(core.state) && (rights & RIGHTS.L) !== 0 && (rights & RIGHTS.DB) !== 0) {
+    throw new Fault('#GP', code);
+  }
+  if ((rights & RIGHTS.P) === 0) throw new Fault('#NP', code);
+  return descriptor;
+}
+
+export const isLongCode = (core: Core, rights: number): boolean =>
+  isLongMode(core.state) && (rights & RIGHTS.L) !== 0;
+
+/** @throws Fault #GP(0) if `rip` is no place in a code segment: not canonical, or outside the limit */
+export function checkRip(core: Core, rip: bigint, { rights, limit }: Descriptor): void {
+  const bad = isLongCode(core, rights) ? !core.isCanonical(rip) : rip > BigInt(limit);
+  if (bad) throw new Fault('#GP', 0);
+}
+
+/** The stack segment that a return to `rpl` loads. */
+export function returnStack(
+  core: Core,
+  selector: number,
+  rpl: number,
+  toLongCode: boolean,
+): Segment {
+  if (isNull(selector)) {
+    if (!toLongCode || rpl === 3 || (selector & RPL) !== rpl) throw new Fault('#GP', 0);
+    return nullStack(selector, rpl);
+  }
+  const descriptor = readDescriptor(core, selector);
+  return checkedStack(core, selector, descriptor, rpl, '#GP', errorCode(selector));
+}
+
+function returnProtected(core: Core, { size }: Insn): void {
+  const { state } = core;
+  const from64 = is64Bit(state);
+  const [rip = 0n, csSlot = 0n, image = 0n] = core.peekStack(3, size);
+  if (core.cpl === 0 && size === 4 && !isLongMode(state) && (image & VM) !== 0n) {
+    returnToVirtual8086(core);
+    return;
+  }
+  const selector = Number(csSlot & 0xffffn);
+  const descriptor = returnCode(core, selector);
+  const rpl = selector & RPL;
+  const outer = rpl > core.cpl;
+  const withStack = from64 || outer;
+  const [sp = 0n, ssSlot = 0n] = withStack ? core.peekStack(2, size, 3 * size) : [];
+  const long = isLongCode(core, descriptor.rights);
+  const ss = withStack ? returnStack(core, Number(ssSlot & 0xffffn), rpl, long) : undefined;
+  checkRip(core, rip, descriptor);
+
+  const flags = flagsFrom(core, image, size);
+  const cs = codeSegment(core, selector, descriptor, rpl);
+  const top = core.stackPointer + BigInt(3 * size);
+  core.cpl = rpl;
+  state.setSegment('CS', cs);
+  core.nextRip = rip;
+  core.rflags = flags;
+  if (!ss) core.setStackPointer(top);
+  else returnToStack(core, ss, sp, size, long);
+  if (outer) dropInnerSegments(core);
+}
+
+/** SS and the stack pointer that a return to another stack loads. */
+export function returnToStack(
+  core: Core,
+  ss: Segment,
+  sp: bigint,
+  size: number,
+  long: boolean,
+): void {
+  if (long || is64Bit(core.state)) {
+    core.state.setSegment('SS', ss);
+    core.state.gpr[4] = sp & SIZE_MASK[size]!;
+  } else setStack(core, ss, sp);
+}
+
+/** Data segments of an inner level are not for the outer one to use. */
+export function dropInnerSegments(core: Core): void {
+  for (const name of ['ES', 'DS', 'FS', 'GS'] as const) {
+    const { rights, selector } = core.state.segment(name);
+    const inner = (rights & RIGHTS.UNUSABLE) === 0 && dpl(rights) < core.cpl;
+    if (inner && !isConforming(rights)) {
+      const kept = isLongMode(core.state) ? core.state.segment(name).base : 0n;
+      core.state.setSegment(name, { ...NULL_SEGMENT, base: kept });
+    } else if (isNull(selector) && selector !== 0) {
+      core.state.setSegment(name, { ...core.state.segment(name), selector: 0 });
+    }
+  }
+}
+
+/** Vol. 3, "Entering Virtual-8086 Mode". */
+function returnToVirtual8086(core: Core): void {
+  const { state } = core;
+  const [eip = 0n, cs = 0n, flags = 0n, esp = 0n, ...rest] = core.peekStack(9, 4);
+  if ((eip & 0xffff_ffffn) > 0xffffn) throw new Fault('#GP', 0);
+  core.cpl = 3;
+  core.rflags = (flags & bits(21, 0)) | RFLAGS.FIXED;
+  const selectors = [rest[0], rest[1], rest[2], rest[3], rest[4], cs];
+  for (const [i, name] of (['SS', 'ES', 'DS', 'FS', 'GS', 'CS'] as const).entries()) {
+    state.setSegment(name, realSegment(core, name, Number((selectors[i] ?? 0n) & 0xffffn)));
+  }
+  state.gpr[4] = esp;
+  core.nextRip = eip & 0xffffn;
+}
+
+/** PUSHF: RF and VM never stand in the image. */
+export const pushf: SystemFunction = (core, insn) => {
+  if (isVirtual8086(core.state) && iopl(core.state) !== 3) throw new Fault('#GP', 0);
+  core.push([core.rflags & ~(RF | VM)], insn.size);
+};
+
+/** POPF. Vol. 2, "POPF/POPFD/POPFQ—Pop Stack Into EFLAGS Register". */
+export const popf: SystemFunction = (core, insn) => {
+  const v86 = isVirtual8086(core.state);
+  if (v86 && iopl(core.state) !== 3) throw new Fault('#GP', 0);
+  const [image = 0n] = core.peekStack(1, insn.size);
+  const kept = maskOf(VM, VIF, VIP) | (v86 ? RFLAGS.IOPL : 0n);
+  const flags = flagsFrom(core, image, insn.size);
+  core.setStackPointer(core.stackPointer + BigInt(insn.size));
+  // RF is cleared, whatever the image says.
+  core.rflags = ((flags & ~kept) | (core.rflags & kept)) & ~RF;
+  core.engine.endSlice();
+};

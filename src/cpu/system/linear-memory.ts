@@ -1,0 +1,79 @@
+import { MASK32, MASK64, SIZE_MASK } from '../../bits/u64.ts';
+import type { PhysicalMemory } from '../../memory/physical-memory.ts';
+import type { MemoryAccess } from '../ports.ts';
+import type { State } from '../state/state.ts';
+import { is64Bit } from './mode.ts';
+import type { Paging, Privilege } from './paging.ts';
+
+type Width = 1 | 2 | 4 | 8;
+
+/**
+ * Memory by linear address, as plain TypeScript reads and writes it: through the page walk, across page ends,
+ * into devices. Segmentation and canonical form are the caller's. Throws what the walk throws.
+ */
+export class LinearMemory {
+  readonly #state: State;
+  readonly #paging: Paging;
+  readonly #memory: PhysicalMemory;
+
+  constructor(state: State, paging: Paging, memory: PhysicalMemory) {
+    this.#state = state;
+    this.#paging = paging;
+    this.#memory = memory;
+  }
+
+  read(linear: bigint, size: number, privilege: Privilege): bigint {
+    const room = roomInPage(linear);
+    const { physical } = this.#paging.translate(linear, 'read', privilege);
+    if (size <= room) return this.#readPhysical(physical, size);
+    const second = this.#paging.translate(this.#next(linear, room), 'read', privilege).physical;
+    return (
+      this.#readPhysical(physical, room) |
+      (this.#readPhysical(second, size - room) << BigInt(room * 8))
+    );
+  }
+
+  write(linear: bigint, size: number, value: bigint, privilege: Privilege): void {
+    const room = roomInPage(linear);
+    const { physical } = this.#paging.translate(linear, 'write', privilege);
+    if (size <= room) return this.#writePhysical(physical, size, value);
+    const second = this.#paging.translate(this.#next(linear, room), 'write', privilege).physical;
+    this.#writePhysical(physical, room, value);
+    this.#writePhysical(second, size - room, value >> BigInt(room * 8));
+  }
+
+  /** Throws what a write of `size` bytes would throw, and writes nothing. */
+  probe(linear: bigint, size: number, privilege: Privilege, access: MemoryAccess = 'write'): void {
+    const room = roomInPage(linear);
+    this.#paging.translate(linear, access, privilege);
+    if (size > room) this.#paging.translate(this.#next(linear, room), access, privilege);
+  }
+
+  /** The first byte after the page. */
+  #next(linear: bigint, room: number): bigint {
+    return (linear + BigInt(room)) & (is64Bit(this.#state) ? MASK64 : MASK32);
+  }
+
+  #readPhysical(physical: number, size: number): bigint {
+    if (isWidth(size)) return this.#memory.read(physical, size);
+    let value = 0n;
+    for (let i = 0; i < size; i++) {
+      value |= this.#memory.read(physical + i, 1) << BigInt(i * 8);
+    }
+    return value;
+  }
+
+  #writePhysical(physical: number, size: number, value: bigint): void {
+    if (isWidth(size)) {
+      this.#memory.write(physical, size, value & SIZE_MASK[size]!);
+      return;
+    }
+    for (let i = 0; i < size; i++) {
+      this.#memory.write(physical + i, 1, (value >> BigInt(i * 8)) & 0xffn);
+    }
+  }
+}
+
+const roomInPage = (linear: bigint): number => 4096 - Number(linear & 0xfffn);
+const isWidth = (size: number): size is Width =>
+  size === 1 || size === 2 || size === 4 || size === 8;
