@@ -7,12 +7,14 @@ export type ValueSize = 1 | 2 | 4 | 8 | 16;
 /** Sizes of general registers. */
 export type IntegerSize = 1 | 2 | 4 | 8;
 
-export type GprOperand = Extract<Operand, { kind: 'gpr' }>;
-export type ImmOperand = Extract<Operand, { kind: 'imm' }>;
-export type RelOperand = Extract<Operand, { kind: 'rel' }>;
-export type XmmOperand = Extract<Operand, { kind: 'xmm' }>;
-export type MmOperand = Extract<Operand, { kind: 'mm' }>;
-export type SegOperand = Extract<Operand, { kind: 'seg' }>;
+/** Operands of one kind. */
+export type OperandOf<K extends Operand['kind']> = Operand & { readonly kind: K };
+export type GprOperand = OperandOf<'gpr'>;
+export type ImmOperand = OperandOf<'imm'>;
+export type RelOperand = OperandOf<'rel'>;
+export type XmmOperand = OperandOf<'xmm'>;
+export type MmOperand = OperandOf<'mm'>;
+export type SegOperand = OperandOf<'seg'>;
 
 /** General register numbers that instructions imply. */
 export const RAX = 0;

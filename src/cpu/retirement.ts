@@ -1,0 +1,38 @@
+import type { Insn, Mnemonic } from './insn.ts';
+import type { Total } from './state/layout.ts';
+
+const CONDITIONAL: readonly Total[] = ['branches', 'conditionalBranches'];
+const RETURN: readonly Total[] = ['branches', 'nearReturns', 'nearTaken'];
+const FAR: readonly Total[] = ['branches', 'farBranches'];
+const NOP: readonly Total[] = ['nops'];
+
+/** What an instruction of a mnemonic counts as when it retires, beyond `instructions` and `ticks`. */
+// biome-ignore format: a table
+const BY_MNEMONIC: Partial<Record<Mnemonic, readonly Total[]>> = {
+  JCC: CONDITIONAL,  JCXZ: CONDITIONAL,  LOOP: CONDITIONAL,  LOOPE: CONDITIONAL,  LOOPNE: CONDITIONAL,
+  RET: RETURN,
+  CALLF: FAR,  JMPF: FAR,  RETF: FAR,  IRET: FAR,  INT: FAR,  INT1: FAR,  INT3: FAR,  INTO: FAR,
+  SYSCALL: FAR,  SYSRET: FAR,  SYSENTER: FAR,  SYSEXIT: FAR,
+  NOP,  ENDBR32: NOP,  ENDBR64: NOP,
+};
+
+const JUMP: readonly Total[] = ['branches', 'nearTaken'];
+const JUMP_INDIRECT: readonly Total[] = [...JUMP, 'indirectBranches'];
+const CALL: readonly Total[] = [...JUMP, 'nearCalls'];
+const CALL_INDIRECT: readonly Total[] = [...CALL, 'indirectBranches', 'nearIndirectCalls'];
+const LOCKED: readonly Total[] = ['lockedLoads'];
+const NONE: readonly Total[] = [];
+
+/**
+ * The totals that one retirement of `insn` adds 1 to, as far as the instruction alone tells: all but `instructions`,
+ * the ticks, and what depends on the run: `conditionalTaken` (with `nearTaken`), loads, stores, misses.
+ */
+export function retirement(insn: Insn): readonly Total[] {
+  const { op, lock, operands } = insn;
+  const direct = operands[0]?.kind === 'rel';
+  if (op === 'JMP') return direct ? JUMP : JUMP_INDIRECT;
+  if (op === 'CALL') return direct ? CALL : CALL_INDIRECT;
+  // XCHG with memory locks without being told.
+  if (lock || (op === 'XCHG' && operands[0]?.kind === 'mem')) return LOCKED;
+  return BY_MNEMONIC[op] ?? NONE;
+}

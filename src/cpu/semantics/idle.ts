@@ -1,0 +1,24 @@
+import { operand, type Semantics, width } from './operand.ts';
+
+const nothing: Semantics = () => {};
+
+/** #BR unless the index lies between the two bounds in memory. */
+const bound: Semantics = (e, insn) => {
+  const n = width(insn);
+  const memory = operand(insn, 1, 'mem');
+  const index = e.reg(n, operand(insn, 0, 'gpr'));
+  const address = e.address(memory);
+  const lower = e.load(n, memory.segment, address);
+  const second = e.bin('add', insn.addressSize, address, e.const(insn.addressSize, n));
+  const upper = e.load(n, memory.segment, second);
+  e.trapIf(e.either(e.less(n, index, lower), e.less(n, upper, index)), '#BR');
+};
+
+/** What changes nothing: hints, fences (every access is ordered here), and BOUND. */
+// biome-ignore format: a table
+export const IDLE = {
+  NOP: nothing,  ENDBR32: nothing,  ENDBR64: nothing,
+  PREFETCHNTA: nothing,  PREFETCHT0: nothing,  PREFETCHT1: nothing,  PREFETCHT2: nothing,  PREFETCHW: nothing,
+  LFENCE: nothing,  MFENCE: nothing,  SFENCE: nothing,
+  BOUND: bound,
+} satisfies Record<string, Semantics>;

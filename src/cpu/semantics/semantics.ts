@@ -1,0 +1,40 @@
+import type { Emit } from '../emit.ts';
+import type { Insn, Mnemonic } from '../insn.ts';
+import { ARITHMETIC } from './arithmetic.ts';
+import { BIT } from './bit.ts';
+import { BMI } from './bmi.ts';
+import { BRANCH } from './branch.ts';
+import { COMPARE_EXCHANGE } from './compare-exchange.ts';
+import { DECIMAL } from './decimal.ts';
+import { FLAG_CONTROL } from './flag-control.ts';
+import { IDLE } from './idle.ts';
+import { LOGIC } from './logic.ts';
+import { MOVE } from './move.ts';
+import type { Semantics } from './operand.ts';
+import { SHIFT } from './shift.ts';
+import { STACK } from './stack.ts';
+import { STRING } from './string.ts';
+
+/** Every instruction that the emitter expresses, by mnemonic. All others are system instructions. */
+export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
+  ...ARITHMETIC,
+  ...LOGIC,
+  ...SHIFT,
+  ...BIT,
+  ...BMI,
+  ...DECIMAL,
+  ...MOVE,
+  ...COMPARE_EXCHANGE,
+  ...STACK,
+  ...STRING,
+  ...BRANCH,
+  ...FLAG_CONTROL,
+  ...IDLE,
+} satisfies Partial<Record<Mnemonic, Semantics>>;
+
+/** Emits one instruction. */
+export function emitInstruction<V, C>(e: Emit<V, C>, insn: Insn): void {
+  const semantics = SEMANTICS[insn.op];
+  if (semantics) semantics(e, insn);
+  else e.system();
+}
