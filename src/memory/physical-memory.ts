@@ -87,6 +87,15 @@ export class PhysicalMemory {
     this.touched(address, bytes.length);
   }
 
+  /** Zeroes RAM. @throws RangeError if there is not so much. */
+  clear(address: number, length: number): void {
+    if (address < 0 || length < 0 || address + length > this.ramSize) {
+      throw new RangeError(`${length} bytes at ${address} are not all memory`);
+    }
+    this.bytes.fill(0, this.ramBase + address, this.ramBase + address + length);
+    this.touched(address, length);
+  }
+
   /** A copy of RAM. */
   slice(address: number, length: number): Uint8Array {
     return this.bytes.slice(this.ramBase + address, this.ramBase + address + length);
