@@ -235,7 +235,8 @@ export class Lbr {
   #elapsed(now: bigint | undefined): bigint | undefined {
     if (now === undefined || this.#lastCycles === undefined) return undefined;
     const cycles = now - this.#lastCycles;
-    return cycles > LBR_INFO.CYC_CNT ? LBR_INFO.CYC_CNT : cycles;
+    if (cycles > LBR_INFO.CYC_CNT) return LBR_INFO.CYC_CNT;
+    return cycles;
   }
 
   #setDepth(value: bigint): '#GP' | undefined {
