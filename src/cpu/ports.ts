@@ -50,6 +50,8 @@ export interface InterruptPort {
   /** Task priority, bits 7:4 of TPR, which MOV CR8 reads and writes. */
   taskPriority(): number;
   setTaskPriority(priority: number): void;
+  /** Whether this is the bootstrap processor, which INIT restarts at the reset vector; others wait for SIPI. */
+  bootstrap(): boolean;
   /** Whether APICBASE has the APIC enabled; CPUID.1:EDX[9] shows it. */
   enabled(): boolean;
 }

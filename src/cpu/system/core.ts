@@ -9,7 +9,7 @@ import { type SegmentName, STATE } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
 import { deliver } from './delivery.ts';
 import { LinearMemory } from './linear-memory.ts';
-import { is64Bit, isRealLike, stackSize } from './mode.ts';
+import { codeSize, is64Bit, isRealLike, stackSize } from './mode.ts';
 import { Paging, type Privilege } from './paging.ts';
 import { CODE_RIGHTS, isCode, RIGHTS } from './rights.ts';
 
@@ -59,6 +59,13 @@ export class Core {
   delivering: Event | undefined;
   /** Whether the instruction under way ends in a single-step trap. */
   stepTrap = false;
+  /** Whether the instruction under way loaded RF, which then holds for the one after it. */
+  keepRf = false;
+  /**
+   * Retires the instruction under way before its effects, and nothing after it: VM entry belongs to the host that
+   * makes it, not to the guest it leads to. Whoever executes system instructions supplies it.
+   */
+  retire: () => void = () => {};
 
   constructor(state: State, ports: CpuPorts, features: Features, engine: EngineReach) {
     this.state = state;
@@ -125,6 +132,17 @@ export class Core {
   /** @throws Fault #GP(0) unless CPL is 0 */
   requireCpl0(): void {
     if (this.cpl !== 0) throw new Fault('#GP', 0);
+  }
+
+  /** RIP after `insn`, as wide as code is. */
+  ripAfter(insn: Insn): bigint {
+    return (this.state.rip + BigInt(insn.length)) & SIZE_MASK[codeSize(this.state)]!;
+  }
+
+  /** Linear address of the instruction at RIP. */
+  get linearRip(): bigint {
+    const { state } = this;
+    return is64Bit(state) ? state.rip : (state.segment('CS').base + state.rip) & MASK32;
   }
 
   /** A general register at an operand size; writing four bytes clears the upper half. */

@@ -13,14 +13,13 @@ import {
   returnToStack,
 } from './interrupt-return.ts';
 import { innerStack } from './legacy-delivery.ts';
-import { currentStack, pushLegacy, setStack } from './legacy-stack.ts';
+import { pushLegacy, setStack } from './legacy-stack.ts';
 import { isLongMode, isRealLike } from './mode.ts';
 import {
   type Descriptor,
   dpl,
   isCode,
   isConforming,
-  parseDescriptor,
   RIGHTS,
   SYSTEM_TYPE,
   systemType,

@@ -40,6 +40,7 @@ export const iret: SystemFunction = (core, insn) => {
     if (isLongMode(state)) throw new Fault('#GP', 0);
     returnFromTask(core, insn);
   } else returnProtected(core, insn);
+  core.keepRf = true;
   core.engine.endSlice();
 };
 

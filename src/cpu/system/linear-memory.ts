@@ -36,7 +36,10 @@ export class LinearMemory {
   write(linear: bigint, size: number, value: bigint, privilege: Privilege): void {
     const room = roomInPage(linear);
     const { physical } = this.#paging.translate(linear, 'write', privilege);
-    if (size <= room) return this.#writePhysical(physical, size, value);
+    if (size <= room) {
+      this.#writePhysical(physical, size, value);
+      return;
+    }
     const second = this.#paging.translate(this.#next(linear, room), 'write', privilege).physical;
     this.#writePhysical(physical, room, value);
     this.#writePhysical(second, size - room, value >> BigInt(room * 8));
