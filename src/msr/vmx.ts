@@ -103,6 +103,15 @@ export const FEATURE_CONTROL = {
   VMX_OUTSIDE_SMX: bit(2),
 } as const;
 
+/** Bits of CR0 fixed to 1 and to 0 in VMX operation. Vol. 3, "VMX-Fixed Bits in CR0". */
+export const CR0_FIXED = { one: 0x8000_0021n, zero: bits(63, 32) } as const;
+
+/** Bits of CR4 fixed to 1 and to 0 in VMX operation. Vol. 3, "VMX-Fixed Bits in CR4". */
+export const cr4Fixed = ({ cr4 }: VmxShape) => ({
+  one: bit(13),
+  zero: bits(63, 0) & ~(cr4 | bit(13)),
+});
+
 /** What a processor's VMX can do: the optional controls of each word, and the capability MSRs that are no control word. */
 export interface VmxShape {
   /** VMCS revision identifier, 31 bits. */
@@ -223,10 +232,10 @@ export function vmxMsrs(shape: VmxShape) {
     IA32_VMX_EXIT_CTLS:         { address: 0x483, writable: 'none', reset: capability('exit', exit),            sdm: 'VM-Exit Controls' },
     IA32_VMX_ENTRY_CTLS:        { address: 0x484, writable: 'none', reset: capability('entry', entry),          sdm: 'VM-Entry Controls' },
     IA32_VMX_MISC:              { address: 0x485, writable: 'none', reset: shape.misc,                          sdm: 'Miscellaneous Data' },
-    IA32_VMX_CR0_FIXED0:        { address: 0x486, writable: 'none', reset: 0x8000_0021n,                        sdm: 'VMX-Fixed Bits in CR0' },
-    IA32_VMX_CR0_FIXED1:        { address: 0x487, writable: 'none', reset: 0xffff_ffffn,                        sdm: 'VMX-Fixed Bits in CR0' },
-    IA32_VMX_CR4_FIXED0:        { address: 0x488, writable: 'none', reset: 0x2000n,                             sdm: 'VMX-Fixed Bits in CR4' },
-    IA32_VMX_CR4_FIXED1:        { address: 0x489, writable: 'none', reset: shape.cr4 | 0x2000n,                 sdm: 'VMX-Fixed Bits in CR4' },
+    IA32_VMX_CR0_FIXED0:        { address: 0x486, writable: 'none', reset: CR0_FIXED.one,                       sdm: 'VMX-Fixed Bits in CR0' },
+    IA32_VMX_CR0_FIXED1:        { address: 0x487, writable: 'none', reset: bits(63, 0) & ~CR0_FIXED.zero,       sdm: 'VMX-Fixed Bits in CR0' },
+    IA32_VMX_CR4_FIXED0:        { address: 0x488, writable: 'none', reset: cr4Fixed(shape).one,                 sdm: 'VMX-Fixed Bits in CR4' },
+    IA32_VMX_CR4_FIXED1:        { address: 0x489, writable: 'none', reset: bits(63, 0) & ~cr4Fixed(shape).zero, sdm: 'VMX-Fixed Bits in CR4' },
     IA32_VMX_VMCS_ENUM:         { address: 0x48a, writable: 'none', reset: highestIndex,                        sdm: 'VMCS Enumeration' },
     IA32_VMX_PROCBASED_CTLS2:   { address: 0x48b, writable: 'none', reset: pair(0, secondary), ...onlyIf(secondary !== 0), sdm: 'Secondary Processor-Based VM-Execution Controls' },
     IA32_VMX_EPT_VPID_CAP:      { address: 0x48c, writable: 'none', reset: shape.eptVpid, ...onlyIf(paging),    sdm: 'VPID and EPT Capabilities' },

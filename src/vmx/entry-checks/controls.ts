@@ -1,0 +1,189 @@
+import { extract, isSet } from '../../bits/bitfield.ts';
+import { CR0 } from '../../cpu/control-registers.ts';
+import { EVENT_TYPE } from '../../cpu/event.ts';
+import {
+  DEFAULT1,
+  ENTRY,
+  EPT_VPID_CAP,
+  EXIT,
+  PIN,
+  PRIMARY,
+  SECONDARY,
+  VMX_MISC,
+  type VmxShape,
+} from '../../msr/vmx.ts';
+import type { FieldName } from '../fields.ts';
+import { INTERRUPTION, isSoftware, OTHER_EVENT, typeOf } from '../interruption.ts';
+import type { Entry } from './entry.ts';
+import type { Rule } from './rule.ts';
+
+/** Whether a control word has every bit that must be 1 and none that must be 0, by the TRUE capability MSRs. */
+export function wordIsAllowed(shape: VmxShape, name: keyof typeof DEFAULT1, word: number): boolean {
+  const { all, relaxed } = DEFAULT1[name];
+  const must = all & ~relaxed;
+  return (word & must) === must && (word & ~(all | shape[name])) === 0;
+}
+
+const PAGE = 4096n;
+const MSR_ENTRY = 16n;
+
+/** The four rules of an MSR area: they hold when its count is 0. */
+function msrArea(
+  area: 'VM_EXIT_MSR_STORE' | 'VM_EXIT_MSR_LOAD' | 'VM_ENTRY_MSR_LOAD',
+  words: string,
+  sdm: string,
+): Rule[] {
+  const address: FieldName = `${area}_ADDRESS`;
+  const count: FieldName = `${area}_COUNT`;
+  const empty = (e: Entry) => e.read32(count) === 0;
+  return [
+    {
+      rule: `${words} address is 16-byte aligned`,
+      sdm,
+      ok: (e) => empty(e) || (e.read(address) & 15n) === 0n,
+    },
+    {
+      rule: `${words} address is within the physical-address width`,
+      sdm,
+      ok: (e) => empty(e) || e.isPhysical(e.read(address)),
+    },
+    {
+      rule: `last byte of the ${words} area is within the physical-address width`,
+      sdm,
+      ok: (e) => empty(e) || e.isPhysical(e.read(address) + e.read(count) * MSR_ENTRY - 1n),
+    },
+  ];
+}
+
+/** The two rules of a page that a control makes VM entry use. */
+function page(field: FieldName, words: string, sdm: string, used: (e: Entry) => boolean): Rule[] {
+  return [
+    {
+      rule: `${words} is 4-KByte aligned`,
+      sdm,
+      ok: (e) => !used(e) || e.read(field) % PAGE === 0n,
+    },
+    {
+      rule: `${words} is within the physical-address width`,
+      sdm,
+      ok: (e) => !used(e) || e.isPhysical(e.read(field)),
+    },
+  ];
+}
+
+const EXECUTION = 'VM-Execution Control Fields';
+const VM_EXIT = 'VM-Exit Control Fields';
+const VM_ENTRY = 'VM-Entry Control Fields';
+
+const primary = (control: number) => (e: Entry) => (e.primary & control) !== 0;
+const secondary = (control: number) => (e: Entry) => (e.secondary & control) !== 0;
+const pin = (control: number) => (e: Entry) => (e.pin & control) !== 0;
+
+const tprShadow = primary(PRIMARY.USE_TPR_SHADOW);
+const apicAccesses = secondary(SECONDARY.VIRTUALIZE_APIC_ACCESSES);
+const interruptDelivery = secondary(SECONDARY.VIRTUAL_INTERRUPT_DELIVERY);
+const x2apicMode = secondary(SECONDARY.VIRTUALIZE_X2APIC_MODE);
+const apicRegisters = secondary(SECONDARY.APIC_REGISTER_VIRTUALIZATION);
+const ept = secondary(SECONDARY.ENABLE_EPT);
+const unrestricted = secondary(SECONDARY.UNRESTRICTED_GUEST);
+const functions = secondary(SECONDARY.ENABLE_VM_FUNCTIONS);
+const shadowing = secondary(SECONDARY.VMCS_SHADOWING);
+const virtualizationException = secondary(SECONDARY.EPT_VIOLATION_VE);
+const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CONTROLS'), 1n);
+
+/** Bits 7:4 of VTPR in the virtual-APIC page. */
+const vtpr = (e: Entry) =>
+  Number(e.machine.memory.read(Number(e.read('VIRTUAL_APIC_ADDRESS')) + 0x80, 1) >> 4n);
+
+const EPTP = { TYPE: 0x7n, WALK: 0x38n, ACCESSED_DIRTY: 0x40n, RESERVED: 0xf80n } as const;
+
+/** Whether `eptp` is one that VM entry, INVEPT and EPTP switching take. */
+export const eptpIsValid = (e: Pick<Entry, 'shape' | 'isPhysical'>, eptp: bigint): boolean =>
+  eptpType(e, eptp) &&
+  eptpWalk(eptp) &&
+  eptpAccessedDirty(e, eptp) &&
+  (eptp & EPTP.RESERVED) === 0n &&
+  e.isPhysical(eptp);
+
+const eptpType = ({ shape }: Pick<Entry, 'shape'>, eptp: bigint) => {
+  const type = eptp & EPTP.TYPE;
+  return (
+    (type === 0n && isSet(shape.eptVpid, EPT_VPID_CAP.MEMORY_TYPE_UC)) ||
+    (type === 6n && isSet(shape.eptVpid, EPT_VPID_CAP.MEMORY_TYPE_WB))
+  );
+};
+const eptpWalk = (eptp: bigint) => (eptp & EPTP.WALK) === 3n << 3n;
+const eptpAccessedDirty = ({ shape }: Pick<Entry, 'shape'>, eptp: bigint) =>
+  !isSet(eptp, EPTP.ACCESSED_DIRTY) || isSet(shape.eptVpid, EPT_VPID_CAP.ACCESSED_DIRTY);
+
+const ERROR_CODE_VECTORS: readonly number[] = [8, 10, 11, 12, 13, 14, 17];
+
+const vector = (e: Entry) => e.injection & INTERRUPTION.VECTOR;
+const injectedType = (e: Entry) => typeOf(e.injection);
+const injecting = (e: Entry) => e.injection !== 0;
+const injectsCode = (e: Entry) => (e.injection & INTERRUPTION.ERROR_CODE) !== 0;
+
+/** An exception that would push an error code: a hardware exception, in protected mode, of such a vector. */
+function errorCodeIsRight(e: Entry): boolean {
+  const protectedMode = !unrestricted(e) || isSet(e.read('GUEST_CR0'), CR0.PE);
+  if (!protectedMode || injectedType(e) !== EVENT_TYPE.HARDWARE_EXCEPTION) return !injectsCode(e);
+  return e.shape.anyErrorCode || injectsCode(e) === ERROR_CODE_VECTORS.includes(vector(e));
+}
+
+/** Vol. 3, "Checks on VMX Controls": a rule that does not hold is VMfailValid 7. */
+// biome-ignore format: a table
+export const CONTROL_RULES: readonly Rule[] = [
+  { rule: 'pin-based controls are allowed by IA32_VMX_TRUE_PINBASED_CTLS', sdm: EXECUTION, ok: (e) => wordIsAllowed(e.shape, 'pin', e.pin) },
+  { rule: 'primary processor-based controls are allowed by IA32_VMX_TRUE_PROCBASED_CTLS', sdm: EXECUTION, ok: (e) => wordIsAllowed(e.shape, 'primary', e.primary) },
+  { rule: 'secondary processor-based controls are allowed by IA32_VMX_PROCBASED_CTLS2', sdm: EXECUTION, ok: (e) => (e.secondary & ~e.shape.secondary) === 0 },
+  { rule: 'CR3-target count is at most IA32_VMX_MISC[24:16]', sdm: EXECUTION, ok: (e) => e.read('CR3_TARGET_COUNT') <= extract(e.shape.misc, VMX_MISC.CR3_TARGETS) },
+  ...page('IO_BITMAP_A_ADDRESS', 'I/O-bitmap A address', EXECUTION, primary(PRIMARY.USE_IO_BITMAPS)),
+  ...page('IO_BITMAP_B_ADDRESS', 'I/O-bitmap B address', EXECUTION, primary(PRIMARY.USE_IO_BITMAPS)),
+  ...page('MSR_BITMAP_ADDRESS', 'MSR-bitmap address', EXECUTION, primary(PRIMARY.USE_MSR_BITMAPS)),
+  ...page('VIRTUAL_APIC_ADDRESS', 'virtual-APIC address', EXECUTION, tprShadow),
+  { rule: 'TPR threshold bits 31:4 are 0 without virtual-interrupt delivery', sdm: EXECUTION, ok: (e) => !tprShadow(e) || interruptDelivery(e) || e.read32('TPR_THRESHOLD') >>> 4 === 0 },
+  { rule: 'TPR threshold is at most VTPR[7:4]', sdm: EXECUTION, ok: (e) => !tprShadow(e) || interruptDelivery(e) || apicAccesses(e) || (e.read32('TPR_THRESHOLD') & 15) <= vtpr(e) },
+  { rule: 'virtual NMIs need NMI exiting', sdm: EXECUTION, ok: (e) => !pin(PIN.VIRTUAL_NMIS)(e) || pin(PIN.NMI_EXITING)(e) },
+  { rule: 'NMI-window exiting needs virtual NMIs', sdm: EXECUTION, ok: (e) => !primary(PRIMARY.NMI_WINDOW_EXITING)(e) || pin(PIN.VIRTUAL_NMIS)(e) },
+  ...page('APIC_ACCESS_ADDRESS', 'APIC-access address', EXECUTION, apicAccesses),
+  { rule: 'virtualize x2APIC mode needs the TPR shadow', sdm: EXECUTION, ok: (e) => !x2apicMode(e) || tprShadow(e) },
+  { rule: 'APIC-register virtualization needs the TPR shadow', sdm: EXECUTION, ok: (e) => !apicRegisters(e) || tprShadow(e) },
+  { rule: 'virtual-interrupt delivery needs the TPR shadow', sdm: EXECUTION, ok: (e) => !interruptDelivery(e) || tprShadow(e) },
+  { rule: 'virtualize x2APIC mode excludes virtualize APIC accesses', sdm: EXECUTION, ok: (e) => !x2apicMode(e) || !apicAccesses(e) },
+  { rule: 'virtual-interrupt delivery needs external-interrupt exiting', sdm: EXECUTION, ok: (e) => !interruptDelivery(e) || pin(PIN.EXTERNAL_INTERRUPT_EXITING)(e) },
+  { rule: 'VPID is not 0000H', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_VPID)(e) || e.read32('VIRTUAL_PROCESSOR_IDENTIFIER') !== 0 },
+  { rule: 'EPTP has a supported memory type', sdm: EXECUTION, ok: (e) => !ept(e) || eptpType(e, e.read('EPT_POINTER')) },
+  { rule: 'EPTP has a page-walk length of 4', sdm: EXECUTION, ok: (e) => !ept(e) || eptpWalk(e.read('EPT_POINTER')) },
+  { rule: 'EPTP bit 6 needs accessed and dirty flags for EPT', sdm: EXECUTION, ok: (e) => !ept(e) || eptpAccessedDirty(e, e.read('EPT_POINTER')) },
+  { rule: 'EPTP bits 11:7 are 0', sdm: EXECUTION, ok: (e) => !ept(e) || (e.read('EPT_POINTER') & EPTP.RESERVED) === 0n },
+  { rule: 'EPTP is within the physical-address width', sdm: EXECUTION, ok: (e) => !ept(e) || e.isPhysical(e.read('EPT_POINTER')) },
+  { rule: 'PML needs EPT', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_PML)(e) || ept(e) },
+  { rule: 'unrestricted guest needs EPT', sdm: EXECUTION, ok: (e) => !unrestricted(e) || ept(e) },
+  { rule: 'VM-function controls are allowed by IA32_VMX_VMFUNC', sdm: EXECUTION, ok: (e) => !functions(e) || (e.read('VM_FUNCTION_CONTROLS') & ~e.shape.vmfunc) === 0n },
+  { rule: 'EPTP switching needs EPT', sdm: EXECUTION, ok: (e) => !eptpSwitching(e) || ept(e) },
+  ...page('EPTP_LIST_ADDRESS', 'EPTP-list address', EXECUTION, eptpSwitching),
+  ...page('VMREAD_BITMAP_ADDRESS', 'VMREAD-bitmap address', EXECUTION, shadowing),
+  ...page('VMWRITE_BITMAP_ADDRESS', 'VMWRITE-bitmap address', EXECUTION, shadowing),
+  ...page('VIRTUALIZATION_EXCEPTION_ADDRESS', 'virtualization-exception information address', EXECUTION, virtualizationException),
+  { rule: 'TSC multiplier is not 0', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.USE_TSC_SCALING)(e) || e.read('TSC_MULTIPLIER') !== 0n },
+
+  { rule: 'VM-exit controls are allowed by IA32_VMX_TRUE_EXIT_CTLS', sdm: VM_EXIT, ok: (e) => wordIsAllowed(e.shape, 'exit', e.exit) },
+  { rule: 'saving the VMX-preemption timer needs the timer', sdm: VM_EXIT, ok: (e) => (e.exit & EXIT.SAVE_PREEMPTION_TIMER) === 0 || pin(PIN.ACTIVATE_PREEMPTION_TIMER)(e) },
+  ...msrArea('VM_EXIT_MSR_STORE', 'VM-exit MSR-store', VM_EXIT),
+  ...msrArea('VM_EXIT_MSR_LOAD', 'VM-exit MSR-load', VM_EXIT),
+
+  { rule: 'VM-entry controls are allowed by IA32_VMX_TRUE_ENTRY_CTLS', sdm: VM_ENTRY, ok: (e) => wordIsAllowed(e.shape, 'entry', e.entry) },
+  { rule: 'interruption type is not the reserved value 1', sdm: VM_ENTRY, ok: (e) => !injecting(e) || injectedType(e) !== 1 },
+  { rule: 'interruption type 7 needs the monitor trap flag', sdm: VM_ENTRY, ok: (e) => !e.injects(OTHER_EVENT) || (e.shape.primary & PRIMARY.MONITOR_TRAP_FLAG) !== 0 },
+  { rule: 'an NMI has vector 2', sdm: VM_ENTRY, ok: (e) => !e.injects(EVENT_TYPE.NMI) || vector(e) === 2 },
+  { rule: 'a hardware exception has a vector of at most 31', sdm: VM_ENTRY, ok: (e) => !e.injects(EVENT_TYPE.HARDWARE_EXCEPTION) || vector(e) <= 31 },
+  { rule: 'an other event has vector 0', sdm: VM_ENTRY, ok: (e) => !e.injects(OTHER_EVENT) || vector(e) === 0 },
+  { rule: 'an error code is delivered exactly with exceptions that have one', sdm: VM_ENTRY, ok: (e) => !injecting(e) || errorCodeIsRight(e) },
+  { rule: 'interruption-information bits 30:12 are 0', sdm: VM_ENTRY, ok: (e) => !injecting(e) || (e.injection & INTERRUPTION.RESERVED) === 0 },
+  { rule: 'VM-entry exception error code bits 31:16 are 0', sdm: VM_ENTRY, ok: (e) => !injecting(e) || !injectsCode(e) || e.read32('VM_ENTRY_EXCEPTION_ERROR_CODE') >>> 16 === 0 },
+  { rule: 'VM-entry instruction length is at most 15', sdm: VM_ENTRY, ok: (e) => !injecting(e) || !isSoftware(injectedType(e)) || e.read32('VM_ENTRY_INSTRUCTION_LENGTH') <= 15 },
+  { rule: 'VM-entry instruction length 0 needs IA32_VMX_MISC[30]', sdm: VM_ENTRY, ok: (e) => !injecting(e) || !isSoftware(injectedType(e)) || e.read32('VM_ENTRY_INSTRUCTION_LENGTH') !== 0 || isSet(e.shape.misc, VMX_MISC.ZERO_LENGTH_INJECTION) },
+  ...msrArea('VM_ENTRY_MSR_LOAD', 'VM-entry MSR-load', VM_ENTRY),
+  { rule: 'entry to SMM is 0 outside SMM', sdm: VM_ENTRY, ok: (e) => (e.entry & ENTRY.ENTRY_TO_SMM) === 0 },
+  { rule: 'deactivate dual-monitor treatment is 0 outside SMM', sdm: VM_ENTRY, ok: (e) => (e.entry & ENTRY.DEACTIVATE_DUAL_MONITOR) === 0 },
+];

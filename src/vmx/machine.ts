@@ -1,0 +1,19 @@
+import type { Core } from '../cpu/system/core.ts';
+import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { MsrBus } from '../msr/bus.ts';
+import type { VmxShape } from '../msr/vmx.ts';
+
+/** What VM entry and VM exit work on: one CPU and its registers. */
+export interface VmxMachine {
+  readonly core: Core;
+  readonly memory: PhysicalMemory;
+  readonly msr: Pick<MsrBus, 'rdmsr' | 'wrmsr' | 'accepts'>;
+  readonly shape: VmxShape;
+}
+
+/** Addresses of the MSRs that VM entries and VM exits load and save themselves. */
+// biome-ignore format: a table
+export const MSR = {
+  IA32_TIME_STAMP_COUNTER: 0x10, IA32_FEATURE_CONTROL: 0x3a, IA32_SMM_MONITOR_CTL: 0x9b, IA32_DEBUGCTL: 0x1d9,
+  IA32_PERF_GLOBAL_CTRL: 0x38f, IA32_EFER: 0xc000_0080, IA32_FS_BASE: 0xc000_0100, IA32_GS_BASE: 0xc000_0101,
+} as const;

@@ -1,0 +1,67 @@
+import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import { FIELD_COUNT, type Field } from './fields.ts';
+
+/** Where things stand in a VMCS region. Only the first two are architectural. */
+const REGION = { REVISION: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
+
+/**
+ * One virtual-machine control structure, held by the processor while it is active
+ * and written to its region by VMCLEAR and VMXOFF.
+ * Vol. 3, "Virtual-Machine Control Structures".
+ */
+export class Vmcs {
+  /** Physical address of the region. */
+  readonly address: number;
+  launched = false;
+  readonly #fields = new BigUint64Array(FIELD_COUNT);
+  readonly #words = new Uint32Array(this.#fields.buffer);
+
+  constructor(address: number) {
+    this.address = address;
+  }
+
+  read(field: Field): bigint {
+    return this.#fields[field.slot]!;
+  }
+
+  /** The low 32 bits, which is all of a 16- or 32-bit field. */
+  read32(field: Field): number {
+    return this.#words[field.slot * 2]!;
+  }
+
+  /** Bits above the field's width are dropped. */
+  write(field: Field, value: bigint): void {
+    this.#fields[field.slot] = value & field.mask;
+  }
+
+  write32(field: Field, value: number): void {
+    this.#words[field.slot * 2] = value;
+    this.#words[field.slot * 2 + 1] = 0;
+  }
+
+  /** Reads everything from the region. */
+  load(memory: PhysicalMemory): void {
+    this.launched = memory.read(this.address + REGION.LAUNCH_STATE, 4) === 1n;
+    for (let slot = 0; slot < FIELD_COUNT; slot++) {
+      this.#fields[slot] = memory.read(this.address + REGION.FIELDS + slot * 8, 8);
+    }
+  }
+
+  /** Writes everything to the region; what no RAM backs is lost. */
+  store(memory: PhysicalMemory): void {
+    memory.write(this.address + REGION.LAUNCH_STATE, 4, this.launched ? 1n : 0n);
+    for (let slot = 0; slot < FIELD_COUNT; slot++) {
+      memory.write(this.address + REGION.FIELDS + slot * 8, 8, this.#fields[slot]!);
+    }
+  }
+
+  /** The first dword of the region: revision identifier, and the shadow-VMCS indicator in bit 31. */
+  static revision(memory: PhysicalMemory, address: number): number {
+    return Number(memory.read(address + REGION.REVISION, 4));
+  }
+
+  /** Writes the VMX-abort indicator. */
+  abort(memory: PhysicalMemory, code: number): void {
+    memory.write(this.address + REGION.ABORT, 4, BigInt(code));
+  }
+}

@@ -1,0 +1,387 @@
+import { isSet } from '../bits/bitfield.ts';
+import { MASK64 } from '../bits/u64.ts';
+import { ACTIVITY, BLOCKING, CR0 } from '../cpu/control-registers.ts';
+import type { Event } from '../cpu/event.ts';
+import type { NonRoot, VmxPort } from '../cpu/ports.ts';
+import { STATE } from '../cpu/state/layout.ts';
+import type { Core, SystemFunction } from '../cpu/system/core.ts';
+import type { VmExit } from '../cpu/vm-exit.ts';
+import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { MsrBus } from '../msr/bus.ts';
+import {
+  CR0_FIXED,
+  cr4Fixed,
+  FEATURE_CONTROL,
+  PIN,
+  SECONDARY,
+  VMX_MISC,
+  type VmxShape,
+  vmxMsrs,
+} from '../msr/vmx.ts';
+import { CONTROL_RULES, eptpIsValid } from './entry-checks/controls.ts';
+import { Entry } from './entry-checks/entry.ts';
+import { GUEST_RULES } from './entry-checks/guest-state.ts';
+import { HOST_RULES } from './entry-checks/host-state.ts';
+import { firstBroken } from './entry-checks/rule.ts';
+import { type Abort, toHost, vmExit } from './exit.ts';
+import { ENTRY_FAILURE, EXIT_REASON } from './exit-reasons.ts';
+import { FIELDS, type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
+import { loadGuestState } from './guest-state.ts';
+import { injectionOf } from './injection.ts';
+import { vmxInstructions } from './instructions.ts';
+import type { VmxMachine } from './machine.ts';
+import { loadMsrs } from './msr-areas.ts';
+import { NonRootOperation } from './non-root.ts';
+import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
+import { PreemptionTimer } from './preemption-timer.ts';
+import { Vmcs } from './vmcs.ts';
+
+const NO_VMCS = MASK64;
+
+/** A VM entry that did not reach the guest, or an instruction that failed, as a trace names it. */
+export interface EntryFailure {
+  readonly kind: 'controls' | 'host state' | 'guest state' | 'MSR loading';
+  readonly rule: string;
+}
+
+/**
+ * VMX of one CPU. The methods named for instructions do what those do once their operands are read;
+ * the instructions of guest code and root-mode software in TypeScript both end here.
+ */
+export class Vmx implements VmxPort {
+  readonly shape: VmxShape;
+  readonly instructions: Readonly<Record<string, SystemFunction>> = vmxInstructions(this);
+  /** Which check the latest VM entry failed, if it did. */
+  lastFailure: EntryFailure | undefined;
+  /** The VMX-abort indicator, once a VM exit has ended in shutdown. */
+  aborted: Abort | undefined;
+  readonly #memory: PhysicalMemory;
+  readonly #msr: MsrBus;
+  readonly #fields: ReadonlyMap<number, Field>;
+  readonly #active = new Map<number, Vmcs>();
+  #core: Core | undefined;
+  #timer: PreemptionTimer | undefined;
+  #featureControl = 0n;
+  /** Physical address of the VMXON region; undefined outside VMX operation. */
+  #vmxon: number | undefined;
+  #current: Vmcs | undefined;
+  #nonRoot: NonRootOperation | undefined;
+  #rootIsTypeScript = false;
+
+  constructor({ shape, memory, msr }: { shape: VmxShape; memory: PhysicalMemory; msr: MsrBus }) {
+    this.shape = shape;
+    this.#memory = memory;
+    this.#msr = msr;
+    this.#fields = fieldsOf(shape);
+    msr.attach(vmxMsrs(shape), {
+      IA32_FEATURE_CONTROL: {
+        read: () => this.#featureControl,
+        write: (value) => {
+          if (isSet(this.#featureControl, FEATURE_CONTROL.LOCK)) return '#GP';
+          this.#featureControl = value;
+          return undefined;
+        },
+      },
+    });
+  }
+
+  /** Tells VMX which core it belongs to, once both exist. */
+  connect(core: Core): void {
+    this.#core = core;
+    this.#timer = new PreemptionTimer(this.shape, () => core.state.total('ticks'));
+  }
+
+  get operation(): boolean {
+    return this.#vmxon !== undefined;
+  }
+
+  get nonRoot(): NonRoot | undefined {
+    return this.#nonRoot;
+  }
+
+  get featureControl(): bigint {
+    return this.#featureControl;
+  }
+
+  /** Ticks until the VMX-preemption timer of a running guest is 0; Infinity without one. */
+  horizon(): number {
+    return this.#timer?.remaining ?? Number.POSITIVE_INFINITY;
+  }
+
+  mayHold(register: 0 | 4, value: bigint): boolean {
+    const { one, zero } = register === 0 ? CR0_FIXED : cr4Fixed(this.shape);
+    const secondary = this.#nonRoot?.controls.secondary ?? 0;
+    const free =
+      register === 0 && (secondary & SECONDARY.UNRESTRICTED_GUEST) !== 0 ? CR0.PE | CR0.PG : 0n;
+    return ((value | free) & one) === one && (value & zero) === 0n;
+  }
+
+  // VMX instructions, operands read. Vol. 3, "VMX Instruction Reference".
+
+  vmxon(region: bigint): VmxOutcome {
+    if (this.operation) return this.#fail(VM_INSTRUCTION_ERROR.VMXON_IN_ROOT);
+    if (!this.#isRegion(region)) return 'VMfailInvalid';
+    if (Vmcs.revision(this.#memory, Number(region)) !== this.shape.revision) return 'VMfailInvalid';
+    this.#vmxon = Number(region);
+    return 'VMsucceed';
+  }
+
+  vmxoff(): VmxOutcome {
+    for (const vmcs of this.#active.values()) vmcs.store(this.#memory);
+    this.#active.clear();
+    this.#current = undefined;
+    this.#vmxon = undefined;
+    return 'VMsucceed';
+  }
+
+  vmclear(pointer: bigint): VmxOutcome {
+    if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_BAD_ADDRESS);
+    const address = Number(pointer);
+    if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_VMXON_POINTER);
+    const vmcs = this.#active.get(address) ?? this.#load(address);
+    vmcs.launched = false;
+    vmcs.store(this.#memory);
+    this.#active.delete(address);
+    if (this.#current === vmcs) this.#current = undefined;
+    return 'VMsucceed';
+  }
+
+  vmptrld(pointer: bigint): VmxOutcome {
+    if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_ADDRESS);
+    const address = Number(pointer);
+    if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
+    // A set shadow-VMCS indicator makes the dword differ: shadow VMCSs do not exist here.
+    if (Vmcs.revision(this.#memory, address) !== this.shape.revision) {
+      return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
+    }
+    const vmcs = this.#active.get(address) ?? this.#load(address);
+    this.#active.set(address, vmcs);
+    this.#current = vmcs;
+    return 'VMsucceed';
+  }
+
+  /** The current-VMCS pointer; all ones without one. */
+  vmptrst(): bigint {
+    return this.#current ? BigInt(this.#current.address) : NO_VMCS;
+  }
+
+  /** A field of the current VMCS; undefined where VMREAD fails. */
+  vmread(encoding: number): bigint | undefined {
+    const value = this.readField(BigInt(encoding));
+    return typeof value === 'bigint' ? value : undefined;
+  }
+
+  /** VMREAD with its failures. */
+  readField(encoding: bigint): bigint | VmxOutcome {
+    const vmcs = this.#current;
+    if (!vmcs) return 'VMfailInvalid';
+    const field = this.#field(encoding);
+    if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
+    const value = vmcs.read(field);
+    return (encoding & 1n) === 0n ? value : value >> 32n;
+  }
+
+  vmwrite(encoding: number | bigint, value: bigint): VmxOutcome {
+    const vmcs = this.#current;
+    if (!vmcs) return 'VMfailInvalid';
+    const wide = BigInt(encoding);
+    const field = this.#field(wide);
+    if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
+    if (field.type === 'information' && !isSet(this.shape.misc, VMX_MISC.VMWRITE_ANY_FIELD)) {
+      return this.#fail(VM_INSTRUCTION_ERROR.READ_ONLY_FIELD);
+    }
+    const high = (wide & 1n) !== 0n;
+    const old = vmcs.read(field);
+    vmcs.write(field, high ? (old & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n) : value);
+    return 'VMsucceed';
+  }
+
+  /** VMLAUNCH by root-mode software in TypeScript. Success means the guest runs, or that the exit fields say why not. */
+  vmlaunch(): VmxOutcome {
+    return this.enter('launch', true);
+  }
+
+  vmresume(): VmxOutcome {
+    return this.enter('resume', true);
+  }
+
+  invept(type: number, eptp: bigint): VmxOutcome {
+    const isPhysical = (address: bigint) => this.#isPhysical(address);
+    const valid =
+      type === 2 || (type === 1 && eptpIsValid({ shape: this.shape, isPhysical }, eptp));
+    if (!valid) return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+    this.core.engine.flush({ kind: 'all' });
+    return 'VMsucceed';
+  }
+
+  /** @param vpid the first half of the descriptor, whole */
+  invvpid(type: number, vpid: bigint, linear: bigint): VmxOutcome {
+    const known = type >= 0 && type <= 3;
+    const identified = type === 2 || ((vpid & 0xffffn) !== 0n && vpid >> 16n === 0n);
+    const reserved = type === 2 && vpid >> 16n !== 0n;
+    const located = type !== 0 || this.core.isCanonical(linear);
+    if (!known || !identified || reserved || !located) {
+      return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+    }
+    this.core.engine.flush({ kind: 'all' });
+    return 'VMsucceed';
+  }
+
+  /**
+   * VM entry. `retire` is called when the entry can no longer fail to leave the instruction: the instruction belongs
+   * to the host. Vol. 3, "VM Entries".
+   */
+  enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire?: () => void): VmxOutcome {
+    const vmcs = this.#current;
+    if (!vmcs) return 'VMfailInvalid';
+    const { core, machine } = this;
+    const { state } = core;
+    this.lastFailure = undefined;
+    if ((state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.MOV_SS) !== 0) {
+      return this.#fail(VM_INSTRUCTION_ERROR.MOV_SS_BLOCKING);
+    }
+    if (kind === 'launch' && vmcs.launched)
+      return this.#fail(VM_INSTRUCTION_ERROR.VMLAUNCH_NOT_CLEAR);
+    if (kind === 'resume' && !vmcs.launched) {
+      return this.#fail(VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED);
+    }
+    const entry = new Entry(machine, vmcs);
+    const control = firstBroken(CONTROL_RULES, entry);
+    if (control) {
+      this.lastFailure = { kind: 'controls', rule: control.rule };
+      return this.#fail(VM_INSTRUCTION_ERROR.BAD_CONTROLS);
+    }
+    const host = firstBroken(HOST_RULES, entry);
+    if (host) {
+      this.lastFailure = { kind: 'host state', rule: host.rule };
+      return this.#fail(VM_INSTRUCTION_ERROR.BAD_HOST_STATE);
+    }
+
+    this.#rootIsTypeScript = fromTypeScript;
+    retire?.();
+    core.ports.time.modeChanging();
+    const guest = firstBroken(GUEST_RULES, entry);
+    if (guest) {
+      this.lastFailure = { kind: 'guest state', rule: guest.rule };
+      this.#failEntry(entry, EXIT_REASON.INVALID_STATE, guest.qualification ?? 0n);
+      return 'VMsucceed';
+    }
+    const blocking = state.get32(STATE.INTERRUPTIBILITY);
+    loadGuestState(machine, vmcs, entry);
+    const area = Number(vmcs.read(FIELDS.VM_ENTRY_MSR_LOAD_ADDRESS));
+    const failed = loadMsrs(machine, area, vmcs.read32(FIELDS.VM_ENTRY_MSR_LOAD_COUNT));
+    if (failed !== undefined) {
+      this.lastFailure = {
+        kind: 'MSR loading',
+        rule: `entry ${failed} of the VM-entry MSR-load area`,
+      };
+      state.set32(STATE.INTERRUPTIBILITY, blocking);
+      this.#failEntry(entry, EXIT_REASON.MSR_LOAD_FAIL, BigInt(failed));
+      return 'VMsucceed';
+    }
+    vmcs.launched = true;
+    const timer = this.#timer!;
+    if ((entry.pin & PIN.ACTIVATE_PREEMPTION_TIMER) !== 0) {
+      timer.load(vmcs.read32(FIELDS.VMX_PREEMPTION_TIMER_VALUE));
+    }
+    const { pin, primary, secondary, exit, entry: onEntry } = entry;
+    const controls = { pin, primary, secondary, exit, entry: onEntry };
+    const operation = new NonRootOperation({
+      machine,
+      timer,
+      vmcs,
+      controls,
+      translate: undefined,
+    });
+    this.#nonRoot = operation;
+    operation.begin(injectionOf(entry));
+    this.#switched();
+    return 'VMsucceed';
+  }
+
+  vmExit(exit: VmExit, delivering: Event | undefined): 'continue' | 'leave' {
+    const nonRoot = this.#nonRoot;
+    if (!nonRoot) throw new RangeError(`VM exit ${exit.reason} outside VMX non-root operation`);
+    this.core.ports.time.modeChanging();
+    const abort = vmExit({
+      machine: this.machine,
+      vmcs: nonRoot.vmcs,
+      controls: nonRoot.controls,
+      timer: this.#timer!,
+      exit,
+      delivering,
+      leaveNonRoot: () => {
+        this.#nonRoot = undefined;
+      },
+    });
+    this.#reached(nonRoot.vmcs, abort);
+    return this.#rootIsTypeScript ? 'leave' : 'continue';
+  }
+
+  /** VMfail: VMfailValid with the error number in the current VMCS if there is one. */
+  fail(error: number): VmxOutcome {
+    return this.#fail(error);
+  }
+
+  get core(): Core {
+    if (!this.#core) throw new RangeError('VMX is not connected to a core');
+    return this.#core;
+  }
+
+  get machine(): VmxMachine {
+    return { core: this.core, memory: this.#memory, msr: this.#msr, shape: this.shape };
+  }
+
+  #fail(error: number): VmxOutcome {
+    if (!this.#current) return 'VMfailInvalid';
+    this.#current.write32(FIELDS.VM_INSTRUCTION_ERROR, error);
+    return { VMfailValid: error };
+  }
+
+  #failEntry(entry: Entry, reason: number, qualification: bigint): void {
+    const { vmcs } = entry;
+    vmcs.write32(FIELDS.EXIT_REASON, (ENTRY_FAILURE | reason) >>> 0);
+    vmcs.write(FIELDS.EXIT_QUALIFICATION, qualification);
+    const blocking = this.core.state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.NMI;
+    this.#reached(vmcs, toHost(this.machine, vmcs, entry, blocking));
+  }
+
+  /** After a VM exit or a failed entry: in the host, or in a VMX abort. */
+  #reached(vmcs: Vmcs, abort: Abort | undefined): void {
+    if (abort !== undefined) {
+      this.aborted = abort;
+      vmcs.abort(this.#memory, abort);
+      this.core.state.set32(STATE.ACTIVITY, ACTIVITY.SHUTDOWN);
+    }
+    this.#switched();
+  }
+
+  #switched(): void {
+    const { engine, ports, state } = this.core;
+    engine.flush({ kind: 'all' });
+    const halted = state.get32(STATE.ACTIVITY) !== ACTIVITY.ACTIVE;
+    ports.time.modeChanged({ cpl: state.cpl, halted });
+    engine.endSlice();
+  }
+
+  #field(encoding: bigint): Field | undefined {
+    if (encoding >> 32n !== 0n) return undefined;
+    const number = Number(encoding);
+    const field = this.#fields.get(number & ~HIGH_ACCESS);
+    return field && (number & HIGH_ACCESS) !== 0 && field.width !== 64 ? undefined : field;
+  }
+
+  #load(address: number): Vmcs {
+    const vmcs = new Vmcs(address);
+    vmcs.load(this.#memory);
+    return vmcs;
+  }
+
+  #isRegion(pointer: bigint): boolean {
+    return (pointer & 0xfffn) === 0n && this.#isPhysical(pointer);
+  }
+
+  #isPhysical(address: bigint): boolean {
+    return address >> BigInt(this.core.features.physicalWidth) === 0n;
+  }
+}

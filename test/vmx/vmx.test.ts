@@ -1,0 +1,152 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { STATE } from '../../src/cpu/state/layout.ts';
+import { VmExit } from '../../src/cpu/vm-exit.ts';
+import { OTHER_VMCS, Processor, VMCS, VMXON_REGION } from './processor.ts';
+
+describe('VMX instructions with their operands read', () => {
+  let cpu: Processor;
+  beforeEach(() => {
+    cpu = new Processor();
+  });
+
+  it('VMXON wants an aligned region with the revision identifier', () => {
+    expect(cpu.vmx.vmxon(0x1_0001n)).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmxon(1n << 46n)).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmxon(0x2_0000n)).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmxon(VMXON_REGION)).toBe('VMsucceed');
+    expect(cpu.vmx.operation).toBe(true);
+    expect(cpu.vmx.vmxon(VMXON_REGION)).toBe('VMfailInvalid');
+  });
+
+  it('VMXON in root operation is VMfailValid 15 once there is a current VMCS', () => {
+    cpu.enterable();
+    expect(cpu.vmx.vmxon(VMXON_REGION)).toEqual({ VMfailValid: 15 });
+    expect(cpu.get('VM_INSTRUCTION_ERROR')).toBe(15n);
+  });
+
+  it('VMCLEAR and VMPTRLD refuse bad addresses, the VMXON pointer and a wrong revision', () => {
+    cpu.enterable();
+    expect(cpu.vmx.vmclear(0x123n)).toEqual({ VMfailValid: 2 });
+    expect(cpu.vmx.vmclear(VMXON_REGION)).toEqual({ VMfailValid: 3 });
+    expect(cpu.vmx.vmptrld(1n << 52n)).toEqual({ VMfailValid: 9 });
+    expect(cpu.vmx.vmptrld(VMXON_REGION)).toEqual({ VMfailValid: 10 });
+    expect(cpu.vmx.vmptrld(0x3_0000n)).toEqual({ VMfailValid: 11 });
+    cpu.memory.write(Number(OTHER_VMCS), 4, 0x8000_0012n);
+    expect(cpu.vmx.vmptrld(OTHER_VMCS)).toEqual({ VMfailValid: 11 });
+    expect(cpu.vmx.vmptrst()).toBe(VMCS);
+  });
+
+  it('without a current VMCS everything that needs one is VMfailInvalid', () => {
+    cpu.vmx.vmxon(VMXON_REGION);
+    expect(cpu.vmx.vmptrst()).toBe(0xffff_ffff_ffff_ffffn);
+    expect(cpu.vmx.readField(0x6800n)).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmwrite(0x6800, 0n)).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmlaunch()).toBe('VMfailInvalid');
+    expect(cpu.vmx.vmclear(0x123n)).toBe('VMfailInvalid');
+  });
+
+  it('VMREAD and VMWRITE know widths, halves and fields that do not exist', () => {
+    cpu.enterable();
+    cpu.vmx.vmwrite(0x0802, 0x1_2345n); // guest CS selector, 16 bits
+    expect(cpu.vmx.vmread(0x0802)).toBe(0x2345n);
+    cpu.vmx.vmwrite(0x2802, 0x1111_1111_2222_2222n);
+    cpu.vmx.vmwrite(0x2803, 0x3333_3333n);
+    expect(cpu.vmx.vmread(0x2802)).toBe(0x3333_3333_2222_2222n);
+    expect(cpu.vmx.vmread(0x2803)).toBe(0x3333_3333n);
+    expect(cpu.vmx.readField(0x0803n)).toEqual({ VMfailValid: 12 });
+    expect(cpu.vmx.readField(0x1_0000_0802n)).toEqual({ VMfailValid: 12 });
+    expect(cpu.vmx.vmwrite(0x2016, 0n)).toEqual({ VMfailValid: 12 }); // posted interrupts: absent
+  });
+
+  it('VMLAUNCH needs a clear VMCS, VMRESUME a launched one', () => {
+    cpu.enterable();
+    expect(cpu.vmx.vmresume()).toEqual({ VMfailValid: 5 });
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+    cpu.vmx.vmExit(new VmExit(10), undefined);
+    expect(cpu.vmx.vmlaunch()).toEqual({ VMfailValid: 4 });
+    expect(cpu.vmx.vmresume()).toBe('VMsucceed');
+    cpu.vmx.vmExit(new VmExit(10), undefined);
+    cpu.vmx.vmclear(VMCS);
+    cpu.vmx.vmptrld(VMCS);
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+  });
+
+  it('fails entry after MOV SS with error 26', () => {
+    cpu.enterable();
+    cpu.state.set32(STATE.INTERRUPTIBILITY, 2);
+    expect(cpu.vmx.vmlaunch()).toEqual({ VMfailValid: 26 });
+  });
+});
+
+describe('VM entry and VM exit', () => {
+  it('loads the guest, and at the exit saves it and loads the host', () => {
+    const cpu = new Processor().enterable();
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+    expect(cpu.vmx.lastFailure).toBeUndefined();
+    expect(cpu.vmx.nonRoot).toBeDefined();
+    expect(cpu.state.rip).toBe(0xe000n);
+    expect(cpu.state.get(STATE.CR3)).toBe(0x3000n);
+    expect(cpu.core.rflags).toBe(0x202n);
+    expect(cpu.state.segment('TR')).toEqual({
+      selector: 0x18,
+      base: 0n,
+      limit: 0x67,
+      rights: 0x8b,
+    });
+
+    cpu.state.rip = 0xe123n;
+    cpu.state.gpr[4] = 0xcff8n;
+    const next = cpu.vmx.vmExit(new VmExit(10, { instructionLength: 2 }), undefined);
+    expect(next).toBe('leave');
+    expect(cpu.vmx.nonRoot).toBeUndefined();
+    expect(cpu.get('EXIT_REASON')).toBe(10n);
+    expect(cpu.get('VM_EXIT_INSTRUCTION_LENGTH')).toBe(2n);
+    expect(cpu.get('GUEST_RIP')).toBe(0xe123n);
+    expect(cpu.get('GUEST_RSP')).toBe(0xcff8n);
+    expect(cpu.state.rip).toBe(0xa000n);
+    expect(cpu.state.gpr[4]).toBe(0x9000n);
+    expect(cpu.state.get(STATE.CR3)).toBe(0x2000n);
+    expect(cpu.core.rflags).toBe(2n);
+    expect(cpu.state.segment('CS')).toEqual({
+      selector: 8,
+      base: 0n,
+      limit: 0xffff_ffff,
+      rights: 0xa09b,
+    });
+    expect(cpu.log).toEqual([
+      'modeChanging',
+      'modeChanged 0 false',
+      'modeChanging',
+      'modeChanged 0 false',
+    ]);
+  });
+
+  it('loads IA32_PERF_GLOBAL_CTRL both ways and saves the guest value', () => {
+    const cpu = new Processor().enterable({
+      VM_EXIT_CONTROLS: 0x4003_7ffbn,
+      VM_ENTRY_CONTROLS: 0x33fb,
+      GUEST_IA32_PERF_GLOBAL_CTRL: 0x3n,
+      HOST_IA32_PERF_GLOBAL_CTRL: 0xcn,
+    });
+    cpu.vmx.vmlaunch();
+    expect(cpu.msr.rdmsr(0x38f)).toBe(3n);
+    cpu.msr.wrmsr(0x38f, 0x7_0000_0003n);
+    cpu.vmx.vmExit(new VmExit(12), undefined);
+    expect(cpu.msr.rdmsr(0x38f)).toBe(0xcn);
+    expect(cpu.get('GUEST_IA32_PERF_GLOBAL_CTRL')).toBe(0x7_0000_0003n);
+  });
+
+  it('leaves IA32_PERF_GLOBAL_CTRL alone without the controls', () => {
+    const cpu = new Processor().enterable({
+      GUEST_IA32_PERF_GLOBAL_CTRL: 3n,
+      HOST_IA32_PERF_GLOBAL_CTRL: 4n,
+    });
+    cpu.msr.wrmsr(0x38f, 1n);
+    cpu.vmx.vmlaunch();
+    expect(cpu.msr.rdmsr(0x38f)).toBe(1n);
+    cpu.msr.wrmsr(0x38f, 2n);
+    cpu.vmx.vmExit(new VmExit(12), undefined);
+    expect(cpu.msr.rdmsr(0x38f)).toBe(2n);
+    expect(cpu.get('GUEST_IA32_PERF_GLOBAL_CTRL')).toBe(3n);
+  });
+});
