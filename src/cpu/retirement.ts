@@ -11,9 +11,11 @@ const NOP: readonly Total[] = ['nops'];
 const BY_MNEMONIC: Partial<Record<Mnemonic, readonly Total[]>> = {
   JCC: CONDITIONAL,  JCXZ: CONDITIONAL,  LOOP: CONDITIONAL,  LOOPE: CONDITIONAL,  LOOPNE: CONDITIONAL,
   RET: RETURN,
-  CALLF: FAR,  JMPF: FAR,  RETF: FAR,  IRET: FAR,  INT: FAR,  INT1: FAR,  INT3: FAR,  INTO: FAR,
+  CALLF: FAR,  JMPF: FAR,  RETF: FAR,  IRET: [...FAR, 'interruptReturns'],  INT: FAR,  INT1: FAR,  INT3: FAR,  INTO: FAR,
   SYSCALL: FAR,  SYSRET: FAR,  SYSENTER: FAR,  SYSEXIT: FAR,
-  NOP,  ENDBR32: NOP,  ENDBR64: NOP,
+  NOP,  ENDBR32: NOP,  ENDBR64: NOP,  PAUSE: ['pauses'],  LFENCE: ['lfences'],
+  PREFETCHNTA: ['prefetchNta'],  PREFETCHT0: ['prefetchT0'],  PREFETCHT1: ['prefetchT1T2'],  PREFETCHT2: ['prefetchT1T2'],
+  PREFETCHW: ['prefetchW'],
 };
 
 const JUMP: readonly Total[] = ['branches', 'nearTaken'];

@@ -1,0 +1,88 @@
+import { Fault } from '../../fault.ts';
+import type { Insn } from '../../insn.ts';
+import { retirement } from '../../retirement.ts';
+import { emitInstruction } from '../../semantics/semantics.ts';
+import type { Core, Stale } from '../../system/core.ts';
+import { VmExit } from '../../vm-exit.ts';
+import type { Engine, EngineExit } from '../engine.ts';
+import { CodeFetch } from './code-fetch.ts';
+import { OracleEmit } from './oracle-emit.ts';
+
+const SLICE: EngineExit = { reason: 'slice' };
+
+/** Executes the semantics one instruction at a time. Slow and readable; what the other engines are measured by. */
+export class Oracle implements Engine {
+  readonly #core: Core;
+  readonly #emit: OracleEmit;
+  readonly #fetch: CodeFetch;
+  #fuel = 0;
+
+  /** `features` restricts decoding, as `decode` has it. */
+  constructor(core: Core, features?: ReadonlySet<string>) {
+    this.#core = core;
+    this.#emit = new OracleEmit(core);
+    this.#fetch = new CodeFetch(core, features);
+  }
+
+  run(fuel: number): EngineExit {
+    this.#fuel = fuel;
+    while (this.#fuel > 0) {
+      const exit = this.step();
+      if (exit) return exit;
+      this.#fuel--;
+    }
+    return SLICE;
+  }
+
+  /** One tick: an instruction, or one iteration of a REP instruction. Undefined when it went well. */
+  step(): EngineExit | undefined {
+    try {
+      return this.#step();
+    } catch (thrown) {
+      if (thrown instanceof Fault || thrown instanceof VmExit)
+        return { reason: 'fault', fault: thrown };
+      throw thrown;
+    }
+  }
+
+  flush(_stale: Stale): void {
+    this.#fetch.flush();
+  }
+
+  debugChanged(): void {
+    this.endSlice();
+  }
+
+  endSlice(): void {
+    this.#fuel = 1;
+  }
+
+  #step(): EngineExit | undefined {
+    const { state } = this.#core;
+    const rip = state.rip;
+    const insn = this.#fetch.insn(rip);
+    const emit = this.#emit;
+    emit.begin(insn, rip);
+    emitInstruction(emit, insn);
+    if (emit.outcome === 'system') return { reason: 'system', insn };
+    if (emit.outcome === 'next') state.rip = emit.next();
+    state.addTotal('ticks', 1n);
+    state.addTotal('unhaltedTicks', 1n);
+    if (emit.outcome === 'repeats') state.addTotal('repIterations', 1n);
+    else this.#retire(insn);
+    return undefined;
+  }
+
+  #retire(insn: Insn): void {
+    const { state } = this.#core;
+    const { taken, loaded, stored } = this.#emit;
+    state.addTotal('instructions', 1n);
+    for (const total of retirement(insn)) state.addTotal(total, 1n);
+    if (loaded) state.addTotal('loads', 1n);
+    if (stored) state.addTotal('stores', 1n);
+    if (taken && retirement(insn).includes('conditionalBranches')) {
+      state.addTotal('conditionalTaken', 1n);
+      state.addTotal('nearTaken', 1n);
+    }
+  }
+}
