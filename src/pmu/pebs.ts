@@ -82,17 +82,17 @@ export class Pebs {
    * @param adaptive whether the counter asked for the groups of MSR_PEBS_DATA_CFG.
    */
   record(applicable: bigint, adaptive: boolean): RecordOutcome {
-    const { read, write } = this.#sampling;
-    const at = (offset: bigint) => read(this.#dsArea + offset);
+    const sampling = this.#sampling;
+    const at = (offset: bigint) => sampling.read(this.#dsArea + offset);
     const index = at(DS.PEBS_INDEX);
     const maximum = at(DS.PEBS_ABSOLUTE_MAXIMUM);
     const threshold = at(DS.PEBS_INTERRUPT_THRESHOLD);
     if (index === undefined || maximum === undefined || threshold === undefined) return 'dropped';
 
-    const bytes = quadwords(this.#layout(this.#sampling.state(), applicable, adaptive));
+    const bytes = quadwords(this.#layout(sampling.state(), applicable, adaptive));
     const end = index + BigInt(bytes.length);
-    if (end > maximum || !write(index, bytes)) return 'dropped';
-    write(this.#dsArea + DS.PEBS_INDEX, quadwords([end]));
+    if (end > maximum || !sampling.write(index, bytes)) return 'dropped';
+    sampling.write(this.#dsArea + DS.PEBS_INDEX, quadwords([end]));
     return end >= threshold ? 'threshold' : 'written';
   }
 

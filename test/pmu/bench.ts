@@ -1,7 +1,19 @@
 import { MsrBus } from '../../src/msr/bus.ts';
 import { Pmu } from '../../src/pmu/pmu.ts';
+import type { SampledState } from '../../src/pmu/ports.ts';
 import { type PmuProfile, SAPPHIRE_RAPIDS } from '../../src/pmu/profiles.ts';
+import { type Deviations, IDEAL } from '../../src/pmu/silicon.ts';
 import type { Total } from '../../src/pmu/totals.ts';
+
+const NOWHERE: SampledState = {
+  gpr: Array.from({ length: 16 }, () => 0n),
+  rflags: 2n,
+  rip: 0n,
+  eventingIp: 0n,
+  xmm: Array.from({ length: 16 }, () => 0n),
+  tsc: 0n,
+  dataAddress: 0n,
+};
 
 /** A PMU on a bus with nothing but numbers for a core: what happens is what the test says happens. */
 export class PmuBench {
@@ -11,10 +23,15 @@ export class PmuBench {
   interrupts = 0;
   changes = 0;
   armed: readonly Total[] = [];
+  tracing = false;
+  /** What PEBS sees of the core, and the linear memory it sees. */
+  state: SampledState = NOWHERE;
+  readonly memory = new Map<bigint, number>();
 
-  constructor(profile: PmuProfile = SAPPHIRE_RAPIDS) {
+  constructor(profile: PmuProfile = SAPPHIRE_RAPIDS, deviations: Deviations = IDEAL) {
     this.pmu = new Pmu({
       profile,
+      deviations,
       totals: { read: (name) => this.#totals.get(name) ?? 0n },
       core: {
         changed: () => {
@@ -22,6 +39,19 @@ export class PmuBench {
         },
         arm: (names) => {
           this.armed = names;
+        },
+        traceBranches: (on) => {
+          this.tracing = on;
+        },
+        sampling: {
+          state: () => this.state,
+          read: (linear) => this.quadword(linear),
+          write: (linear, bytes) => {
+            bytes.forEach((byte, i) => {
+              this.memory.set(linear + BigInt(i), byte);
+            });
+            return true;
+          },
         },
       },
       raisePmi: () => {
@@ -42,9 +72,24 @@ export class PmuBench {
   /** Instructions retire one by one, each at a boundary, as a core with the shortest slices would do it. */
   retire(instructions: number): void {
     for (let i = 0; i < instructions; i++) {
-      this.happen({ instructions: 1, unhaltedTicks: 1, cycles: 1 });
+      this.happen({ instructions: 1, ticks: 1, unhaltedTicks: 1, cycles: 1, slots: 1 });
       this.pmu.settle();
     }
+  }
+
+  /** Eight bytes of linear memory, 0 where nothing was written. */
+  quadword(linear: bigint): bigint {
+    let value = 0n;
+    for (let i = 7n; i >= 0n; i--) value = (value << 8n) | BigInt(this.memory.get(linear + i) ?? 0);
+    return value;
+  }
+
+  store(linear: bigint, ...values: readonly bigint[]): void {
+    values.forEach((value, at) => {
+      for (let i = 0n; i < 8n; i++) {
+        this.memory.set(linear + BigInt(8 * at) + i, Number((value >> (8n * i)) & 0xffn));
+      }
+    });
   }
 
   enter(cpl: number, halted = false): void {
