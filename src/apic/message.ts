@@ -1,3 +1,6 @@
+import { extract, isSet } from '../bits/bitfield.ts';
+import { ICR } from '../msr/apic.ts';
+
 /** Delivery modes by their number in a message, an LVT entry or the ICR. Vol. 3, "Interrupt Command Register (ICR)". */
 export const DELIVERY = {
   FIXED: 0,
@@ -26,4 +29,18 @@ export interface ApicMessage {
   readonly destination: number;
   /** The destination that stands for all: FFH or FFFF_FFFFH. */
   readonly broadcast: number;
+}
+
+/** The message that a value of the ICR, in the layout of x2APIC mode, sends. Its interrupts are edge-triggered. */
+export function readCommand(icr: bigint, extended: boolean): ApicMessage {
+  return {
+    mode: Number(extract(icr, ICR.MODE)),
+    vector: Number(extract(icr, ICR.VECTOR)),
+    level: false,
+    assert: isSet(icr, ICR.ASSERT) || !isSet(icr, ICR.LEVEL),
+    logical: isSet(icr, ICR.LOGICAL),
+    shorthand: Number(extract(icr, ICR.SHORTHAND)),
+    destination: Number(extract(icr, ICR.DESTINATION)),
+    broadcast: extended ? 0xffff_ffff : 0xff,
+  };
 }
