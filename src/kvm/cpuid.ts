@@ -1,0 +1,74 @@
+import type { CpuidRegisters } from '../host/ports.ts';
+import { type PmuShape, perfmonLeaf } from '../msr/pmu-shape.ts';
+
+/** What of a vCPU's state shows in CPUID. */
+export interface CpuidView {
+  readonly apicId: number;
+  readonly pmu: PmuShape;
+  /** CR4.OSXSAVE and CR4.PKE of the guest. */
+  readonly osxsave: boolean;
+  readonly ospke: boolean;
+  /** IA32_APIC_BASE has the APIC enabled. */
+  readonly apicEnabled: boolean;
+}
+
+// biome-ignore format: a table
+const LEAF_1_ECX = {
+  DTES64: 1 << 2, MONITOR: 1 << 3, DS_CPL: 1 << 4, VMX: 1 << 5, SMX: 1 << 6, EIST: 1 << 7, TM2: 1 << 8, PDCM: 1 << 15,
+  X2APIC: 1 << 21, TSC_DEADLINE: 1 << 24, OSXSAVE: 1 << 27, HYPERVISOR: 1 << 31,
+} as const;
+const LEAF_1_EDX = { APIC: 1 << 9, DS: 1 << 21 } as const;
+const LEAF_7_ECX = { OSPKE: 1 << 4 } as const;
+const LEAF_7_EDX = { ARCH_LBR: 1 << 19 } as const;
+
+/** Leaves a guest sees nothing in: what they announce is not virtualised. */
+const HIDDEN = [0x05, 0x06, 0x12, 0x14, 0x1c, 0x23];
+const HYPERVISOR_LEAF = 0x4000_0000;
+const NOTHING: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+
+const ascii = (text: string): number =>
+  [...text].reduce((word, letter, at) => word | (letter.charCodeAt(0) << (8 * at)), 0) >>> 0;
+
+/** CPUID as the guest sees it: the host's, less what KVM does not virtualise, plus what it adds. */
+export function guestCpuid(
+  leaf: number,
+  subleaf: number,
+  host: (leaf: number, subleaf: number) => CpuidRegisters,
+  view: CpuidView,
+): CpuidRegisters {
+  if (leaf === HYPERVISOR_LEAF) {
+    const [ebx, ecx, edx] = ['KVMK', 'VMKV', 'M'].map(ascii) as [number, number, number];
+    return { eax: HYPERVISOR_LEAF + 1, ebx, ecx, edx };
+  }
+  if (leaf > HYPERVISOR_LEAF && leaf < HYPERVISOR_LEAF + 0x100) return NOTHING;
+  if (leaf === 0x0a) return perfmonLeaf(view.pmu);
+  if (HIDDEN.includes(leaf)) return NOTHING;
+  const { eax, ebx, ecx, edx } = host(leaf, subleaf);
+  if (leaf === 1) return featureLeaf({ eax, ebx, ecx, edx }, view);
+  if (leaf === 7 && subleaf === 0) {
+    return {
+      eax,
+      ebx,
+      ecx: set(ecx, LEAF_7_ECX.OSPKE, view.ospke),
+      edx: edx & ~LEAF_7_EDX.ARCH_LBR,
+    };
+  }
+  if (leaf === 0x0b) return { eax, ebx, ecx, edx: view.apicId };
+  return { eax, ebx, ecx, edx };
+}
+
+const set = (word: number, mask: number, on: boolean): number => (on ? word | mask : word & ~mask);
+
+function featureLeaf({ eax, ebx, ecx, edx }: CpuidRegisters, view: CpuidView): CpuidRegisters {
+  const { DTES64, MONITOR, DS_CPL, VMX, SMX, EIST, TM2 } = LEAF_1_ECX;
+  let features = ecx & ~(DTES64 | MONITOR | DS_CPL | VMX | SMX | EIST | TM2);
+  features |= LEAF_1_ECX.HYPERVISOR | LEAF_1_ECX.X2APIC | LEAF_1_ECX.TSC_DEADLINE;
+  features = set(features, LEAF_1_ECX.PDCM, view.pmu.pdcm);
+  features = set(features, LEAF_1_ECX.OSXSAVE, view.osxsave);
+  return {
+    eax,
+    ebx: (ebx & 0x00ff_ffff) | ((view.apicId & 0xff) << 24),
+    ecx: features,
+    edx: set(edx & ~LEAF_1_EDX.DS, LEAF_1_EDX.APIC, view.apicEnabled),
+  };
+}

@@ -1,0 +1,38 @@
+import { CounterpointError } from '../bits/error.ts';
+import { hex } from '../bits/hex.ts';
+import type { Next } from './exit-handlers.ts';
+import type { Vcpu } from './vcpu.ts';
+
+/** UD2 and the bytes of "kvm": what follows is to be emulated (kvm.force_emulation_prefix). */
+const FORCED_EMULATION_PREFIX = [0x0f, 0x0b, 0x6b, 0x76, 0x6d];
+const PAGE_FAULT = 14;
+
+/** Emulates the instruction behind a forced-emulation prefix; undefined if RIP points at none. */
+export function forcedEmulation(vcpu: Vcpu): Next | undefined {
+  if (!vcpu.vm.forceEmulationPrefix) return undefined;
+  const bytes = vcpu.emulator.fetch(FORCED_EMULATION_PREFIX.length);
+  if (!FORCED_EMULATION_PREFIX.every((byte, at) => bytes[at] === byte)) return undefined;
+  return emulate(vcpu, FORCED_EMULATION_PREFIX.length);
+}
+
+/** Carries out the guest's instruction `skip` bytes behind RIP; done, it retires and counts once. */
+export function emulate(vcpu: Vcpu, skip: number): Next {
+  vcpu.host.spend('emulate-instruction');
+  const result = vcpu.emulator.emulate(skip);
+  switch (result.kind) {
+    case 'done':
+      vcpu.retireEmulated(result.branch);
+      return 'enter';
+    case 'fault':
+      if (result.vector === PAGE_FAULT) vcpu.host.registers.cr2 = result.address;
+      return result.errorCode === undefined
+        ? { inject: result.vector }
+        : { inject: result.vector, errorCode: result.errorCode };
+    case 'unsupported':
+      if (skip > 0) return { inject: 6 };
+      throw new CounterpointError(
+        'emulation',
+        `vCPU ${vcpu.id}: cannot emulate the instruction at RIP ${hex(vcpu.rip)}`,
+      );
+  }
+}

@@ -1,0 +1,21 @@
+import { EXIT_REASON } from '../vmx/exit-reasons.ts';
+import { guestWrmsr } from './guest-msr-access.ts';
+import type { Vcpu } from './vcpu.ts';
+
+const TSC_DEADLINE = 0x6e0;
+const X2APIC_ICR = 0x830;
+
+/** Whether the exit was one of the few that need nothing but an answer, and has been answered. */
+export function fastpath(vcpu: Vcpu, reason: number): boolean {
+  if (reason === EXIT_REASON.PREEMPTION_TIMER) {
+    vcpu.apic.elapse();
+    return true;
+  }
+  if (reason !== EXIT_REASON.MSR_WRITE) return false;
+  const address = Number(vcpu.gpr[1]! & 0xffff_ffffn);
+  if (address !== TSC_DEADLINE && address !== X2APIC_ICR) return false;
+  const value = ((vcpu.gpr[2]! & 0xffff_ffffn) << 32n) | (vcpu.gpr[0]! & 0xffff_ffffn);
+  if (guestWrmsr(vcpu, address, value) === '#GP') vcpu.inject(13, 0);
+  else vcpu.skipInstruction();
+  return true;
+}

@@ -1,0 +1,63 @@
+import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
+import { writeEfer } from './paging-mode.ts';
+import { countMsrExit } from './statistics.ts';
+import type { Vcpu } from './vcpu.ts';
+
+const TIME_STAMP_COUNTER = 0x10;
+const EFER_ADDRESS = 0xc000_0080;
+const LVTPC = 0x834;
+
+/**
+ * Who answers for an MSR the guest accesses, in the order they are asked: the vPMU, the local APIC, KVM's own
+ * tables. What nobody claims is #GP.
+ */
+export function guestRdmsr(vcpu: Vcpu, address: number): bigint | '#GP' {
+  countMsrExit(vcpu.statistics, address, 'read');
+  const value = read(vcpu, address);
+  const answer = value === 'unclaimed' ? '#GP' : value;
+  vcpu.vm.observer?.msr?.({
+    vcpu: vcpu.id,
+    access: 'read',
+    address,
+    value: answer === '#GP' ? 0n : answer,
+    fault: answer === '#GP',
+  });
+  return answer;
+}
+
+export function guestWrmsr(vcpu: Vcpu, address: number, value: bigint): 'done' | '#GP' {
+  countMsrExit(vcpu.statistics, address, 'write');
+  const outcome = write(vcpu, address, value);
+  const answer = outcome === 'unclaimed' ? '#GP' : outcome;
+  const fault = answer === '#GP';
+  vcpu.vm.observer?.msr?.({ vcpu: vcpu.id, access: 'write', address, value, fault });
+  return answer;
+}
+
+function read(vcpu: Vcpu, address: number): ReadOutcome {
+  if (address === TIME_STAMP_COUNTER) return vcpu.host.now() + vcpu.tscOffset;
+  if (address === EFER_ADDRESS) return vcpu.read('GUEST_IA32_EFER');
+  const pmu = vcpu.vpmu.rdmsr(address);
+  if (pmu !== 'unclaimed') {
+    vcpu.host.spend('vpmu-register');
+    return pmu;
+  }
+  const apic = vcpu.apicBus.rdmsr(address);
+  return apic !== 'unclaimed' ? apic : vcpu.msrs.rdmsr(vcpu.host, address);
+}
+
+function write(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
+  if (address === TIME_STAMP_COUNTER) {
+    vcpu.setTscOffset(value - vcpu.host.now());
+    return 'done';
+  }
+  if (address === EFER_ADDRESS) return writeEfer(vcpu, value) ? 'done' : '#GP';
+  const pmu = vcpu.vpmu.wrmsr(address, value);
+  if (pmu !== 'unclaimed') {
+    vcpu.host.spend('vpmu-register');
+    return pmu;
+  }
+  if (address === LVTPC) vcpu.host.spend('lvtpc-write');
+  const apic = vcpu.apicBus.wrmsr(address, value);
+  return apic !== 'unclaimed' ? apic : vcpu.msrs.wrmsr(vcpu.host, address, value);
+}

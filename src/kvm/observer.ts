@@ -1,0 +1,25 @@
+/** A VM exit as Linux's kvm_exit tracepoint shows it. */
+export interface ExitRecord {
+  readonly vcpu: number;
+  readonly reason: number;
+  readonly rip: bigint;
+  readonly qualification: bigint;
+  readonly interruption: number;
+  readonly errorCode: number;
+}
+
+/** Somebody who watches a VM: traces, accounting. Nothing it does changes the run. */
+export interface KvmObserver {
+  entry?(record: { vcpu: number; rip: bigint; interruption: number }): void;
+  exit?(record: ExitRecord): void;
+  msr?(record: {
+    vcpu: number;
+    access: 'read' | 'write';
+    address: number;
+    value: bigint;
+    fault: boolean;
+  }): void;
+  pmi?(record: { vcpu: number }): void;
+  /** A mediated vPMU is loaded or put. */
+  vpmu?(record: { vcpu: number; step: 'load' | 'put' }): void;
+}

@@ -1,0 +1,235 @@
+import { type ApicMessage, DELIVERY, SHORTHAND } from '../apic/message.ts';
+import { isSet } from '../bits/bitfield.ts';
+import type { HostCpu } from '../host/cpu.ts';
+import type { PageAllocator } from '../host/pages.ts';
+import type { Perf } from '../perf/perf.ts';
+import { PERF_GUEST_MEDIATED_PMI_VECTOR } from '../perf/perf.ts';
+import { buildEpt, type GuestRam } from './ept.ts';
+import { MsrBitmap } from './msr-bitmap.ts';
+import { GUEST_MSRS } from './msrs.ts';
+import type { KvmObserver } from './observer.ts';
+import type { Emulator, GuestPhysical, VmPorts } from './ports.ts';
+import { Vcpu } from './vcpu.ts';
+import { type VmcsConfig, vmcsConfig } from './vmcs.ts';
+import type { Vpmu, VpmuOwner } from './vpmu/contract.ts';
+import { DESIGNS, type VpmuDesign } from './vpmu/designs.ts';
+import { EmulatedVpmu } from './vpmu/emulated.ts';
+import { checkEventFilter, type PmuEventFilter } from './vpmu/event-filter.ts';
+import type { PmuExposure } from './vpmu/exposure.ts';
+import { MediatedVpmu } from './vpmu/mediated.ts';
+
+const FEATURE_CONTROL = 0x3a;
+const LOCKED_AND_ENABLED = 5n;
+const X2APIC_EOI = 0x80b;
+
+/** The PMU's registers lie in these ranges: whether they pass is the vPMU's to say. */
+const PMU_RANGES: readonly (readonly [number, number])[] = [
+  [0x0c1, 0x0e0],
+  [0x186, 0x1a5],
+  [0x309, 0x318],
+  [0x38d, 0x392],
+  [0x4c1, 0x4e0],
+];
+
+/** KVM as a module: VMX is on, on every CPU. */
+export class Kvm {
+  readonly config: VmcsConfig;
+  readonly perf: Perf;
+  readonly pages: PageAllocator;
+  /** vCPU that runs on each CPU, for the mediated PMI. */
+  readonly #running = new Map<number, Vcpu>();
+  #nextVpid = 1;
+
+  /** Turns VMX on. CR4.VMXE must be set and each CPU in 64-bit mode. */
+  constructor(hosts: readonly HostCpu[], { perf, pages }: { perf: Perf; pages: PageAllocator }) {
+    this.perf = perf;
+    this.pages = pages;
+    this.config = vmcsConfig(hosts[0]!);
+    for (const host of hosts) {
+      const control = host.rdmsr(FEATURE_CONTROL);
+      if (!isSet(control, 1n)) host.wrmsr(FEATURE_CONTROL, LOCKED_AND_ENABLED);
+      const region = pages.allocate();
+      host.memory.write(region, 4, this.config.revision);
+      const outcome = host.vmx.vmxon(BigInt(region));
+      if (outcome !== 'VMsucceed') throw new RangeError(`VMXON: ${JSON.stringify(outcome)}`);
+      host.onInterrupt(PERF_GUEST_MEDIATED_PMI_VECTOR, () => {
+        this.#running.get(host.id)?.vpmu.mediatedPmi();
+        host.wrmsr(X2APIC_EOI, 0n);
+      });
+    }
+  }
+
+  running(cpu: number, vcpu: Vcpu | undefined): void {
+    if (vcpu) this.#running.set(cpu, vcpu);
+    else this.#running.delete(cpu);
+  }
+
+  nextVpid(): number {
+    return this.#nextVpid++;
+  }
+}
+
+export interface VmOptions {
+  readonly ram: GuestRam;
+  readonly ports: VmPorts;
+  readonly design?: VpmuDesign;
+  readonly exposure?: PmuExposure;
+  readonly observer?: KvmObserver;
+  /** kvm.force_emulation_prefix; on unless told. */
+  readonly forceEmulationPrefix?: boolean;
+}
+
+/** A virtual machine: memory, devices behind ports, vCPUs of one vPMU design. */
+export class Vm {
+  readonly kvm: Kvm;
+  readonly ports: VmPorts;
+  readonly design: VpmuDesign;
+  readonly exposure: PmuExposure;
+  readonly observer: KvmObserver | undefined;
+  readonly forceEmulationPrefix: boolean;
+  readonly eptp: bigint;
+  readonly vcpus: Vcpu[] = [];
+  eventFilter: PmuEventFilter | undefined;
+  /** User space wants the vCPUs out. */
+  stopped = false;
+  readonly #ram: GuestRam;
+  readonly #vpids = new Map<number, number>();
+  readonly #bitmaps = new Map<number, MsrBitmap>();
+  readonly #emulators = new Map<number, Emulator>();
+
+  constructor(kvm: Kvm, host: HostCpu, options: VmOptions) {
+    this.kvm = kvm;
+    this.ports = options.ports;
+    this.design = options.design ?? DESIGNS.emulated;
+    this.exposure = options.exposure ?? {};
+    this.observer = options.observer;
+    this.forceEmulationPrefix = options.forceEmulationPrefix ?? true;
+    this.#ram = options.ram;
+    this.eptp = buildEpt(host.memory, kvm.pages, options.ram);
+  }
+
+  get config(): VmcsConfig {
+    return this.kvm.config;
+  }
+
+  get perf(): Perf {
+    return this.kvm.perf;
+  }
+
+  get pages(): PageAllocator {
+    return this.kvm.pages;
+  }
+
+  /** KVM_CREATE_VCPU, on the CPU it is to start on. @throws PerfError EBUSY where the design forbids it. */
+  createVcpu(host: HostCpu): Vcpu {
+    if (this.vcpus.length === 0 && this.design.hostRule === 'refuse') this.perf.createMediatedPmu();
+    const vcpu = new Vcpu(this, this.vcpus.length, host);
+    this.vcpus.push(vcpu);
+    return vcpu;
+  }
+
+  /** The VM goes away. */
+  destroy(): void {
+    for (const vcpu of this.vcpus) vcpu.vpmu.release();
+    if (this.vcpus.length > 0 && this.design.hostRule === 'refuse') {
+      this.perf.releaseMediatedPmu();
+    }
+    this.vcpus.length = 0;
+  }
+
+  /** KVM_SET_PMU_EVENT_FILTER: every counter of every vCPU is looked at again. @throws CounterpointError `event-filter`. */
+  setEventFilter(filter: PmuEventFilter | undefined): void {
+    if (filter) checkEventFilter(filter);
+    this.eventFilter = filter;
+    for (const vcpu of this.vcpus) vcpu.vpmu.refresh();
+  }
+
+  createVpmu(host: HostCpu, owner: VpmuOwner): Vpmu {
+    const { perf, design, exposure } = this;
+    const parts = { owner, perf, host, design, exposure };
+    return design.kind === 'emulated' ? new EmulatedVpmu(parts) : new MediatedVpmu(parts);
+  }
+
+  emulator(cpu: number): Emulator {
+    const known = this.#emulators.get(cpu);
+    if (known) return known;
+    const made = this.ports.emulator(cpu, this.guestPhysical);
+    this.#emulators.set(cpu, made);
+    return made;
+  }
+
+  /** Guest-physical memory: RAM, the local APIC's page, devices. */
+  get guestPhysical(): GuestPhysical {
+    return {
+      hostAddress: (address) =>
+        address >= 0 && address < this.#ram.size ? this.#ram.base + address : undefined,
+      mmio: {
+        read: (address, size) => {
+          const apic = this.#apicAt(address);
+          return apic ? apic.page.read(address & 0xfff, size) : this.ports.mmio.read(address, size);
+        },
+        write: (address, size, value) => {
+          const apic = this.#apicAt(address);
+          if (apic) apic.page.write(address & 0xfff, size, value);
+          else this.ports.mmio.write(address, size, value);
+        },
+      },
+    };
+  }
+
+  vpidOf(vcpu: Vcpu): number {
+    const known = this.#vpids.get(vcpu.id);
+    if (known !== undefined) return known;
+    const vpid = this.kvm.nextVpid();
+    this.#vpids.set(vcpu.id, vpid);
+    return vpid;
+  }
+
+  /** The vCPU's MSR bitmap, made from the tables of MSRs and the vPMU's policy. */
+  bitmapFor(vcpu: Vcpu): MsrBitmap {
+    const known = this.#bitmaps.get(vcpu.id);
+    if (known) return known;
+    const bitmap = new MsrBitmap(vcpu.host.memory, this.pages.allocate());
+    for (const { address, count = 1, passes } of GUEST_MSRS) {
+      if (!passes) continue;
+      for (let at = address; at < address + count; at++) {
+        bitmap.set(at, 'read', false);
+        bitmap.set(at, 'write', false);
+      }
+    }
+    for (const [first, last] of PMU_RANGES) {
+      for (let at = first; at <= last; at++) {
+        for (const access of ['read', 'write'] as const) {
+          bitmap.set(at, access, vcpu.vpmu.intercepts(at, access));
+        }
+      }
+    }
+    this.#bitmaps.set(vcpu.id, bitmap);
+    return bitmap;
+  }
+
+  /** An interrupt message of one vCPU's local APIC. */
+  deliver(message: ApicMessage, from: Vcpu): void {
+    for (const vcpu of this.vcpus) {
+      if (isAddressed(vcpu, message, from)) vcpu.deliver(message);
+    }
+  }
+
+  #apicAt(address: number) {
+    return this.vcpus.find(({ apic }) => apic.enabled() && apic.pageAddress === (address & ~0xfff))
+      ?.apic;
+  }
+}
+
+function isAddressed(vcpu: Vcpu, message: ApicMessage, from: Vcpu): boolean {
+  switch (message.shorthand) {
+    case SHORTHAND.SELF:
+      return vcpu === from;
+    case SHORTHAND.ALL:
+      return true;
+    case SHORTHAND.OTHERS:
+      return vcpu !== from;
+    default:
+      return message.mode === DELIVERY.EXTINT ? false : vcpu.apic.isDestination(message);
+  }
+}

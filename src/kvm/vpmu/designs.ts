@@ -1,0 +1,120 @@
+/** How guest accesses to one kind of PMU register are dealt with. */
+export type Interception =
+  /** Always a VM exit. */
+  | 'trap'
+  /** Never one. */
+  | 'pass'
+  /** None if the guest has every counter the host has and architectural version 2; a VM exit otherwise. */
+  | 'pass-if-whole';
+
+/** Kinds of PMU registers that a policy tells apart. */
+export type RegisterKind =
+  | 'counters'
+  | 'counters-beyond'
+  | 'global'
+  | 'selectors'
+  | 'rdpmc'
+  | 'others';
+
+export type InterceptionPolicy = Readonly<Record<RegisterKind, Interception>>;
+
+/** When a design that hands the PMU over gives it to the guest and takes it back. */
+export type SwitchPoint =
+  /** Around every VM entry. */
+  | 'entry'
+  /** Once per pass of the run loop; entries from fastpath exits are within one pass. */
+  | 'pass'
+  /** Given on the first entry of a pass; taken back when the vCPU leaves its CPU, or sooner if the host wants its PMU. */
+  | 'lazy';
+
+/** What becomes of host events that do not exclude guests. */
+export type HostRule =
+  /** No VM while one is open, none opened while a VM exists. */
+  | 'refuse'
+  /** They go to ERROR when they meet the vCPU. */
+  | 'error'
+  /** There are none: the host has no PMU. */
+  | 'none'
+  /** They share counters with the guest as perf sees fit. */
+  | 'share';
+
+/** One way of giving a guest a PMU. Designs differ by these values only, and by the file that reads them. */
+export interface VpmuDesign {
+  readonly name: string;
+  /** One sentence on what it is and who proposed it. */
+  readonly title: string;
+  readonly kind: 'emulated' | 'mediated';
+  readonly interception: InterceptionPolicy;
+  readonly switchPoint: SwitchPoint;
+  /** Counter writes are left out where the hardware already holds the value. */
+  readonly elides: boolean;
+  /** Counters the guest does not see are zeroed at load, because it could read them. */
+  readonly zeroesUnexposed: boolean;
+  readonly hostRule: HostRule;
+  /** Emulated: KVM's events come before CPU-pinned ones. */
+  readonly alwaysWins: boolean;
+  /** Emulated: guest counter i is host counter i, and GLOBAL_CTRL passes. */
+  readonly identity: boolean;
+}
+
+const EMULATED: Omit<VpmuDesign, 'name' | 'title'> = {
+  kind: 'emulated',
+  // biome-ignore format: a table
+  interception: { counters: 'trap', 'counters-beyond': 'trap', global: 'trap', selectors: 'trap', rdpmc: 'trap', others: 'trap' },
+  switchPoint: 'entry',
+  elides: false,
+  zeroesUnexposed: false,
+  hostRule: 'share',
+  alwaysWins: false,
+  identity: false,
+};
+
+const MEDIATED: Omit<VpmuDesign, 'name' | 'title'> = {
+  kind: 'mediated',
+  // biome-ignore format: a table
+  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' },
+  switchPoint: 'pass',
+  elides: true,
+  zeroesUnexposed: false,
+  hostRule: 'refuse',
+  alwaysWins: false,
+  identity: false,
+};
+
+const RFC_V1: Omit<VpmuDesign, 'name' | 'title'> = {
+  ...MEDIATED,
+  // biome-ignore format: a table
+  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass', selectors: 'pass', rdpmc: 'pass', others: 'trap' },
+  switchPoint: 'entry',
+  elides: false,
+  zeroesUnexposed: true,
+  hostRule: 'error',
+};
+
+/** Every design that was merged or proposed, by name. */
+export const DESIGNS = {
+  emulated: {
+    ...EMULATED,
+    name: 'emulated',
+    title: 'counters are task-pinned events of host perf; every access exits (Linux until 6.x)',
+  },
+  mediated: {
+    ...MEDIATED,
+    name: 'mediated',
+    title: 'the PMU is handed over around the run loop; selectors trap (merged in Linux 7.0)',
+  },
+  'rfc-v1': {
+    ...RFC_V1,
+    name: 'rfc-v1',
+    title:
+      'every PMU register passes, switched at every VM entry and exit (RFC of January 2024, modified)',
+  },
+  'rfc-v1-filter': {
+    ...RFC_V1,
+    name: 'rfc-v1-filter',
+    interception: { ...RFC_V1.interception, selectors: 'trap' },
+    title: 'as rfc-v1, selectors and FIXED_CTR_CTRL trap for the event filter (RFC as posted)',
+  },
+} as const satisfies Readonly<Record<string, VpmuDesign>>;
+
+export type DesignName = keyof typeof DESIGNS;

@@ -1,0 +1,317 @@
+import { bit, isSet } from '../../bits/bitfield.ts';
+import type { HostCpu } from '../../host/cpu.ts';
+import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
+import { perfEventAttr, RAW_EVENT_MASK } from '../../perf/attr.ts';
+import { PerfError } from '../../perf/error.ts';
+import type { PerfEvent } from '../../perf/event.ts';
+import type { Perf } from '../../perf/perf.ts';
+import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
+import type { VpmuDesign } from './designs.ts';
+import { isAllowed } from './event-filter.ts';
+import { guestPmuShape } from './exposure.ts';
+import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
+
+/** kvm_pmc beside what the guest wrote: the counter's value is the sum of its parts. */
+interface Backing {
+  /** Value when the event behind it was last folded in. */
+  counter: bigint;
+  /** Increments by emulated instructions that are not folded in yet. */
+  emulated: bigint;
+  /** Selector, or fixed nibble, that the event was made for. */
+  config: bigint;
+  event: PerfEvent | undefined;
+  paused: boolean;
+  /** An overflow asks for a PMI. */
+  interrupt: boolean;
+}
+
+interface SavedEmulated {
+  readonly pmu: SavedGuestPmu;
+  readonly counters: readonly bigint[];
+  readonly reprogram: bigint;
+}
+
+/**
+ * The emulated vPMU: behind each enabled guest counter stands a pinned event of host perf that follows the
+ * vCPU's thread and excludes the host. perf decides on which counter it lives, and whether it lives at all.
+ */
+export class EmulatedVpmu implements Vpmu {
+  readonly design: VpmuDesign;
+  readonly pmu: GuestPmu;
+  readonly rdpmcExits = true;
+  readonly #owner: VpmuOwner;
+  readonly #perf: Perf;
+  readonly #backing = new Map<number, Backing>();
+  /** Counters to look at again before the next entry. */
+  #reprogram = 0n;
+  /** Counters that were touched in this scheduling slice. */
+  #inUse = 0n;
+  #needsCleanup = false;
+
+  constructor({ owner, perf, host, design, exposure }: VpmuParts) {
+    this.design = design;
+    this.#owner = owner;
+    this.#perf = perf;
+    this.pmu = new GuestPmu(guestPmuShape(perf.cpu(host.id).pmu.shape, exposure), {
+      read: (pmc) => this.#read(pmc),
+      write: (pmc, value) => this.#write(pmc, value),
+      changed: (pmc) => this.#request(pmc),
+    });
+    for (const { index } of this.pmu.pmcs) this.#backing.set(index, fresh());
+  }
+
+  intercepts(): boolean {
+    return true;
+  }
+
+  rdmsr(address: number): ReadOutcome {
+    return this.pmu.rdmsr(address);
+  }
+
+  wrmsr(address: number, value: bigint): WriteOutcome {
+    return this.pmu.wrmsr(address, value);
+  }
+
+  rdpmc(ecx: number): bigint | '#GP' {
+    return this.pmu.rdpmc(ecx);
+  }
+
+  load(): void {}
+
+  put(): void {}
+
+  /** atomic_switch_perf_msrs: whatever perf says must differ between the two sides. */
+  globalCtrlSwitch(): GlobalCtrlSwitch | undefined {
+    const { host, guest } = this.#perf.guestMsrs(this.#host.id)[0]!;
+    return host === guest ? undefined : { guest, host, save: false };
+  }
+
+  exited(): void {}
+
+  instructionRetired({ branch, cpl }: { branch: boolean; cpl: number }): void {
+    for (const pmc of this.pmu.pmcs) {
+      if (!this.pmu.countsRetired(pmc, { branch, cpl })) continue;
+      if (!isAllowed(this.#owner.filter(), pmc)) continue;
+      this.#of(pmc).emulated += 1n;
+      this.#request(pmc);
+    }
+  }
+
+  /** Its fastpath exits count like any other. */
+  countsRetired(): boolean {
+    return false;
+  }
+
+  /** kvm_pmu_handle_event. What perf refuses now is tried again at the next opportunity, without asking for one. */
+  handleRequests(): void {
+    const bitmap = this.#reprogram;
+    this.#reprogram = 0n;
+    for (const pmc of this.pmu.pmcs) {
+      if (!isSet(bitmap, bit(pmc.index))) continue;
+      if (!this.#reprogramCounter(pmc)) this.#reprogram |= bit(pmc.index);
+    }
+    if (this.#needsCleanup) this.#cleanup();
+  }
+
+  mediatedPmi(): void {}
+
+  schedIn(): void {
+    this.#needsCleanup = true;
+    this.#owner.requestPmu();
+  }
+
+  schedOut(): void {}
+
+  refresh(): void {
+    for (const pmc of this.pmu.pmcs) this.#request(pmc);
+  }
+
+  reset(): void {
+    this.#reprogram = 0n;
+    for (const pmc of this.pmu.pmcs) {
+      this.#release(pmc);
+      Object.assign(this.#of(pmc), fresh());
+    }
+    this.pmu.reset();
+  }
+
+  release(): void {
+    for (const pmc of this.pmu.pmcs) this.#release(pmc);
+  }
+
+  /** Plain data: the value of each counter, its event folded in. Events are made anew after `restore`. */
+  save(): SavedEmulated {
+    return {
+      pmu: this.pmu.save(),
+      counters: this.pmu.pmcs.map((pmc) => this.#read(pmc)),
+      reprogram: this.#reprogram,
+    };
+  }
+
+  restore(saved: unknown): void {
+    const { pmu, counters } = saved as SavedEmulated;
+    this.release();
+    this.pmu.restore(pmu);
+    this.pmu.pmcs.forEach((pmc, at) => {
+      Object.assign(this.#of(pmc), fresh(), { counter: counters[at]! });
+    });
+    this.refresh();
+  }
+
+  get #host(): HostCpu {
+    return this.#owner.host();
+  }
+
+  #of({ index }: Pmc): Backing {
+    return this.#backing.get(index)!;
+  }
+
+  #request(pmc: Pmc): void {
+    this.#inUse |= bit(pmc.index);
+    this.#reprogram |= bit(pmc.index);
+    this.#owner.requestPmu();
+  }
+
+  /** pmc_read_counter. An event in ERROR adds nothing: its counter stands still. */
+  #read(pmc: Pmc): bigint {
+    this.#inUse |= bit(pmc.index);
+    const { counter, emulated, event, paused } = this.#of(pmc);
+    const live = event && !paused ? (this.#perf.read(event)?.count ?? event.count) : 0n;
+    return (counter + emulated + live) & this.pmu.mask;
+  }
+
+  /** pmc_write_counter: relative to what the event behind it has counted, which stays. */
+  #write(pmc: Pmc, value: bigint): void {
+    this.#inUse |= bit(pmc.index);
+    const backing = this.#of(pmc);
+    backing.emulated = 0n;
+    backing.counter = (backing.counter + value - this.#read(pmc)) & this.pmu.mask;
+    const { event, paused } = backing;
+    if (!event || paused || !event.isSampling) return;
+    this.#host.within('perf-event-period', () => this.#perf.setPeriod(event, this.#period(pmc)));
+  }
+
+  /** get_sample_period: events until the counter's base wraps. */
+  #period(pmc: Pmc): bigint {
+    const left = -this.#of(pmc).counter & this.pmu.mask;
+    return left === 0n ? this.pmu.mask + 1n : left;
+  }
+
+  /** reprogram_counter; false if perf refused the event. */
+  #reprogramCounter(pmc: Pmc): boolean {
+    const backing = this.#of(pmc);
+    const wrapped = this.#pause(pmc);
+    const control = this.pmu.localControl(pmc);
+    if (!control.enabled || !this.pmu.isGloballyEnabled(pmc)) return true;
+    if (!isAllowed(this.#owner.filter(), pmc)) return true;
+    if (wrapped) this.#overflow(pmc);
+
+    const config =
+      pmc.index < FIXED_BASE
+        ? pmc.eventsel
+        : (this.pmu.fixedCtrl >> BigInt(4 * (pmc.index - FIXED_BASE))) & 0xfn;
+    if (backing.config === config && this.#resume(pmc)) return true;
+    this.#release(pmc);
+    backing.config = config;
+    return this.#create(pmc, control);
+  }
+
+  /** pmc_pause_counter: folds everything into the counter; true if emulated instructions made it wrap. */
+  #pause(pmc: Pmc): boolean {
+    const backing = this.#of(pmc);
+    const { event } = backing;
+    if (event && !backing.paused) {
+      backing.counter += this.#host.within('perf-event-pause', () => this.#perf.pause(event, true));
+    }
+    const before = backing.counter & this.pmu.mask;
+    backing.counter = (before + backing.emulated) & this.pmu.mask;
+    backing.emulated = 0n;
+    backing.paused = true;
+    return backing.counter < before;
+  }
+
+  /** pmc_resume_counter. */
+  #resume(pmc: Pmc): boolean {
+    const backing = this.#of(pmc);
+    const { event } = backing;
+    if (!event) return false;
+    this.#host.within('perf-event-resume', () => {
+      if (event.isSampling) this.#perf.setPeriod(event, this.#period(pmc));
+      this.#perf.enable(event);
+    });
+    backing.paused = false;
+    return true;
+  }
+
+  #create(pmc: Pmc, control: { os: boolean; user: boolean; interrupt: boolean }): boolean {
+    const backing = this.#of(pmc);
+    const attr = perfEventAttr({
+      config: pmc.eventsel & RAW_EVENT_MASK,
+      pinned: true,
+      excludeHost: true,
+      excludeIdle: true,
+      excludeUser: !control.user,
+      excludeKernel: !control.os,
+      samplePeriod: this.#period(pmc),
+    });
+    try {
+      backing.event = this.#host.within('perf-event-create', () =>
+        this.#perf.create(
+          attr,
+          { task: this.#owner.task },
+          { overflow: () => this.#overflowed(pmc) },
+        ),
+      );
+    } catch (error) {
+      if (error instanceof PerfError) return false;
+      throw error;
+    }
+    backing.paused = false;
+    backing.interrupt = control.interrupt;
+    return true;
+  }
+
+  #release(pmc: Pmc): void {
+    const backing = this.#of(pmc);
+    const { event } = backing;
+    if (!event) return;
+    this.#host.within('perf-event-release', () => this.#perf.release(event));
+    backing.event = undefined;
+    backing.config = 0n;
+  }
+
+  /** kvm_perf_overflow, in the host's NMI: ignored if the counter is to be reprogrammed anyway. */
+  #overflowed(pmc: Pmc): void {
+    if (isSet(this.#reprogram, bit(pmc.index))) return;
+    this.#request(pmc);
+    this.#overflow(pmc);
+  }
+
+  #overflow(pmc: Pmc): void {
+    this.pmu.globalStatus |= bit(pmc.index);
+    if (this.#of(pmc).interrupt) this.#owner.requestPmi();
+  }
+
+  /** kvm_pmu_cleanup: events of counters that a whole scheduling slice did not touch are given back. */
+  #cleanup(): void {
+    this.#needsCleanup = false;
+    for (const pmc of this.pmu.pmcs) {
+      const used = isSet(this.#inUse, bit(pmc.index));
+      if (used || this.pmu.localControl(pmc).enabled) continue;
+      const backing = this.#of(pmc);
+      backing.counter = this.#read(pmc);
+      backing.emulated = 0n;
+      this.#release(pmc);
+    }
+    this.#inUse = 0n;
+  }
+}
+
+const fresh = (): Backing => ({
+  counter: 0n,
+  emulated: 0n,
+  config: 0n,
+  event: undefined,
+  paused: false,
+  interrupt: false,
+});

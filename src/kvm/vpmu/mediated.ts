@@ -1,0 +1,251 @@
+import { bit } from '../../bits/bitfield.ts';
+import type { HostCpu } from '../../host/cpu.ts';
+import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
+import { PERFEVTSEL } from '../../msr/pmu.ts';
+import { indices } from '../../msr/pmu-shape.ts';
+import type { Perf } from '../../perf/perf.ts';
+import type { HostPmu } from '../../perf/x86-pmu.ts';
+import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
+import type { VpmuDesign } from './designs.ts';
+import { isAllowed } from './event-filter.ts';
+import { guestPmuShape } from './exposure.ts';
+import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
+import { MSR, registerKind } from './registers.ts';
+
+interface SavedMediated {
+  readonly pmu: SavedGuestPmu;
+  readonly counters: readonly bigint[];
+  readonly hardwareStatus: bigint;
+}
+
+/**
+ * The mediated vPMU (the passthrough one of its first postings): guest counter i is hardware counter i. The
+ * registers are loaded before the guest runs and taken back after; GLOBAL_CTRL opens and closes with VM entry
+ * and VM exit. Of each control there are two copies: what the guest wrote, and what the hardware may hold.
+ */
+export class MediatedVpmu implements Vpmu {
+  readonly design: VpmuDesign;
+  readonly pmu: GuestPmu;
+  readonly rdpmcExits: boolean;
+  readonly #owner: VpmuOwner;
+  readonly #perf: Perf;
+  readonly #hostPmu: HostPmu;
+  /** Guest values while the hardware does not hold them. */
+  readonly #counters = new Map<number, bigint>();
+  readonly #selectorHw = new Map<number, bigint>();
+  #fixedCtrlHw = 0n;
+  /** Between load and put. */
+  #loaded = false;
+  #whole: boolean;
+
+  constructor({ owner, perf, host, design, exposure }: VpmuParts) {
+    this.design = design;
+    this.#owner = owner;
+    this.#perf = perf;
+    this.#hostPmu = perf.cpu(host.id).pmu.shape;
+    this.pmu = new GuestPmu(guestPmuShape(this.#hostPmu, exposure), {
+      read: (pmc) => this.#read(pmc),
+      write: (pmc, value) => this.#write(pmc, value),
+      changed: (pmc) => this.#changed(pmc),
+    });
+    const { gp, fixed, version } = this.pmu.shape;
+    this.#whole = version >= 2 && gp === this.#hostPmu.gp && fixed === this.#hostPmu.fixed;
+    this.rdpmcExits = !this.#passes('rdpmc');
+    this.reset();
+  }
+
+  intercepts(address: number): boolean {
+    const kind = registerKind(address, this.pmu.shape);
+    return !this.#passes(kind);
+  }
+
+  rdmsr(address: number): ReadOutcome {
+    return this.pmu.rdmsr(address);
+  }
+
+  wrmsr(address: number, value: bigint): WriteOutcome {
+    return this.pmu.wrmsr(address, value);
+  }
+
+  rdpmc(ecx: number): bigint | '#GP' {
+    return this.pmu.rdpmc(ecx);
+  }
+
+  /** kvm_mediated_pmu_load. */
+  load(): void {
+    const host = this.#host;
+    this.#perf.loadGuestContext(host.id);
+    host.wrmsr(MSR.GLOBAL_CTRL, 0n);
+    this.#perf.loadGuestLvtpc(host.id, this.#owner.pmiMasked());
+    for (const pmc of this.pmu.pmcs) {
+      const value = this.#counters.get(pmc.index)!;
+      if (!this.design.elides || host.rdpmc(rdpmcIndex(pmc)) !== value) {
+        host.wrmsr(counterAddress(pmc), value);
+      }
+      if (pmc.index < FIXED_BASE) {
+        host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, this.#selectorHw.get(pmc.index)!);
+      }
+    }
+    if (this.design.zeroesUnexposed) this.#zeroUnexposed(host);
+    const status = host.rdmsr(MSR.GLOBAL_STATUS);
+    const toggled = status ^ this.pmu.globalStatus;
+    if ((toggled & status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, toggled & status);
+    if ((toggled & ~status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_SET, toggled & ~status);
+    host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedCtrlHw);
+    this.#loaded = true;
+  }
+
+  /** kvm_mediated_pmu_put. The VM exit has closed GLOBAL_CTRL. */
+  put(): void {
+    const host = this.#host;
+    this.pmu.globalStatus = host.rdmsr(MSR.GLOBAL_STATUS);
+    if (this.pmu.globalStatus !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, this.pmu.globalStatus);
+    if (this.#passes('selectors')) this.#readBackSelectors(host);
+    if (this.#fixedCtrlHw !== 0n) host.wrmsr(MSR.FIXED_CTR_CTRL, 0n);
+    for (const pmc of this.pmu.pmcs) {
+      const value = host.rdpmc(rdpmcIndex(pmc));
+      this.#counters.set(pmc.index, value);
+      if (value !== 0n) host.wrmsr(counterAddress(pmc), 0n);
+      if (pmc.index < FIXED_BASE && this.#selectorHw.get(pmc.index) !== 0n) {
+        host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, 0n);
+      }
+    }
+    this.#loaded = false;
+    this.#perf.putGuestLvtpc(host.id);
+    this.#perf.putGuestContext(host.id);
+  }
+
+  globalCtrlSwitch(): GlobalCtrlSwitch {
+    return { guest: this.pmu.globalCtrl, host: 0n, save: this.#passes('global') };
+  }
+
+  exited(saved: bigint | undefined): void {
+    if (saved === undefined) return;
+    this.#host.spend('vmread');
+    this.pmu.globalCtrl = saved;
+  }
+
+  /** The counter is where the value is: loaded, it is a register increment. */
+  instructionRetired(instruction: { branch: boolean; cpl: number }): void {
+    for (const pmc of this.pmu.pmcs) {
+      if (!this.pmu.countsRetired(pmc, instruction)) continue;
+      if (!isAllowed(this.#owner.filter(), pmc)) continue;
+      const value = (this.#read(pmc) + 1n) & this.pmu.mask;
+      this.#write(pmc, value);
+      if (value !== 0n) continue;
+      this.pmu.globalStatus |= bit(pmc.index);
+      if (this.pmu.localControl(pmc).interrupt) this.#owner.requestPmi();
+    }
+  }
+
+  countsRetired(): boolean {
+    const instruction = { branch: true, cpl: 0 };
+    return this.pmu.pmcs.some(
+      (pmc) =>
+        this.pmu.countsRetired(pmc, instruction) ||
+        this.pmu.countsRetired(pmc, { ...instruction, cpl: 3 }),
+    );
+  }
+
+  handleRequests(): void {}
+
+  mediatedPmi(): void {
+    this.#owner.requestPmi();
+  }
+
+  schedIn(): void {}
+
+  schedOut(): void {}
+
+  refresh(): void {
+    for (const pmc of this.pmu.pmcs) this.#changed(pmc);
+  }
+
+  reset(): void {
+    this.pmu.reset();
+    for (const { index } of this.pmu.pmcs) {
+      this.#counters.set(index, 0n);
+      if (index < FIXED_BASE) this.#selectorHw.set(index, 0n);
+    }
+    this.#fixedCtrlHw = 0n;
+  }
+
+  release(): void {}
+
+  save(): SavedMediated {
+    return {
+      pmu: this.pmu.save(),
+      counters: this.pmu.pmcs.map((pmc) => this.#read(pmc)),
+      hardwareStatus: this.pmu.globalStatus,
+    };
+  }
+
+  restore(saved: unknown): void {
+    const { pmu, counters } = saved as SavedMediated;
+    this.pmu.restore(pmu);
+    this.pmu.pmcs.forEach((pmc, at) => {
+      this.#counters.set(pmc.index, counters[at]!);
+    });
+    this.refresh();
+  }
+
+  get #host(): HostCpu {
+    return this.#owner.host();
+  }
+
+  #passes(kind: keyof VpmuDesign['interception']): boolean {
+    const rule = this.design.interception[kind];
+    return rule === 'pass' || (rule === 'pass-if-whole' && this.#whole);
+  }
+
+  #read(pmc: Pmc): bigint {
+    return this.#loaded ? this.#host.rdpmc(rdpmcIndex(pmc)) : this.#counters.get(pmc.index)!;
+  }
+
+  #write(pmc: Pmc, value: bigint): void {
+    if (this.#loaded) this.#host.wrmsr(counterAddress(pmc), value);
+    else this.#counters.set(pmc.index, value);
+  }
+
+  /** The hardware copy: what the guest wrote, without what the filter denies. */
+  #changed(pmc: Pmc): void {
+    const allowed = isAllowed(this.#owner.filter(), pmc);
+    if (pmc.index < FIXED_BASE) {
+      this.#selectorHw.set(pmc.index, allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN);
+      return;
+    }
+    const nibble = 0xfn << BigInt(4 * (pmc.index - FIXED_BASE));
+    this.#fixedCtrlHw =
+      (this.#fixedCtrlHw & ~nibble) | (allowed ? this.pmu.fixedCtrl & nibble : 0n);
+  }
+
+  /** Selectors that the guest wrote without an exit. */
+  #readBackSelectors(host: HostCpu): void {
+    for (const pmc of this.pmu.pmcs) {
+      if (pmc.index >= FIXED_BASE) continue;
+      pmc.eventsel = host.rdmsr(MSR.PERFEVTSEL0 + pmc.index);
+      this.#selectorHw.set(pmc.index, pmc.eventsel);
+    }
+    this.pmu.fixedCtrl = host.rdmsr(MSR.FIXED_CTR_CTRL);
+    this.#fixedCtrlHw = this.pmu.fixedCtrl;
+  }
+
+  #zeroUnexposed(host: HostCpu): void {
+    const { gp, fixed } = this.pmu.shape;
+    for (const index of indices(this.#hostPmu.gp & ~gp)) {
+      host.wrmsr(MSR.A_PMC0 + index, 0n);
+      host.wrmsr(MSR.PERFEVTSEL0 + index, 0n);
+    }
+    for (const index of indices(this.#hostPmu.fixed & ~fixed)) {
+      host.wrmsr(MSR.FIXED_CTR0 + index, 0n);
+    }
+  }
+}
+
+const RDPMC_FIXED = 0x4000_0000;
+
+const rdpmcIndex = ({ index }: Pmc): number =>
+  index < FIXED_BASE ? index : RDPMC_FIXED | (index - FIXED_BASE);
+
+const counterAddress = ({ index }: Pmc): number =>
+  index < FIXED_BASE ? MSR.A_PMC0 + index : MSR.FIXED_CTR0 + index - FIXED_BASE;
