@@ -1,23 +1,26 @@
 import { decode } from '../../../src/cpu/decode/decode.ts';
 import type { Sample } from './byte-strings.ts';
-import { forgiven, NOT_OURS } from './differences.ts';
+import { forgiven, ONLY_THEIRS, type Unshared } from './differences.ts';
 import { type View, viewOf } from './view.ts';
 
-/** What another decoder says, and the CPUID feature it names where that is one our CPU does not have. */
+/** What another decoder says, and what may be said by one side alone. */
 export interface Opinion {
   readonly view: View;
+  /** The CPUID feature it names, where that is one our CPU does not have. */
   readonly absent?: string | undefined;
+  readonly onlyTheirs?: readonly Unshared[];
+  readonly onlyOurs?: readonly Unshared[];
 }
 
-function agree(ours: View, { view, absent }: Opinion, codeSize: number): boolean {
+const listed = (rows: readonly Unshared[], text: string, codeSize: number) =>
+  rows.some((row) => (row.codeSizes?.includes(codeSize) ?? true) && row.applies.test(text));
+
+function agree(ours: View, theirs: Opinion, codeSize: number): boolean {
+  const { view, absent, onlyTheirs = ONLY_THEIRS, onlyOurs = [] } = theirs;
   if (ours === 'invalid') {
-    return (
-      view === 'invalid' ||
-      absent !== undefined ||
-      NOT_OURS.some((row) => row.codeSizes.includes(codeSize) && row.applies.test(view.text))
-    );
+    return view === 'invalid' || absent !== undefined || listed(onlyTheirs, view.text, codeSize);
   }
-  if (view === 'invalid') return false;
+  if (view === 'invalid') return listed(onlyOurs, ours.text, codeSize);
   return ours.length === view.length && forgiven(ours.text) === forgiven(view.text);
 }
 

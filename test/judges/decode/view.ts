@@ -13,7 +13,7 @@ export const memoryText = (
   addressSize: number,
   { segment, base, index, scale, disp }: Memory,
 ) =>
-  `mem${width ?? ''}[${segment}:a${addressSize} ${base}+${index}*${1 << scale}+${hex(BigInt.asUintN(8 * addressSize, disp))}]`;
+  `mem${width ?? ''}[${segment}:a${addressSize} ${base}+${index < 0 ? 'none' : `${index}*${1 << scale}`}+${hex(BigInt.asUintN(8 * addressSize, disp))}]`;
 
 /** Operands that have a width of their own, whatever the instruction's. */
 const FIXED_WIDTH: Readonly<Record<string, readonly (Size | undefined)[]>> = {
