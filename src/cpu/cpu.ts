@@ -52,6 +52,8 @@ export class Cpu {
   #stopping = false;
   #sliceEnded = false;
   #halted = false;
+  /** The system instruction under way, until it is in the totals. */
+  #unretired: Insn | undefined;
 
   constructor(options: {
     state: State;
@@ -68,6 +70,9 @@ export class Cpu {
       debugChanged: () => this.engine.debugChanged(),
       endSlice: () => this.attention(),
     });
+    this.core.retire = () => {
+      if (this.#unretired) this.#retire(this.#unretired, false);
+    };
     this.engine = engine(this.core);
     resetState(state);
   }
@@ -146,8 +151,10 @@ export class Cpu {
     core.stepTrap = tf;
     core.keepRf = false;
     const before = state.total('ticks');
+    const world = this.ports.vmx?.nonRoot;
     this.#slice(1);
-    if (state.total('ticks') === before) return;
+    // What VM entry has loaded is not this instruction's to change.
+    if (state.total('ticks') === before || this.ports.vmx?.nonRoot !== world) return;
     if (blocking !== 0) {
       state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
     }
@@ -211,17 +218,22 @@ export class Cpu {
     if (this.#faults.length > 0) return { reason: 'shutdown', faults: this.#faults };
     for (;;) {
       const nonRoot = ports.vmx?.nonRoot;
+      const root = nonRoot === undefined && ports.vmx?.operation === true;
       const injected = nonRoot?.takeInjection();
       if (injected) {
-        this.#raise(injected, 0n);
+        this.#deliver(injected, false, [this.#record(injected)]);
         continue;
       }
       const activity = state.get32(STATE.ACTIVITY);
       const signal = ports.interrupts.pendingSignal();
-      if (signal !== undefined && (signal === 'INIT' || activity === ACTIVITY.WAIT_FOR_SIPI)) {
+      // VMX root operation blocks INIT. Vol. 3, "Restrictions on VMX Operation".
+      const taken = signal === 'INIT' ? !root : activity === ACTIVITY.WAIT_FOR_SIPI;
+      if (signal !== undefined && taken) {
         this.#signal(signal);
         continue;
       }
+      const shutdown = activity === ACTIVITY.SHUTDOWN;
+      if (shutdown && !nonRoot) return { reason: 'shutdown', faults: this.#faults };
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return { reason: 'waiting' };
 
       const blocking = state.get32(STATE.INTERRUPTIBILITY);
@@ -249,7 +261,8 @@ export class Cpu {
 
       const enabled = (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0 && (blocking & SHADOWS) === 0;
       if (enabled && nonRoot?.watchful) nonRoot.interruptWindow();
-      if (enabled || nonRoot?.externalInterruptExiting) {
+      const exits = nonRoot?.externalInterruptExiting === true && (blocking & SHADOWS) === 0;
+      if ((enabled || exits) && !shutdown) {
         if (ports.interrupts.pendingVector() !== undefined) {
           nonRoot?.externalInterrupt();
           const vector = ports.interrupts.acknowledge();
@@ -258,7 +271,7 @@ export class Cpu {
           continue;
         }
       }
-      this.#setHalted(activity === ACTIVITY.HLT);
+      this.#setHalted(activity === ACTIVITY.HLT || shutdown);
       if (core.delivering) core.delivering = undefined;
       return this.#faults.length > 0 ? { reason: 'shutdown', faults: this.#faults } : undefined;
     }
@@ -397,11 +410,19 @@ export class Cpu {
     if (!execute) throw new Fault('#UD');
     const from = state.rip;
     core.nextRip = core.ripAfter(insn);
+    this.#unretired = insn;
     execute(core, insn);
     state.rip = core.nextRip;
+    if (this.#unretired) this.#retire(insn, core.nextRip === from);
+  }
+
+  /** Adds an instruction, or one iteration of it, to the totals. */
+  #retire(insn: Insn, repeats: boolean): void {
+    const { state } = this;
+    this.#unretired = undefined;
     state.addTotal('ticks', 1n);
     state.addTotal('unhaltedTicks', 1n);
-    if (insn.rep !== undefined && core.nextRip === from) {
+    if (insn.rep !== undefined && repeats) {
       state.addTotal('repIterations', 1n);
       return;
     }

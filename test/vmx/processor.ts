@@ -78,7 +78,7 @@ export class Processor {
     const features = { physicalWidth: 46, cr4: 0x37_67ffn, xcr0: 3n, xss: 0n };
     this.core = new Core(state, ports, features, {
       flush: () => undefined,
-      written: () => undefined,
+      debugChanged: () => undefined,
       endSlice: () => undefined,
     });
     this.vmx.connect(this.core);
