@@ -108,6 +108,11 @@ export class LocalApic {
     return this.#state.enabled;
   }
 
+  /** Whether IA32_APIC_BASE marks the bootstrap processor, which INIT restarts at the reset vector. */
+  bootstrap(): boolean {
+    return isSet(this.#state.registers.base, APIC_BASE.BSP);
+  }
+
   // Towards the devices and the other APICs.
 
   /** The PMU asks for its interrupt. Delivery sets the entry's mask; while masked the request is lost. */
