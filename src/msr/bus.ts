@@ -9,6 +9,8 @@ export interface MsrBehaviour {
   read?(index: number): bigint | '#GP';
   /** Called with a value already checked against the row. May still refuse. */
   write?(value: bigint, index: number): '#GP' | undefined | void;
+  /** Whether the register may hold a value that its row lets through; asked before `write`. */
+  allows?(value: bigint, index: number): boolean;
 }
 
 interface Port {
@@ -62,6 +64,7 @@ export class MsrBus {
     const { writable, ignored = 0n } = port.row;
     if (writable === 'none' || (value & ~(writable | ignored)) !== 0n) return '#GP';
     const kept = value & writable;
+    if (port.behaviour.allows?.(kept, port.index) === false) return '#GP';
     if (port.behaviour.write) return port.behaviour.write(kept, port.index) ?? 'done';
     port.value = kept;
     return 'done';
