@@ -73,7 +73,9 @@ export const STATE = {
 // biome-ignore format: a table
 export const INTERPRETER = {
   RECORD:         0x1000, // u32: record of the instruction that asked TypeScript for something
-  BRANCHES:       0x1040, // 16 × u64: retired branches by class, not yet in the totals (engines/wasm/branch-class.ts)
+  CONTEXT:        0x1004, // u32: number of the context that code is looked up in
+  ITERATIONS:     0x1038, // u64: REP iterations that are not yet in the totals
+  BRANCHES:       0x1040, // 16 × u64: the same of retired branches by class (engines/wasm/branch-class.ts)
   SEGMENTS:       0x1100, // 8 × 32 bytes: what segments that are not flat allow (engines/wasm/segment-limits.ts)
   OPERAND:        0x1200, // 16 bytes: operand of a slow load or store
   CODE_TLB:       0x2000, // 512 × 16 bytes: page of code → its slots (engines/wasm/code-map.ts)

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysicalMemory } from '../../../memory/physical-memory.ts';
+import { PAGE_SIZE, type PhysicalMemory } from '../../memory/physical-memory.ts';
 
 /** Bytes of physical memory that one bit stands for. */
 const LINE = 64;

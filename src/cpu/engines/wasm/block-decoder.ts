@@ -1,0 +1,197 @@
+import { MASK64, SIZE_MASK } from '../../../bits/u64.ts';
+import { decode } from '../../decode/decode.ts';
+import type { Insn, Operand } from '../../insn.ts';
+import { SEMANTICS } from '../../semantics/semantics.ts';
+import { SEGMENT, STATE } from '../../state/layout.ts';
+import type { CodeMap } from './code-map.ts';
+import type { HandlerSet } from './handler-set.ts';
+import type { CodeContext } from './mode.ts';
+import { RECORD, STUB } from './record.ts';
+import { ST_STRIDE, XMM_STRIDE } from './register-emit.ts';
+
+const PAGE = 4096;
+/** Instructions decoded ahead of control at most. */
+const LONGEST_BLOCK = 64;
+
+/** A page of code as it is mapped. */
+export interface CodePage {
+  readonly slots: number;
+  /** Linear address of the page. */
+  readonly address: bigint;
+  /** Its offset in linear memory, and its physical address. */
+  readonly host: number;
+  readonly physical: number;
+  readonly context: CodeContext;
+}
+
+/** Offset from the state block of a register that is an operand. */
+// biome-ignore format: a table
+const REGISTER_OFFSET: Partial<Record<Operand['kind'], (index: number, high?: boolean) => number>> = {
+  gpr: (index, high) => STATE.GPR + 8 * index + (high ? 1 : 0),
+  xmm: (index) => STATE.XMM + XMM_STRIDE * index,
+  mm:  (index) => STATE.ST + ST_STRIDE * index,
+  seg: (index) => STATE.SEGMENT + SEGMENT.SIZE * index,
+};
+
+/** After these nothing is decoded: control goes elsewhere. */
+const LEAVES: ReadonlySet<string> = new Set(['JMP', 'CALL', 'RET']);
+
+/** Decodes runs of instructions to records. */
+export class BlockDecoder {
+  readonly #map: CodeMap;
+  readonly #handlers: HandlerSet;
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #features: ReadonlySet<string> | undefined;
+  /** Instructions for plain TypeScript, by record. */
+  readonly #plain = new Map<number, Insn>();
+  #epoch = 0;
+
+  constructor(
+    map: CodeMap,
+    handlers: HandlerSet,
+    view: DataView,
+    features: ReadonlySet<string> | undefined,
+  ) {
+    this.#map = map;
+    this.#handlers = handlers;
+    this.#view = view;
+    this.#bytes = new Uint8Array(view.buffer);
+    this.#features = features;
+  }
+
+  /** The instruction of a record that left as plain, if it has no semantics; else it is too odd for a handler. */
+  system(record: number): Insn | undefined {
+    return this.#plain.get(record);
+  }
+
+  /** Decodes from `rip` on, at `offset` of its page; returns the first record. */
+  decode(page: CodePage, offset: number, rip: bigint): number {
+    if (this.#epoch !== this.#map.epoch) {
+      this.#plain.clear();
+      this.#epoch = this.#map.epoch;
+    }
+    let at = offset;
+    let ip = rip;
+    let first = 0;
+    for (let count = 0; ; count++) {
+      const known = at < PAGE ? this.#map.record(page.slots, at) : 0;
+      if (known !== 0 || at >= PAGE || count === LONGEST_BLOCK) {
+        this.#stub(known, page, ip, at < PAGE);
+        break;
+      }
+      const decoded = decode(
+        this.#bytes,
+        page.host + at,
+        page.context.mode.codeSize,
+        PAGE - at,
+        this.#features,
+      );
+      const insn = typeof decoded === 'string' ? undefined : decoded;
+      const { record, ends } = this.#record(page, at, ip, insn);
+      if (first === 0) first = record;
+      this.#map.setRecord(page.slots, at, record);
+      // What is no instruction may become one when its bytes change.
+      this.#map.decoded(page.physical + at, insn?.length ?? Math.min(15, PAGE - at));
+      if (ends || !insn) break;
+      at += insn.length;
+      const next = nextIp(page, ip, insn);
+      if (next < ip) at = PAGE; // the instruction pointer wraps: not behind this instruction
+      ip = next;
+    }
+    this.#handlers.make();
+    return first;
+  }
+
+  #record(
+    page: CodePage,
+    offset: number,
+    ip: bigint,
+    insn: Insn | undefined,
+  ): { record: number; ends: boolean } {
+    const record = this.#map.allocate(RECORD.SIZE);
+    const view = this.#view;
+    view.setBigUint64(record + RECORD.RIP, ip, true);
+    const target = insn && targetOf(page, ip, insn);
+    if (!insn || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
+      view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
+      if (insn && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
+      else this.#plain.delete(record);
+      return { record, ends: true };
+    }
+    view.setUint32(record + RECORD.HANDLER, this.#handlers.index(insn, page.context.mode), true);
+    view.setUint32(record + RECORD.LENGTH, insn.length, true);
+    view.setBigUint64(record + RECORD.IMMEDIATE, nextIp(page, ip, insn), true);
+    view.setBigUint64(record + RECORD.DISPLACEMENT, target ?? 0n, true);
+    this.#operands(record, ip, insn);
+    if (target !== undefined) this.#edge(record, page, ip - BigInt(offset), target);
+    return { record, ends: LEAVES.has(insn.op) };
+  }
+
+  #operands(record: number, ip: bigint, insn: Insn): void {
+    const view = this.#view;
+    let field: number = RECORD.IMMEDIATE;
+    for (const [i, operand] of insn.operands.entries()) {
+      if (operand.kind === 'imm') {
+        view.setBigUint64(record + field, operand.value & MASK64, true);
+        field = RECORD.DISPLACEMENT;
+      } else if (operand.kind === 'mem') {
+        const rip = operand.base === 16 ? ip + BigInt(insn.length) : 0n;
+        view.setBigUint64(record + RECORD.DISPLACEMENT, (operand.disp + rip) & MASK64, true);
+        view.setUint16(record + RECORD.BASE, (operand.base & 15) * 8, true);
+        view.setUint16(record + RECORD.INDEX, (operand.index & 15) * 8, true);
+      } else if (operand.kind !== 'rel' && operand.kind !== 'far') {
+        const offset = REGISTER_OFFSET[operand.kind]?.(
+          operand.index,
+          'high' in operand && operand.high,
+        );
+        if (offset !== undefined) view.setUint16(record + RECORD.OPERAND + 2 * i, offset, true);
+      }
+    }
+  }
+
+  /** Points a direct branch at a stub behind it: linked within the page, through the code TLB beyond. */
+  #edge(record: number, page: CodePage, pageIp: bigint, target: bigint): void {
+    const inside = target >= pageIp && target < pageIp + BigInt(PAGE);
+    const stub = this.#newStub(inside ? STUB.LINK : STUB.CROSS, target);
+    const view = this.#view;
+    view.setUint32(record + RECORD.EDGE, stub, true);
+    if (!inside) return;
+    view.setUint32(stub + RECORD.EDGE, record + RECORD.EDGE, true);
+    view.setUint32(stub + RECORD.STUB_SLOTS, page.slots, true);
+  }
+
+  /** What stands behind the last record of a run. */
+  #stub(known: number, page: CodePage, ip: bigint, inside: boolean): void {
+    const stub = this.#newStub(known !== 0 ? STUB.GOTO : inside ? STUB.LINK : STUB.CROSS, ip);
+    this.#view.setUint32(stub + RECORD.EDGE, known, true);
+    this.#view.setUint32(stub + RECORD.STUB_SLOTS, page.slots, true);
+  }
+
+  #newStub(kind: number, ip: bigint): number {
+    const stub = this.#map.allocate(RECORD.STUB_SIZE);
+    this.#view.setUint32(stub + RECORD.HANDLER, kind, true);
+    this.#view.setBigUint64(stub + RECORD.RIP, ip, true);
+    return stub;
+  }
+}
+
+const ipMask = ({ context }: CodePage): bigint =>
+  context.mode.codeSize === 8 ? MASK64 : SIZE_MASK[context.mode.codeSize]!;
+
+const nextIp = (page: CodePage, ip: bigint, insn: Insn): bigint =>
+  (ip + BigInt(insn.length)) & ipMask(page);
+
+/** Where a direct branch goes. */
+function targetOf(page: CodePage, ip: bigint, insn: Insn): bigint | undefined {
+  const operand = insn.operands[0];
+  if (operand?.kind !== 'rel') return undefined;
+  return (nextIp(page, ip, insn) + operand.displacement) & SIZE_MASK[insn.size]!;
+}
+
+/** Whether a handler can run it: not if the instruction or its target leaves the code segment. */
+function executable(page: CodePage, ip: bigint, insn: Insn, target: bigint | undefined): boolean {
+  const { isTarget } = page.context;
+  if (target !== undefined && !isTarget(target)) return false;
+  return page.context.mode.codeSize === 8 || isTarget(ip + BigInt(insn.length - 1));
+}

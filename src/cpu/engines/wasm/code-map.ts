@@ -1,0 +1,151 @@
+import { INTERPRETER } from '../../state/layout.ts';
+import type { CodeLines, CodeWatcher } from '../code-lines.ts';
+import type { DataTlb } from './data-tlb.ts';
+import { RECORD, STUB } from './record.ts';
+
+/** The code TLB: where an entry's parts are. A tag is the linear address of a page plus a context number below 4096. */
+export const CODE_TLB = {
+  ENTRIES: 512,
+  ENTRY_SHIFT: 4,
+  /** i64 */
+  TAG: 0,
+  /** u32: address of the page's slots, one u32 per byte of the page: the record that starts there, or 0. */
+  SLOTS: 8,
+} as const;
+
+const PAGE = 4096;
+const SLOTS_SIZE = PAGE * 4;
+/** What one block of decoded code may take at most; with less left, everything decoded is thrown away. */
+const HEADROOM = 64 * 1024;
+
+/**
+ * Decoded code in linear memory. Slots are per physical page and context (a context stands for all that code is
+ * specialised on), so a change of address space flushes only the code TLB and nothing is decoded twice.
+ */
+export class CodeMap implements CodeWatcher {
+  readonly #words: Int32Array;
+  readonly #tlb: number;
+  readonly #arena: number;
+  readonly #end: number;
+  readonly #lines: CodeLines;
+  readonly #dataTlb: DataTlb;
+  #top: number;
+  /** Slots by physical page, then linear page and context: records hold linear addresses. */
+  readonly #pages = new Map<number, Map<bigint, number>>();
+  /** Grows when record addresses become meaningless. */
+  epoch = 0;
+
+  constructor(linear: WebAssembly.Memory, base: number, lines: CodeLines, dataTlb: DataTlb) {
+    this.#words = new Int32Array(linear.buffer);
+    this.#tlb = base + INTERPRETER.CODE_TLB;
+    this.#arena = base + INTERPRETER.ARENA;
+    this.#end = base + INTERPRETER.SIZE;
+    this.#top = this.#arena;
+    this.#lines = lines;
+    this.#dataTlb = dataTlb;
+    this.flushTlb();
+    lines.watch(this);
+  }
+
+  /** Slots of a physical page that is mapped at `address` in a context, made if new. */
+  slots(page: number, address: bigint, context: number): number {
+    const key = (address & ~0xfffn) | BigInt(context);
+    let contexts = this.#pages.get(page);
+    if (!contexts) {
+      contexts = new Map();
+      this.#pages.set(page, contexts);
+    }
+    let slots = contexts.get(key);
+    if (slots === undefined) {
+      slots = this.allocate(SLOTS_SIZE);
+      this.#words.fill(0, slots >> 2, (slots + SLOTS_SIZE) >> 2);
+      contexts.set(key, slots);
+    }
+    return slots;
+  }
+
+  /** The record of the instruction at `offset` of a page, or 0. */
+  record(slots: number, offset: number): number {
+    return this.#words[(slots >> 2) + offset]!;
+  }
+
+  setRecord(slots: number, offset: number, record: number): void {
+    this.#words[(slots >> 2) + offset] = record;
+  }
+
+  /** Room for records; `makeRoom` has seen to it that there is some. */
+  allocate(size: number): number {
+    const at = this.#top;
+    this.#top += size;
+    return at;
+  }
+
+  /** Throws away all decoded code if there is little room left. No generated code may be running. */
+  makeRoom(): void {
+    if (this.#end - this.#top < HEADROOM) this.clear();
+  }
+
+  /** Throws away all decoded code. */
+  clear(): void {
+    this.#top = this.#arena;
+    this.#pages.clear();
+    this.flushTlb();
+    this.epoch++;
+  }
+
+  /** Has a linear page, in a context, found in the code TLB. */
+  map(address: bigint, context: number, slots: number): void {
+    const low = Number(address & 0xffff_f000n) | 0;
+    const at = this.#tlbEntry(low);
+    this.#words[at] = low | context;
+    this.#words[at + 1] = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    this.#words[at + 2] = slots;
+  }
+
+  flushTlb(): void {
+    const start = this.#tlb >> 2;
+    this.#words.fill(-1, start, start + ((CODE_TLB.ENTRIES << CODE_TLB.ENTRY_SHIFT) >> 2));
+  }
+
+  flushPage(address: bigint): void {
+    const at = this.#tlbEntry(Number(address & 0xffff_f000n) | 0);
+    this.#words.fill(-1, at, at + 2);
+  }
+
+  /** Bytes of one page were decoded. */
+  decoded(physical: number, length: number): void {
+    this.#lines.decoded(physical, length);
+  }
+
+  protect(page: number): void {
+    this.#dataTlb.protect(page);
+  }
+
+  /** Records of an overwritten page turn stale where they stand: direct edges lead to them. */
+  drop(page: number): void {
+    const contexts = this.#pages.get(page);
+    if (!contexts) return;
+    this.#pages.delete(page);
+    for (const slots of contexts.values()) {
+      for (let at = slots >> 2; at < (slots + SLOTS_SIZE) >> 2; at++) {
+        const record = this.#words[at]!;
+        if (record === 0) continue;
+        this.#words[(record + RECORD.HANDLER) >> 2] = STUB.STALE;
+        this.#words[at] = 0;
+      }
+      this.#unmap(slots);
+    }
+  }
+
+  #unmap(slots: number): void {
+    const start = this.#tlb >> 2;
+    for (let at = start; at < start + CODE_TLB.ENTRIES * 4; at += 4) {
+      if (this.#words[at + 2] === slots) this.#words.fill(-1, at, at + 3);
+    }
+  }
+
+  #tlbEntry(low: number): number {
+    const index = (low >>> 12) & (CODE_TLB.ENTRIES - 1);
+    return (this.#tlb + (index << CODE_TLB.ENTRY_SHIFT)) >> 2;
+  }
+}

@@ -1,0 +1,226 @@
+import { PAGE_SIZE } from '../../../memory/physical-memory.ts';
+import { CR0, CR4, RFLAGS } from '../../control-registers.ts';
+import { Fault } from '../../fault.ts';
+import { INTERPRETER, STATE } from '../../state/layout.ts';
+import type { Core, Stale } from '../../system/core.ts';
+import { VmExit } from '../../vm-exit.ts';
+import { CodeLines } from '../code-lines.ts';
+import type { Engine, EngineExit } from '../engine.ts';
+import { Oracle } from '../oracle/oracle.ts';
+import { BlockDecoder } from './block-decoder.ts';
+import { CodeMap } from './code-map.ts';
+import { BANK, DATA_TLB, DataTlb } from './data-tlb.ts';
+import { HandlerSet } from './handler-set.ts';
+import { type CodeContext, Contexts } from './mode.ts';
+import { RECORD, STUB } from './record.ts';
+import { buildRuntime, type Runtime } from './runtime.ts';
+import { LEAVE } from './runtime-functions.ts';
+import { InterpreterSlowPaths } from './slow-paths.ts';
+
+const SLICE: EngineExit = { reason: 'slice' };
+/**
+ * Most ticks of one stay in generated code. V8 replaces a function by its optimised version only when it is entered
+ * again, so code that loops in itself must come back now and then.
+ */
+const LONGEST_STAY = 500_000;
+const PAGE_MASK = ~0xfffn;
+
+/**
+ * Tier 0: an interpreter generated as WebAssembly from the semantics. Exact per instruction; what it does not cover
+ * (instructions across a page's end, code outside RAM, alignment checking) it has the oracle execute.
+ */
+export class Interpreter implements Engine {
+  readonly #core: Core;
+  readonly #oracle: Oracle;
+  readonly #tlb: DataTlb;
+  readonly #map: CodeMap;
+  readonly #contexts: Contexts;
+  readonly #slowPaths: InterpreterSlowPaths;
+  readonly #runtime: Runtime;
+  readonly #decoder: BlockDecoder;
+  readonly #view: DataView;
+  readonly #base: number;
+  #context!: CodeContext;
+  #ended = false;
+
+  /** `features` restricts decoding, as `decode` has it. */
+  constructor(core: Core, features?: ReadonlySet<string>) {
+    const { state, ports } = core;
+    const { linear } = ports.memory;
+    const lines = CodeLines.of(ports.memory);
+    this.#core = core;
+    this.#base = state.base;
+    this.#view = state.view;
+    this.#oracle = new Oracle(core, features);
+    this.#tlb = new DataTlb(linear, state.base);
+    this.#map = new CodeMap(linear, state.base, lines, this.#tlb);
+    this.#contexts = new Contexts(state, () => this.#map.clear());
+    this.#slowPaths = new InterpreterSlowPaths(core, this.#tlb, lines);
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: STUB.COUNT });
+    const runtime = buildRuntime(linear, table, state.base, this.#slowPaths);
+    this.#runtime = runtime;
+    this.#slowPaths.settle = runtime.settle;
+    const handlers = new HandlerSet({ memory: linear, table, runtime, base: state.base });
+    this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features);
+  }
+
+  run(fuel: number): EngineExit {
+    if (this.#alignmentChecked()) return this.#oracle.run(fuel);
+    this.#ended = false;
+    this.#enterMode();
+    for (let left = fuel; left > 0 && !this.#ended; ) {
+      const stay = Math.min(left, LONGEST_STAY);
+      this.#setFuel(stay);
+      try {
+        const exit = this.#stay();
+        if (exit) return exit;
+      } catch (thrown) {
+        if (thrown instanceof Fault || thrown instanceof VmExit) {
+          return { reason: 'fault', fault: thrown };
+        }
+        throw thrown;
+      } finally {
+        this.#runtime.settle();
+      }
+      left -= stay;
+    }
+    return SLICE;
+  }
+
+  flush(stale: Stale): void {
+    if (stale.kind === 'page') {
+      this.#tlb.flushPage(stale.linear);
+      this.#map.flushPage(stale.linear);
+    } else {
+      this.#tlb.flush();
+      this.#map.flushTlb();
+    }
+    this.#oracle.flush(stale);
+  }
+
+  debugChanged(): void {
+    this.endSlice();
+  }
+
+  /** Generated code reads the fuel again after every slow path; in between nobody can call this. */
+  endSlice(): void {
+    this.#ended = true;
+    const left = this.#fuel;
+    if (left <= 1) return;
+    const start = this.#view.getUint32(this.#base + STATE.FUEL_START, true);
+    this.#view.setUint32(this.#base + STATE.FUEL, 1, true);
+    this.#view.setUint32(this.#base + STATE.FUEL_START, start - left + 1, true);
+  }
+
+  get #fuel(): number {
+    return this.#view.getUint32(this.#base + STATE.FUEL, true);
+  }
+
+  #setFuel(ticks: number): void {
+    this.#view.setBigUint64(this.#base + STATE.FUEL, BigInt(ticks), true);
+    this.#view.setBigUint64(this.#base + STATE.FUEL_START, BigInt(ticks), true);
+  }
+
+  /** Runs until the fuel is used up; returns why it stopped before. @throws Fault, VmExit */
+  #stay(): EngineExit | undefined {
+    const { state } = this.#core;
+    while (this.#fuel > 0) {
+      this.#map.makeRoom();
+      const record = this.#find(state.rip);
+      if (record === 0) {
+        const exit = this.#stepPlainly();
+        if (exit) return exit;
+        continue;
+      }
+      const why = this.#runtime.enter(record);
+      if (why === LEAVE.LINK) this.#link(this.#record);
+      else if (why === LEAVE.SYSTEM) {
+        const insn = this.#decoder.system(this.#record);
+        if (insn) return { reason: 'system', insn };
+        const exit = this.#stepPlainly();
+        if (exit) return exit;
+      }
+    }
+    return undefined;
+  }
+
+  /** The oracle executes one tick. */
+  #stepPlainly(): EngineExit | undefined {
+    this.#runtime.settle();
+    const exit = this.#oracle.step();
+    if (!exit) this.#setFuel(this.#fuel - 1);
+    return exit;
+  }
+
+  get #record(): number {
+    return this.#view.getUint32(this.#base + INTERPRETER.RECORD, true);
+  }
+
+  /** The record of the instruction at `rip`; 0 if it is not in RAM. @throws Fault of fetching, VmExit */
+  #find(rip: bigint): number {
+    const slots = this.#slots(rip);
+    if (slots === undefined) return 0;
+    const { page, offset } = slots;
+    return this.#map.record(page.slots, offset) || this.#decoder.decode(page, offset, rip);
+  }
+
+  #slots(rip: bigint) {
+    const core = this.#core;
+    const { memory } = core.ports;
+    const linear = core.linear('CS', rip, 1, 'execute');
+    const { physical } = core.paging.translate(linear, 'execute', core.privilege);
+    const offset = Number(linear & 0xfffn);
+    const start = physical - offset;
+    if (!memory.isRam(start, PAGE_SIZE)) return undefined;
+    const address = linear & PAGE_MASK;
+    const slots = this.#map.slots(start / PAGE_SIZE, address, this.#context.number);
+    this.#map.map(address, this.#context.number, slots);
+    const page = {
+      slots,
+      address,
+      host: memory.offset(start),
+      physical: start,
+      context: this.#context,
+    };
+    return { page, offset };
+  }
+
+  /** Patches the edge of a stub, so that the branch goes straight to its target from now on. */
+  #link(stub: number): void {
+    const view = this.#view;
+    const epoch = this.#map.epoch;
+    this.#map.makeRoom();
+    if (epoch !== this.#map.epoch) return;
+    const rip = this.#core.state.rip;
+    const found = this.#slots(rip);
+    if (!found || found.page.slots !== view.getUint32(stub + RECORD.STUB_SLOTS, true)) return;
+    const record = this.#find(rip);
+    const edge = view.getUint32(stub + RECORD.EDGE, true);
+    if (edge === 0) {
+      view.setUint32(stub + RECORD.EDGE, record, true);
+      view.setUint32(stub + RECORD.HANDLER, STUB.GOTO, true);
+    } else view.setUint32(edge, record, true);
+  }
+
+  #enterMode(): void {
+    const { state } = this.#core;
+    this.#context = this.#contexts.current();
+    const cr4 = state.get(STATE.CR4);
+    const flags = state.get(STATE.RFLAGS_SYSTEM);
+    const lifted = (cr4 & CR4.SMAP) !== 0n && (flags & RFLAGS.AC) !== 0n;
+    const bank = state.cpl === 3 ? BANK.USER : lifted ? BANK.SUPERVISOR_AC : BANK.SUPERVISOR;
+    this.#slowPaths.bank = bank;
+    const at = this.#base + INTERPRETER.DATA_TLB + bank * DATA_TLB.BANK_SIZE;
+    state.set32(STATE.TLB_BASE, at);
+    this.#view.setUint32(this.#base + INTERPRETER.CONTEXT, this.#context.number, true);
+  }
+
+  #alignmentChecked(): boolean {
+    const { state } = this.#core;
+    return (
+      state.cpl === 3 &&
+      (state.get(STATE.RFLAGS_SYSTEM) & RFLAGS.AC) !== 0n &&
+      (state.get(STATE.CR0) & CR0.AM) !== 0n
+    );
+  }
+}

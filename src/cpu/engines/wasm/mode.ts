@@ -1,0 +1,146 @@
+import { isCanonical } from '../../../bits/u64.ts';
+import { CR4 } from '../../control-registers.ts';
+import { INTERPRETER, SEGMENT, STATE } from '../../state/layout.ts';
+import { SEGMENT_INDEX, type State } from '../../state/state.ts';
+import { codeSize, isRealLike, isVirtual8086, stackSize } from '../../system/mode.ts';
+import { CODE_RIGHTS, isCode, RIGHTS } from '../../system/rights.ts';
+import { SEGMENT_LIMITS } from './segment-limits.ts';
+
+/** What handlers are specialised on besides an instruction's form. */
+export interface HandlerMode {
+  readonly codeSize: 2 | 4 | 8;
+  readonly stackSize: 2 | 4 | 8;
+  readonly virtual8086: boolean;
+  /**
+   * Outside 64-bit mode: bit n says that segment n has base 0, limit 4 GiB and may be read and written;
+   * of CS, that base is 0.
+   */
+  readonly flat: number;
+  /** Bits of a canonical linear address: 48 or 57. */
+  readonly linearWidth: 48 | 57;
+}
+
+/** What decoded code is specialised on: its handlers' mode, who fetches it, and where its segment lies. */
+export interface CodeContext {
+  /** Below 4095; stands for all of it in the code TLB. */
+  readonly number: number;
+  readonly mode: HandlerMode;
+  /** Base of CS; 0 in 64-bit mode. */
+  readonly base: bigint;
+  /** Whether an instruction pointer may go there. */
+  isTarget(ip: bigint): boolean;
+}
+
+const LA57 = Number(CR4.LA57);
+const NAMES = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'] as const;
+const CS = SEGMENT_INDEX.CS;
+const MAX_CONTEXTS = 4095;
+
+/** Finds the context of the code that a state is about to run; the same object for the same context. */
+export class Contexts {
+  readonly #state: State;
+  readonly #modes = new Map<number, HandlerMode>();
+  readonly #contexts = new Map<string, CodeContext>();
+  /** Contexts in 64-bit mode by linear width and whether CPL is 3: the only ones looked up often. */
+  readonly #long: (CodeContext | undefined)[] = [];
+  /** Called when numbers are about to be given out anew. */
+  readonly #exhausted: () => void;
+
+  constructor(state: State, exhausted: () => void) {
+    this.#state = state;
+    this.#exhausted = exhausted;
+  }
+
+  current(): CodeContext {
+    const state = this.#state;
+    const user = state.cpl === 3;
+    const size = codeSize(state);
+    const wide = (state.get32(STATE.CR4) & LA57) !== 0;
+    if (size === 8) {
+      const slot = (wide ? 2 : 0) + (user ? 1 : 0);
+      this.#long[slot] ??= this.#long64(wide ? 57 : 48, user);
+      return this.#long[slot];
+    }
+    const flat = this.#limits();
+    const { base, limit } = state.segment('CS');
+    const mode = this.#mode(size, stackSize(state), isVirtual8086(state), flat, 48);
+    return this.#context(`${this.#key(mode)} ${user} ${base} ${limit}`, {
+      mode,
+      base,
+      isTarget: (ip) => ip <= BigInt(limit),
+    });
+  }
+
+  #long64(width: 48 | 57, user: boolean): CodeContext {
+    const mode = this.#mode(8, 8, false, 0, width);
+    return this.#context(`${this.#key(mode)} ${user}`, {
+      mode,
+      base: 0n,
+      isTarget: (ip) => isCanonical(ip, width),
+    });
+  }
+
+  #context(key: string, parts: Omit<CodeContext, 'number'>): CodeContext {
+    let context = this.#contexts.get(key);
+    if (!context) {
+      if (this.#contexts.size === MAX_CONTEXTS) {
+        this.#contexts.clear();
+        this.#long.length = 0;
+        this.#exhausted();
+      }
+      context = { ...parts, number: this.#contexts.size };
+      this.#contexts.set(key, context);
+    }
+    return context;
+  }
+
+  #mode(
+    size: 2 | 4 | 8,
+    stack: 2 | 4 | 8,
+    virtual8086: boolean,
+    flat: number,
+    linearWidth: 48 | 57,
+  ): HandlerMode {
+    const mode: HandlerMode = { codeSize: size, stackSize: stack, virtual8086, flat, linearWidth };
+    const key = this.#key(mode);
+    const known = this.#modes.get(key);
+    if (!known) this.#modes.set(key, mode);
+    return known ?? mode;
+  }
+
+  #key({ codeSize: size, stackSize: stack, virtual8086, flat, linearWidth }: HandlerMode): number {
+    return size | (stack << 4) | (virtual8086 ? 0x100 : 0) | (linearWidth << 9) | (flat << 16);
+  }
+
+  /** Works out what the segments allow; returns which are flat. */
+  #limits(): number {
+    const { view, base } = this.#state;
+    const real = isRealLike(this.#state);
+    let flat = 0;
+    for (const [i, name] of NAMES.entries()) {
+      const segment = this.#state.segment(name);
+      const { rights, limit } = segment;
+      const code = isCode(rights);
+      const usable = real || (rights & RIGHTS.UNUSABLE) === 0;
+      const readable = usable && (real || !code || (rights & CODE_RIGHTS.READABLE) !== 0);
+      const writable = usable && (real || (!code && (rights & RIGHTS.WRITABLE) !== 0));
+      const down = (rights & (RIGHTS.CODE | RIGHTS.EXPAND_DOWN)) === RIGHTS.EXPAND_DOWN;
+      const top = (rights & RIGHTS.DB) !== 0 ? 0xffff_ffff : 0xffff;
+      const empty = down && limit >= top;
+      const low = empty ? 1 : down ? limit + 1 : 0;
+      const high = empty ? 0 : down ? top : limit;
+      const at = base + INTERPRETER.SEGMENTS + i * SEGMENT_LIMITS.SIZE;
+      view.setUint32(at + SEGMENT_LIMITS.BASE, Number(segment.base & 0xffff_ffffn), true);
+      view.setUint32(at + SEGMENT_LIMITS.READ_LOW, readable ? low : 1, true);
+      view.setUint32(at + SEGMENT_LIMITS.READ_HIGH, readable ? high : 0, true);
+      view.setUint32(at + SEGMENT_LIMITS.WRITE_LOW, writable ? low : 1, true);
+      view.setUint32(at + SEGMENT_LIMITS.WRITE_HIGH, writable ? high : 0, true);
+      const whole = readable && writable && low === 0 && high === 0xffff_ffff;
+      if (segment.base === 0n && (whole || i === CS)) flat |= 1 << i;
+    }
+    return flat;
+  }
+}
+
+/** Offset of CS.BASE in the state block. */
+export const CS_BASE = STATE.SEGMENT + CS * SEGMENT.SIZE + SEGMENT.BASE;
