@@ -155,5 +155,5 @@ export function vmxInstructions(vmx: Vmx): Readonly<Record<string, SystemFunctio
       if (outcome) setFlags(core, outcome);
     },
   ]);
-  return { ...Object.fromEntries(plain), VMXON: vmxon(vmx) };
+  return { ...Object.fromEntries(plain), VMXON: vmxon(vmx), VMFUNC: (_, insn) => vmx.vmfunc(insn) };
 }

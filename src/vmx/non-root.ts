@@ -1,12 +1,14 @@
 import { MASK64 } from '../bits/u64.ts';
 import { BLOCKING, CR0, RFLAGS } from '../cpu/control-registers.ts';
 import { EVENT_TYPE, type Event } from '../cpu/event.ts';
+import { Fault } from '../cpu/fault.ts';
 import type { Insn } from '../cpu/insn.ts';
 import type { IoIntercept, NonRoot, PlainIntercept } from '../cpu/ports.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import { VmExit, type VmExitDetail } from '../cpu/vm-exit.ts';
 import { PIN, PRIMARY, SECONDARY } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
+import { ExtendedPageTables } from './ept.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
 import {
@@ -55,6 +57,8 @@ const CR3_TARGETS = [
 ];
 
 const CR_ACCESS = { TO: 0, FROM: 1 << 4, CLTS: 2 << 4, LMSW: 3 << 4, MEMORY: 1 << 6 } as const;
+const EPTP_SWITCHING = 1n;
+const EPTP_LIST_ENTRIES = 512n;
 const PAGE_FAULT = 14;
 const DOUBLE_FAULT = 8;
 
@@ -64,10 +68,12 @@ export class NonRootOperation implements NonRoot {
   readonly #timer: PreemptionTimer;
   readonly #vmcs: Vmcs;
   readonly #controls: Controls;
+  readonly #ept: ExtendedPageTables | undefined;
   readonly translate: NonRoot['translate'];
   #injection: Event | undefined;
   /** A monitor-trap VM exit is due as soon as more than this has happened. */
   #trapAfter = -1n;
+  #belowThreshold = false;
   /** Progress at the last IRET, to know the exits that it caused. */
   #iretAt = -1n;
 
@@ -76,13 +82,23 @@ export class NonRootOperation implements NonRoot {
     timer: PreemptionTimer;
     vmcs: Vmcs;
     controls: Controls;
-    translate: NonRoot['translate'];
   }) {
     this.#machine = parts.machine;
     this.#timer = parts.timer;
     this.#vmcs = parts.vmcs;
     this.#controls = parts.controls;
-    this.translate = parts.translate;
+    const { core, memory, shape } = parts.machine;
+    if (!this.#secondary(SECONDARY.ENABLE_EPT)) return;
+    const ept = new ExtendedPageTables({
+      memory,
+      shape,
+      physicalWidth: core.features.physicalWidth,
+      eptp: this.#vmcs.read(FIELDS.EPT_POINTER),
+      unblockedByIret: () => this.#iretAt === this.#progress,
+    });
+    this.#ept = ept;
+    this.translate = (physical, access, linear, walk) =>
+      ept.translate(physical, access, linear, walk);
   }
 
   get vmcs(): Vmcs {
@@ -263,6 +279,43 @@ export class NonRootOperation implements NonRoot {
     });
   }
 
+  /** VMFUNC: EPTP switching where it is enabled and the list has a valid EPTP; #UD without VM functions. */
+  vmfunc(insn: Insn): void {
+    if (!this.#secondary(SECONDARY.ENABLE_VM_FUNCTIONS)) throw new Fault('#UD');
+    const { core, memory, shape } = this.#machine;
+    const leaf = core.gpr(0, 4);
+    const index = core.gpr(1, 4);
+    const enabled = (this.#vmcs.read(FIELDS.VM_FUNCTION_CONTROLS) & EPTP_SWITCHING) !== 0n;
+    const ept = leaf === 0n && enabled && index < EPTP_LIST_ENTRIES ? this.#ept : undefined;
+    const list = Number(this.#vmcs.read(FIELDS.EPTP_LIST_ADDRESS));
+    const eptp = memory.read(list + Number(index) * 8, 8);
+    if (!ept?.accepts(shape, eptp)) throw this.#exit(EXIT_REASON.VMFUNC, insn);
+    this.#vmcs.write(FIELDS.EPT_POINTER, eptp);
+    ept.use(eptp);
+    core.engine.flush({ kind: 'all' });
+    core.engine.endSlice();
+  }
+
+  /** The task priority that MOV CR8 reaches: bits 7:4 of VTPR under the TPR shadow, else the APIC's own. */
+  taskPriority(): number {
+    if (!this.#primary(PRIMARY.USE_TPR_SHADOW)) {
+      return this.#machine.core.ports.interrupts.taskPriority();
+    }
+    return Number(this.#machine.memory.read(this.#vtpr, 1) >> 4n);
+  }
+
+  /** A shadowed priority below the threshold exits once the instruction is over. */
+  setTaskPriority(priority: number): void {
+    const { core, memory } = this.#machine;
+    if (!this.#primary(PRIMARY.USE_TPR_SHADOW)) {
+      core.ports.interrupts.setTaskPriority(priority);
+      return;
+    }
+    memory.write(this.#vtpr, 4, BigInt(priority << 4));
+    this.#belowThreshold = priority < (this.#vmcs.read32(FIELDS.TPR_THRESHOLD) & 15);
+    if (this.#belowThreshold) core.engine.endSlice();
+  }
+
   // Events.
 
   exception(event: Event, qualification: bigint): void {
@@ -296,7 +349,9 @@ export class NonRootOperation implements NonRoot {
     throw new VmExit(EXIT_REASON.SIPI_SIGNAL, { qualification: BigInt(vector) });
   }
 
+  /** Traps of the instruction before: TPR below threshold, then monitor trap. */
   monitorTrap(): void {
+    if (this.#belowThreshold) throw new VmExit(EXIT_REASON.TPR_BELOW_THRESHOLD);
     if (this.#progress > this.#trapAfter) throw new VmExit(EXIT_REASON.MONITOR_TRAP_FLAG);
   }
 
@@ -342,6 +397,7 @@ export class NonRootOperation implements NonRoot {
     const windows = PRIMARY.INTERRUPT_WINDOW_EXITING | PRIMARY.NMI_WINDOW_EXITING;
     return (
       this.#injection !== undefined ||
+      this.#belowThreshold ||
       this.#trapAfter !== MASK64 ||
       (this.#controls.primary & windows) !== 0 ||
       this.#timerExpired
@@ -385,6 +441,11 @@ export class NonRootOperation implements NonRoot {
 
   get #timerExpired(): boolean {
     return this.#timer.active && this.#timer.value === 0;
+  }
+
+  /** Address of VTPR, in the virtual-APIC page. */
+  get #vtpr(): number {
+    return Number(this.#vmcs.read(FIELDS.VIRTUAL_APIC_ADDRESS)) + 0x80;
   }
 
   get #rip(): bigint {

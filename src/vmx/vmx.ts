@@ -2,6 +2,8 @@ import { isSet } from '../bits/bitfield.ts';
 import { MASK64 } from '../bits/u64.ts';
 import { ACTIVITY, BLOCKING, CR0 } from '../cpu/control-registers.ts';
 import type { Event } from '../cpu/event.ts';
+import { Fault } from '../cpu/fault.ts';
+import type { Insn } from '../cpu/insn.ts';
 import type { NonRoot, VmxPort } from '../cpu/ports.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import type { Core, SystemFunction } from '../cpu/system/core.ts';
@@ -18,11 +20,12 @@ import {
   type VmxShape,
   vmxMsrs,
 } from '../msr/vmx.ts';
-import { CONTROL_RULES, eptpIsValid } from './entry-checks/controls.ts';
+import { CONTROL_RULES } from './entry-checks/controls.ts';
 import { Entry } from './entry-checks/entry.ts';
 import { GUEST_RULES } from './entry-checks/guest-state.ts';
 import { HOST_RULES } from './entry-checks/host-state.ts';
 import { firstBroken } from './entry-checks/rule.ts';
+import { eptpIsValid } from './ept.ts';
 import { type Abort, toHost, vmExit } from './exit.ts';
 import { ENTRY_FAILURE, EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS, type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
@@ -206,9 +209,8 @@ export class Vmx implements VmxPort {
   }
 
   invept(type: number, eptp: bigint): VmxOutcome {
-    const isPhysical = (address: bigint) => this.#isPhysical(address);
-    const valid =
-      type === 2 || (type === 1 && eptpIsValid({ shape: this.shape, isPhysical }, eptp));
+    const { physicalWidth } = this.core.features;
+    const valid = type === 2 || (type === 1 && eptpIsValid(this.shape, physicalWidth, eptp));
     if (!valid) return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
     this.core.engine.flush({ kind: 'all' });
     return 'VMsucceed';
@@ -258,6 +260,7 @@ export class Vmx implements VmxPort {
     }
 
     this.#rootIsTypeScript = fromTypeScript;
+    core.stepTrap = false;
     retire?.();
     core.ports.time.modeChanging();
     const guest = firstBroken(GUEST_RULES, entry);
@@ -286,17 +289,18 @@ export class Vmx implements VmxPort {
     }
     const { pin, primary, secondary, exit, entry: onEntry } = entry;
     const controls = { pin, primary, secondary, exit, entry: onEntry };
-    const operation = new NonRootOperation({
-      machine,
-      timer,
-      vmcs,
-      controls,
-      translate: undefined,
-    });
+    const operation = new NonRootOperation({ machine, timer, vmcs, controls });
     this.#nonRoot = operation;
     operation.begin(injectionOf(entry));
     this.#switched();
     return 'VMsucceed';
+  }
+
+  /** VMFUNC. Vol. 2, "VMFUNC—Invoke VM function". @throws Fault #UD, VmExit */
+  vmfunc(insn: Insn): void {
+    const nonRoot = this.#nonRoot;
+    if (!nonRoot) throw new Fault('#UD');
+    nonRoot.vmfunc(insn);
   }
 
   vmExit(exit: VmExit, delivering: Event | undefined): 'continue' | 'leave' {

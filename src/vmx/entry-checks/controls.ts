@@ -4,7 +4,6 @@ import { EVENT_TYPE } from '../../cpu/event.ts';
 import {
   DEFAULT1,
   ENTRY,
-  EPT_VPID_CAP,
   EXIT,
   PIN,
   PRIMARY,
@@ -12,6 +11,12 @@ import {
   VMX_MISC,
   type VmxShape,
 } from '../../msr/vmx.ts';
+import {
+  eptpMayFlag,
+  eptpReservedIsClear,
+  eptpTypeIsSupported,
+  eptpWalksFourLevels,
+} from '../ept.ts';
 import type { FieldName } from '../fields.ts';
 import { INTERRUPTION, isSoftware, OTHER_EVENT, typeOf } from '../interruption.ts';
 import type { Entry } from './entry.ts';
@@ -95,27 +100,6 @@ const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CO
 const vtpr = (e: Entry) =>
   Number(e.machine.memory.read(Number(e.read('VIRTUAL_APIC_ADDRESS')) + 0x80, 1) >> 4n);
 
-const EPTP = { TYPE: 0x7n, WALK: 0x38n, ACCESSED_DIRTY: 0x40n, RESERVED: 0xf80n } as const;
-
-/** Whether `eptp` is one that VM entry, INVEPT and EPTP switching take. */
-export const eptpIsValid = (e: Pick<Entry, 'shape' | 'isPhysical'>, eptp: bigint): boolean =>
-  eptpType(e, eptp) &&
-  eptpWalk(eptp) &&
-  eptpAccessedDirty(e, eptp) &&
-  (eptp & EPTP.RESERVED) === 0n &&
-  e.isPhysical(eptp);
-
-const eptpType = ({ shape }: Pick<Entry, 'shape'>, eptp: bigint) => {
-  const type = eptp & EPTP.TYPE;
-  return (
-    (type === 0n && isSet(shape.eptVpid, EPT_VPID_CAP.MEMORY_TYPE_UC)) ||
-    (type === 6n && isSet(shape.eptVpid, EPT_VPID_CAP.MEMORY_TYPE_WB))
-  );
-};
-const eptpWalk = (eptp: bigint) => (eptp & EPTP.WALK) === 3n << 3n;
-const eptpAccessedDirty = ({ shape }: Pick<Entry, 'shape'>, eptp: bigint) =>
-  !isSet(eptp, EPTP.ACCESSED_DIRTY) || isSet(shape.eptVpid, EPT_VPID_CAP.ACCESSED_DIRTY);
-
 const ERROR_CODE_VECTORS: readonly number[] = [8, 10, 11, 12, 13, 14, 17];
 
 const vector = (e: Entry) => e.injection & INTERRUPTION.VECTOR;
@@ -152,10 +136,10 @@ export const CONTROL_RULES: readonly Rule[] = [
   { rule: 'virtualize x2APIC mode excludes virtualize APIC accesses', sdm: EXECUTION, ok: (e) => !x2apicMode(e) || !apicAccesses(e) },
   { rule: 'virtual-interrupt delivery needs external-interrupt exiting', sdm: EXECUTION, ok: (e) => !interruptDelivery(e) || pin(PIN.EXTERNAL_INTERRUPT_EXITING)(e) },
   { rule: 'VPID is not 0000H', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_VPID)(e) || e.read32('VIRTUAL_PROCESSOR_IDENTIFIER') !== 0 },
-  { rule: 'EPTP has a supported memory type', sdm: EXECUTION, ok: (e) => !ept(e) || eptpType(e, e.read('EPT_POINTER')) },
-  { rule: 'EPTP has a page-walk length of 4', sdm: EXECUTION, ok: (e) => !ept(e) || eptpWalk(e.read('EPT_POINTER')) },
-  { rule: 'EPTP bit 6 needs accessed and dirty flags for EPT', sdm: EXECUTION, ok: (e) => !ept(e) || eptpAccessedDirty(e, e.read('EPT_POINTER')) },
-  { rule: 'EPTP bits 11:7 are 0', sdm: EXECUTION, ok: (e) => !ept(e) || (e.read('EPT_POINTER') & EPTP.RESERVED) === 0n },
+  { rule: 'EPTP has a supported memory type', sdm: EXECUTION, ok: (e) => !ept(e) || eptpTypeIsSupported(e.shape, e.read('EPT_POINTER')) },
+  { rule: 'EPTP has a page-walk length of 4', sdm: EXECUTION, ok: (e) => !ept(e) || eptpWalksFourLevels(e.read('EPT_POINTER')) },
+  { rule: 'EPTP bit 6 needs accessed and dirty flags for EPT', sdm: EXECUTION, ok: (e) => !ept(e) || eptpMayFlag(e.shape, e.read('EPT_POINTER')) },
+  { rule: 'EPTP bits 11:7 are 0', sdm: EXECUTION, ok: (e) => !ept(e) || eptpReservedIsClear(e.read('EPT_POINTER')) },
   { rule: 'EPTP is within the physical-address width', sdm: EXECUTION, ok: (e) => !ept(e) || e.isPhysical(e.read('EPT_POINTER')) },
   { rule: 'PML needs EPT', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_PML)(e) || ept(e) },
   { rule: 'unrestricted guest needs EPT', sdm: EXECUTION, ok: (e) => !unrestricted(e) || ept(e) },
