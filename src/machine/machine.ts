@@ -1,0 +1,37 @@
+import { STATE } from '../cpu/state/layout.ts';
+import type { Region } from '../platform/boot/regions.ts';
+import type { Board } from './board.ts';
+import { digest } from './digest.ts';
+import type { Hardware } from './hardware.ts';
+import type { GuestLedger } from './ledger.ts';
+import type { RunResult } from './outcome.ts';
+
+/** A machine with one guest on it, whoever gives the guest its PMU. */
+export interface Machine {
+  readonly hardware: Hardware;
+  /** The guest's devices. */
+  readonly board: Board;
+  /** What the guest has done. */
+  readonly ledger: GuestLedger;
+  /** Stretches of the guest whose exact counts are of interest. */
+  readonly regions: readonly Region[];
+  /** Runs on until the guest ends, or until it has retired `maxInstructions` in all. */
+  run(options?: { maxInstructions?: bigint }): RunResult;
+}
+
+/** SHA-256 of what a guest could tell apart: memory, processors, devices, console. */
+export function machineDigest({ hardware, board }: Machine): string {
+  const { memory, processors } = hardware;
+  const parts: unknown[] = [memory.bytes.subarray(memory.ramBase)];
+  for (const { state, pmu, apic } of processors) {
+    const block = new Uint8Array(memory.linear.buffer, state.base, STATE.FLAG_X);
+    const rest = new Uint8Array(
+      memory.linear.buffer,
+      state.base + STATE.CR0,
+      STATE.SCRATCH - STATE.CR0,
+    );
+    parts.push(block, rest, pmu.save(), apic.save());
+  }
+  parts.push(board.save());
+  return digest(parts);
+}

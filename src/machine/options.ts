@@ -1,0 +1,16 @@
+import type { EngineFactory } from '../cpu/engines/engine.ts';
+import type { GuestImage } from './guest-image.ts';
+import type { Profile } from './profiles.ts';
+
+/** What every machine is made from. */
+export interface MachineParts {
+  readonly image: GuestImage;
+  readonly profile: Profile;
+  /** Bytes of RAM that the guest gets. */
+  readonly memorySize: number;
+  readonly engine: EngineFactory;
+  /** Seed of everything random in the run. */
+  readonly seed: string;
+  /** Hears each byte of the guest's console. */
+  readonly onOutput?: (byte: number) => void;
+}

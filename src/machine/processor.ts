@@ -1,0 +1,134 @@
+import { LocalApic } from '../apic/local-apic.ts';
+import type { ApicMessage } from '../apic/message.ts';
+import { Cpu } from '../cpu/cpu.ts';
+import type { EngineFactory } from '../cpu/engines/engine.ts';
+import type { CpuPorts, IoPort } from '../cpu/ports.ts';
+import { State } from '../cpu/state/state.ts';
+import { tsc } from '../cpu/system/register-access.ts';
+import { attachSystemMsrs } from '../cpu/system/system-msrs.ts';
+import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import { MsrBus, type ReadOutcome, type WriteOutcome } from '../msr/bus.ts';
+import { Pmu } from '../pmu/pmu.ts';
+import { Vmx } from '../vmx/vmx.ts';
+import type { Profile } from './profiles.ts';
+
+/** What a processor is made from. */
+export interface ProcessorParts {
+  readonly id: number;
+  readonly profile: Profile;
+  readonly memory: PhysicalMemory;
+  /** Where its state block lies in linear memory. */
+  readonly stateBase: number;
+  readonly engine: EngineFactory;
+  readonly io: IoPort;
+  /** 64 random bits from the run's seed. */
+  readonly random: () => bigint;
+  /** An interrupt message to the other processors' APICs. */
+  readonly send: (message: ApicMessage, from: Processor) => void;
+}
+
+/** One logical processor and what belongs to it alone: core, MSRs, PMU, local APIC, VMX, wired together. */
+export class Processor {
+  readonly state: State;
+  readonly msrs = new MsrBus();
+  readonly cpu: Cpu;
+  readonly pmu: Pmu;
+  readonly apic: LocalApic;
+  readonly vmx: Vmx;
+  /** Hears of every RDMSR, WRMSR and RDPMC that guest code executes itself. */
+  onDirectAccess: ((kind: 'msr' | 'rdpmc', address: number) => void) | undefined;
+
+  constructor(parts: ProcessorParts) {
+    const { id, profile, memory, stateBase, engine, io, random, send } = parts;
+    const state = new State(memory.linear, stateBase);
+    const attention = () => this.cpu?.attention();
+    this.state = state;
+
+    this.apic = new LocalApic(
+      { id, bootstrap: id === 0, physicalAddressBits: profile.cpu.features.physicalWidth },
+      {
+        now: () => Number(state.total('ticks')),
+        tsc: () => this.tsc(),
+        send: (message) => send(message, this),
+        attention,
+      },
+    );
+    this.pmu = new Pmu({
+      profile: profile.pmu,
+      totals: { read: (name) => state.total(name) },
+      core: {
+        changed: attention,
+        arm: () => {},
+      },
+      raisePmi: () => this.apic.raisePmi(),
+    });
+    this.apic.attach(this.msrs);
+    this.pmu.attach(this.msrs);
+    this.vmx = new Vmx({ shape: profile.vmx, memory, msr: this.msrs });
+
+    this.cpu = new Cpu({
+      state,
+      ports: this.#ports(memory, io, random, profile),
+      features: profile.cpu.features,
+      engine,
+    });
+    this.vmx.connect(this.cpu.core);
+    attachSystemMsrs(this.msrs, this.cpu.core);
+  }
+
+  /** The time-stamp counter as RDTSC reads it in root operation. */
+  tsc(): bigint {
+    return tsc(this.cpu.core);
+  }
+
+  /** Most ticks that may pass before something of this processor falls due; at least 1. */
+  horizon(): number {
+    const timer = this.apic.nextDeadline() - Number(this.state.total('ticks'));
+    return Math.max(1, Math.min(this.pmu.horizon(), timer, this.vmx.horizon()));
+  }
+
+  /** Brings the devices up to date and fires what is due. */
+  boundary(): void {
+    this.pmu.settle();
+    this.apic.elapse();
+  }
+
+  rdmsr(address: number): ReadOutcome {
+    return this.msrs.rdmsr(address);
+  }
+
+  wrmsr(address: number, value: bigint): WriteOutcome {
+    return this.msrs.wrmsr(address, value);
+  }
+
+  #ports(memory: PhysicalMemory, io: IoPort, random: () => bigint, profile: Profile): CpuPorts {
+    return {
+      memory,
+      msr: {
+        rdmsr: (address) => {
+          this.onDirectAccess?.('msr', address);
+          return this.msrs.rdmsr(address);
+        },
+        wrmsr: (address, value) => {
+          this.onDirectAccess?.('msr', address);
+          return this.msrs.wrmsr(address, value);
+        },
+      },
+      io,
+      interrupts: this.apic,
+      time: {
+        horizon: () => this.horizon(),
+        boundary: () => this.boundary(),
+        modeChanging: () => this.pmu.settle(),
+        modeChanged: (mode) => this.pmu.modeChanged(mode),
+      },
+      rdpmc: (ecx) => {
+        this.onDirectAccess?.('rdpmc', ecx);
+        return this.pmu.rdpmc(ecx);
+      },
+      cpuid: (leaf, subleaf, context) => profile.cpu.cpuid(leaf, subleaf, context),
+      random,
+      vmx: this.vmx,
+    };
+  }
+}
