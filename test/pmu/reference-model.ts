@@ -83,9 +83,12 @@ export class ReferencePmu {
     if (this.shape.version >= 2) this.status |= over;
     if (!ask) return;
     this.pmis += 1;
-    if ((this.debugctl & BIT(12)) === 0n) return;
-    if (this.shape.version >= 4) this.status |= BIT(59);
-    else this.ctrl = 0n;
+    // Streamlined freezing shows in the status register, LBRs or not; the legacy kind clears what enables.
+    const freezeLbr = (this.debugctl & BIT(11)) !== 0n;
+    const freezeCounters = (this.debugctl & BIT(12)) !== 0n;
+    if (this.shape.version >= 4 && freezeLbr) this.status |= BIT(58);
+    if (this.shape.version >= 4 && freezeCounters) this.status |= BIT(59);
+    if (this.shape.version < 4 && freezeCounters) this.ctrl = 0n;
   }
 
   private frozen(): boolean {

@@ -22,6 +22,7 @@ const INSTRUCTIONS: readonly Occurrence[] = [
 
 type Command =
   | { readonly do: 'wrmsr'; readonly address: number; readonly value: bigint }
+  | { readonly do: 'arm'; readonly index: number; readonly select: bigint; readonly short: bigint }
   | { readonly do: 'run'; readonly kinds: readonly number[]; readonly times: number }
   | { readonly do: 'mode'; readonly cpl: number; readonly halted: boolean }
   | { readonly do: 'reset'; readonly kind: 'power-up' | 'init' }
@@ -125,6 +126,15 @@ const commands = (shape: ModelShape) => {
         }),
       },
       {
+        weight: 12,
+        arbitrary: fc.record({
+          do: fc.constant('arm' as const),
+          index: gp,
+          select: selector.map((s) => s | 0x53_0000n),
+          short: fc.bigInt({ min: 1n, max: 30n }),
+        }),
+      },
+      {
         weight: 4,
         arbitrary: fc.record({
           do: fc.constant('mode' as const),
@@ -141,7 +151,7 @@ const commands = (shape: ModelShape) => {
       },
       { weight: 1, arbitrary: fc.constant({ do: 'snapshot' as const }) },
     ),
-    { maxLength: 60 },
+    { maxLength: 60, size: 'max' },
   );
 };
 
@@ -156,7 +166,8 @@ function run(bench: PmuBench, model: ReferencePmu, kinds: readonly Occurrence[])
       const { instructions, branches, loads, cycles } = kinds[done + i]!;
       const before = model.pmis;
       model.retire(kinds[done + i]!);
-      bench.happen({ instructions, branches, loads, cycles, ticks: 1, unhaltedTicks: cycles });
+      const time = { ticks: 1, unhaltedTicks: cycles, slots: cycles };
+      bench.happen({ instructions, branches, loads, cycles, ...time });
       if (model.pmis > before) expect(i, 'an overflow inside a slice').toBe(slice - 1);
     }
     bench.pmu.settle();
@@ -201,6 +212,17 @@ function obey(command: Command, bench: PmuBench, model: ReferencePmu): void {
   } else if (command.do === 'run') {
     const once = command.kinds.map((kind) => INSTRUCTIONS[kind]!);
     run(bench, model, Array.from({ length: command.times }, () => once).flat());
+  } else if (command.do === 'arm') {
+    const all =
+      (((1n << BigInt(model.shape.fixed)) - 1n) << 32n) | ((1n << BigInt(model.shape.gp)) - 1n);
+    for (const [address, value] of [
+      [0x390, all | (1n << 59n)],
+      [0x0c1 + command.index, -command.short & 0xffff_ffffn],
+      [0x186 + command.index, command.select],
+      [0x38f, all],
+    ] as const) {
+      obey({ do: 'wrmsr', address, value }, bench, model);
+    }
   } else if (command.do === 'mode') {
     bench.enter(command.cpl, command.halted);
     model.cpl = command.cpl;
@@ -242,7 +264,7 @@ describe.each([SAPPHIRE_RAPIDS, SKYLAKE_SERVER, ...ARCHITECTURAL_PROFILES.slice(
             agree(bench, model);
           }
         }),
-        { numRuns: 150 },
+        { numRuns: 100 },
       );
     });
   },
