@@ -20,6 +20,8 @@ export interface KvmObserver {
     fault: boolean;
   }): void;
   pmi?(record: { vcpu: number }): void;
+  /** KVM has carried out an instruction on the guest's behalf. */
+  retired?(record: { vcpu: number; branch: boolean; cpl: number }): void;
   /** A mediated vPMU is loaded or put. */
   vpmu?(record: { vcpu: number; step: 'load' | 'put' }): void;
 }

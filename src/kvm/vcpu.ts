@@ -380,8 +380,8 @@ export class Vcpu {
   #afterExit(): VcpuStop | undefined {
     const host = this.#host;
     const reason = Number(this.read('EXIT_REASON'));
-    this.vpmu.exited(this.#globalCtrl.saved(host));
     this.#record(reason);
+    this.vpmu.exited(this.#globalCtrl.saved(host));
     host.spend('vm-transition');
     if ((reason & ENTRY_FAILURE) !== 0) this.#failedEntry(reason);
     const interruption = Number(this.read('VM_EXIT_INTERRUPTION_INFORMATION'));
@@ -432,7 +432,9 @@ export class Vcpu {
       );
     }
     this.statistics.emulatedInstructions += 1;
-    this.vpmu.instructionRetired({ branch, cpl: this.cpl });
+    const { cpl } = this;
+    this.vm.observer?.retired?.({ vcpu: this.id, branch, cpl });
+    this.vpmu.instructionRetired({ branch, cpl });
   }
 
   #canTakeFastpath(): boolean {
