@@ -116,10 +116,10 @@ export class Cpu {
     for (;;) {
       const left = maxTicks - Number(this.state.total('ticks') - start);
       try {
-        const stop = this.#events();
-        if (stop) return stop;
         if (this.#stopping) return { reason: 'stopped' };
         if (left <= 0) return { reason: 'budget' };
+        const stop = this.#events();
+        if (stop) return stop;
         const ticks = Math.min(left, this.ports.time.horizon());
         if (this.#halted) {
           if (!Number.isFinite(ticks) || !this.#wakeable()) return { reason: 'halted' };
