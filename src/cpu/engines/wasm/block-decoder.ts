@@ -74,6 +74,8 @@ export class BlockDecoder {
     let at = offset;
     let ip = rip;
     let first = 0;
+    // Records of a run stand one behind the other; the stubs of its branches come after them.
+    const branches: { readonly record: number; readonly target: bigint }[] = [];
     for (let count = 0; ; count++) {
       const known = at < PAGE ? this.#map.record(page.slots, at) : 0;
       if (known !== 0 || at >= PAGE || count === LONGEST_BLOCK) {
@@ -88,7 +90,9 @@ export class BlockDecoder {
         this.#features,
       );
       const insn = typeof decoded === 'string' ? undefined : decoded;
-      const { record, ends } = this.#record(page, at, ip, insn);
+      const target = insn && targetOf(page, ip, insn);
+      const { record, ends } = this.#record(page, ip, insn, target);
+      if (target !== undefined) branches.push({ record, target });
       if (first === 0) first = record;
       this.#map.setRecord(page.slots, at, record);
       // What is no instruction may become one when its bytes change.
@@ -99,20 +103,21 @@ export class BlockDecoder {
       if (next < ip) at = PAGE; // the instruction pointer wraps: not behind this instruction
       ip = next;
     }
+    const start = rip - BigInt(offset);
+    for (const { record, target } of branches) this.#edge(record, page, start, target);
     this.#handlers.make();
     return first;
   }
 
   #record(
     page: CodePage,
-    offset: number,
     ip: bigint,
     insn: Insn | undefined,
+    target: bigint | undefined,
   ): { record: number; ends: boolean } {
     const record = this.#map.allocate(RECORD.SIZE);
     const view = this.#view;
     view.setBigUint64(record + RECORD.RIP, ip, true);
-    const target = insn && targetOf(page, ip, insn);
     if (!insn || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
       if (insn && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
@@ -124,7 +129,6 @@ export class BlockDecoder {
     view.setBigUint64(record + RECORD.IMMEDIATE, nextIp(page, ip, insn), true);
     view.setBigUint64(record + RECORD.DISPLACEMENT, target ?? 0n, true);
     this.#operands(record, ip, insn);
-    if (target !== undefined) this.#edge(record, page, ip - BigInt(offset), target);
     return { record, ends: LEAVES.has(insn.op) };
   }
 

@@ -1,0 +1,8 @@
+; RDMSR loop: IA32_EFER, 200000 times.
+%include "guest.inc"
+        mov ebx, 200000
+        mov ecx, 0xc0000080
+.loop:  rdmsr
+        dec ebx
+        jnz .loop
+        ret
