@@ -72,7 +72,8 @@ export class ReferencePmu {
     }
     for (let i = 0; i < this.shape.fixed; i++) {
       if (!this.fixedCounts(i)) continue;
-      const n = i === 0 ? what.instructions : what.cycles;
+      // One step of the model is one tick of the reference clock.
+      const n = i === 0 ? what.instructions : i === 2 ? 1 : what.cycles;
       const sum = this.fix[i]! + BigInt(n);
       this.fix[i] = sum % BIT(this.shape.fixedWidth);
       if (sum >= BIT(this.shape.fixedWidth)) {

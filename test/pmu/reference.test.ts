@@ -166,7 +166,7 @@ function run(bench: PmuBench, model: ReferencePmu, kinds: readonly Occurrence[])
       const { instructions, branches, loads, cycles } = kinds[done + i]!;
       const before = model.pmis;
       model.retire(kinds[done + i]!);
-      const time = { ticks: 1, unhaltedTicks: cycles, slots: cycles };
+      const time = { ticks: 1, unhaltedTicks: 1, slots: cycles };
       bench.happen({ instructions, branches, loads, cycles, ...time });
       if (model.pmis > before) expect(i, 'an overflow inside a slice').toBe(slice - 1);
     }
