@@ -343,7 +343,10 @@ export class Cpu {
   #raise(event: Event, conditions: bigint): void {
     const { core } = this;
     const isException = event.type === EVENT_TYPE.HARDWARE_EXCEPTION;
-    if (isException) core.nonRoot?.exception(event, conditions);
+    if (isException) {
+      core.nonRoot?.exception(event, conditions);
+      this.state.addTotal('exceptions', 1n);
+    }
     if (isException && event.vector === VECTORS['#DB']) this.#latchDebug(conditions);
     this.#deliver(event, false, isException ? [this.#record(event)] : []);
   }

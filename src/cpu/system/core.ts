@@ -91,6 +91,8 @@ export class Core {
     this.ports.time.modeChanging();
     this.state.set32(STATE.CPL, cpl);
     this.ports.time.modeChanged({ cpl, halted: false });
+    // Other counters count now, so other deadlines hold.
+    this.engine.endSlice();
   }
 
   get rflags(): bigint {
