@@ -28,7 +28,6 @@ export interface RegisterPorts {
   /** RAX … R15 in the order of their numbers. */
   readonly gpr: BigUint64Array;
   cr2: bigint;
-  cr8: bigint;
   xcr0: bigint;
   /** DR0 to DR3 and DR6; DR7 is in the VMCS. */
   readonly dr: BigUint64Array;
@@ -71,7 +70,10 @@ export interface CpuPorts {
   takeInterrupt(): number | undefined;
   /** Whether `takeInterrupt` would answer. */
   interruptPending(): boolean;
-  /** Runs the guest that was entered: until a VM exit, or until `maxTicks` have passed. */
+  /**
+   * Runs the guest that was entered: until a VM exit, or until `maxTicks` have passed. After an entry that failed
+   * late (exit reasons 33 and 34) there is no guest: 'exit' at once.
+   */
   run(maxTicks: number): 'exit' | 'budget';
   readonly vmx: VmxPorts;
   readonly registers: RegisterPorts;

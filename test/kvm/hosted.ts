@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { Oracle } from '../../src/cpu/engines/oracle/oracle.ts';
+import { STATE } from '../../src/cpu/state/layout.ts';
+import { HostCpu } from '../../src/host/cpu.ts';
+import { PageAllocator } from '../../src/host/pages.ts';
+import { RESET_STATE } from '../../src/kvm/guest-state.ts';
+import type { KvmObserver } from '../../src/kvm/observer.ts';
+import { Kvm, Vm } from '../../src/kvm/vm.ts';
+import { DESIGNS, type VpmuDesign } from '../../src/kvm/vpmu/designs.ts';
+import type { PmuExposure } from '../../src/kvm/vpmu/exposure.ts';
+import { Board } from '../../src/machine/board.ts';
+import { guestEmulator } from '../../src/machine/emulator.ts';
+import { readGuestImage } from '../../src/machine/guest-image.ts';
+import { Hardware } from '../../src/machine/hardware.ts';
+import { PROFILES } from '../../src/machine/profiles.ts';
+import { enterRootMode, rootCpu } from '../../src/machine/root-cpu.ts';
+import { Perf } from '../../src/perf/perf.ts';
+
+const MEGABYTE = 0x10_0000;
+const GUEST_RAM = 32 * MEGABYTE;
+
+const NUMBER = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7 } as const;
+
+/** One guest image in a VM of the given design on one physical CPU. */
+export function hosted({
+  guest,
+  design = DESIGNS.emulated,
+  profile = 'sapphire-rapids',
+  exposure = {},
+  observer,
+  minimumPeriod,
+}: {
+  guest: string;
+  design?: VpmuDesign;
+  profile?: string;
+  exposure?: PmuExposure;
+  observer?: KvmObserver;
+  minimumPeriod?: bigint;
+}) {
+  const board = new Board({
+    onExit: () => {
+      vm.stopped = true;
+    },
+  });
+  const hardware = new Hardware({
+    profile: PROFILES[profile]!,
+    memorySize: GUEST_RAM + 8 * MEGABYTE,
+    engine: (core) => new Oracle(core),
+    io: board.ports,
+    seed: 'test',
+  });
+  const processor = hardware.current;
+  enterRootMode(processor);
+  const host = new HostCpu(rootCpu(processor, hardware));
+  const pages = new PageAllocator(host.memory, { base: GUEST_RAM, size: 8 * MEGABYTE });
+  const perf = new Perf([host], minimumPeriod === undefined ? {} : { minimumPeriod });
+  const kvm = new Kvm([host], { perf, pages });
+  const vm = new Vm(kvm, host, {
+    ram: { base: 0, size: GUEST_RAM },
+    ports: {
+      io: board.ports,
+      mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
+      emulator: (_cpu, memory) => guestEmulator(processor, hardware, memory),
+    },
+    design,
+    exposure,
+    ...(observer && { observer }),
+  });
+  const image = readGuestImage(readFileSync(`firmware/${guest}.elf`));
+  const entry = image.load(hardware.memory);
+  const segment = ({ selector, base, limit, rights }: typeof entry.code) => ({
+    selector,
+    base: BigInt(base),
+    limit,
+    rights,
+  });
+  const gpr = Array<bigint>(16).fill(0n);
+  for (const [name, value] of Object.entries(entry.registers)) {
+    gpr[NUMBER[name as keyof typeof NUMBER]] = value;
+  }
+  const data = segment(entry.data);
+  const vcpu = vm.createVcpu(host);
+  vcpu.setState({
+    ...RESET_STATE,
+    gpr,
+    rip: entry.rip,
+    cr0: entry.cr0,
+    cr3: entry.cr3,
+    cr4: entry.cr4,
+    efer: entry.efer,
+    segments: {
+      ...RESET_STATE.segments,
+      CS: segment(entry.code),
+      DS: data,
+      ES: data,
+      SS: data,
+      FS: data,
+      GS: data,
+    },
+    gdtr: { base: BigInt(entry.gdt.base), limit: entry.gdt.limit },
+  });
+  vcpu.schedIn(host);
+  /** Runs until the guest ends or `ticks` have passed. */
+  const run = (ticks = 1_000_000_000): string => {
+    const end = host.now() + BigInt(ticks);
+    for (;;) {
+      const stop = vcpu.step(end);
+      if (stop === 'halted') {
+        const deadline = vcpu.nextDeadline();
+        if (!Number.isFinite(deadline)) return 'halted';
+        host.halt(Math.max(1, deadline - Number(host.now())));
+      } else if (stop !== 'preempted') return stop;
+      if (host.now() >= end) return 'budget';
+    }
+  };
+  return {
+    board,
+    hardware,
+    processor,
+    host,
+    perf,
+    kvm,
+    vm,
+    vcpu,
+    run,
+    state: processor.state,
+    STATE,
+  };
+}
