@@ -1,0 +1,34 @@
+import type { PhysicalMemory } from '../../memory/physical-memory.ts';
+
+/** A stretch of the physical address map. Types as in E820: 1 is RAM, 2 reserved. */
+export interface MapEntry {
+  readonly base: number;
+  readonly length: number;
+  readonly type: 1 | 2;
+}
+
+/** Where the extended BIOS data area begins, and with it the end of base memory. */
+export const BASE_MEMORY_END = 0x9_fc00;
+/** Where the firmware's tables lie. */
+export const FIRMWARE_AREA = 0xf_0000;
+const MIB = 0x10_0000;
+
+/** What the firmware of a PC with so much RAM reports. */
+export function memoryMap(ramSize: number): readonly MapEntry[] {
+  return [
+    { base: 0, length: BASE_MEMORY_END, type: 1 },
+    { base: BASE_MEMORY_END, length: 0xa_0000 - BASE_MEMORY_END, type: 2 },
+    { base: FIRMWARE_AREA, length: MIB - FIRMWARE_AREA, type: 2 },
+    { base: MIB, length: ramSize - MIB, type: 1 },
+    { base: 0xfec0_0000, length: 0x1000, type: 2 },
+    { base: 0xfed0_0000, length: 0x1000, type: 2 },
+    { base: 0xfee0_0000, length: 0x1000, type: 2 },
+  ];
+}
+
+/** What the BIOS data area tells: where the extended one begins, how much base memory there is, COM1. */
+export function writeBiosDataArea(memory: PhysicalMemory): void {
+  memory.write(0x400, 2, 0x3f8n);
+  memory.write(0x40e, 2, BigInt(BASE_MEMORY_END >> 4));
+  memory.write(0x413, 2, BigInt(BASE_MEMORY_END >> 10));
+}
