@@ -2,6 +2,7 @@ import { RFLAGS } from '../cpu/control-registers.ts';
 import { Oracle } from '../cpu/engines/oracle/oracle.ts';
 import { Fault, VECTORS } from '../cpu/fault.ts';
 import type { CpuPorts, NonRoot } from '../cpu/ports.ts';
+import { coreFeatures } from '../cpu/profiles.ts';
 import { SEGMENTS, STATE } from '../cpu/state/layout.ts';
 import { State } from '../cpu/state/state.ts';
 import { Core } from '../cpu/system/core.ts';

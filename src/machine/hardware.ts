@@ -40,6 +40,7 @@ export class Hardware {
       (_, id) =>
         new Processor({
           id,
+          processors,
           profile,
           memory: this.memory,
           stateBase: id * INTERPRETER.SIZE,

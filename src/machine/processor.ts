@@ -1,8 +1,10 @@
 import { LocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
 import { Cpu } from '../cpu/cpu.ts';
+import { cpuid } from '../cpu/cpuid.ts';
 import type { EngineFactory } from '../cpu/engines/engine.ts';
 import type { CpuPorts, IoPort } from '../cpu/ports.ts';
+import { coreFeatures } from '../cpu/profiles.ts';
 import { State } from '../cpu/state/state.ts';
 import { tsc } from '../cpu/system/register-access.ts';
 import { attachSystemMsrs } from '../cpu/system/system-msrs.ts';
@@ -15,6 +17,8 @@ import type { Profile } from './profiles.ts';
 /** What a processor is made from. */
 export interface ProcessorParts {
   readonly id: number;
+  /** How many there are in all. */
+  readonly processors: number;
   readonly profile: Profile;
   readonly memory: PhysicalMemory;
   /** Where its state block lies in linear memory. */
@@ -35,17 +39,20 @@ export class Processor {
   readonly pmu: Pmu;
   readonly apic: LocalApic;
   readonly vmx: Vmx;
+  readonly cpuid: CpuPorts['cpuid'];
   /** Hears of every RDMSR, WRMSR and RDPMC that guest code executes itself. */
   onDirectAccess: ((kind: 'msr' | 'rdpmc', address: number) => void) | undefined;
 
   constructor(parts: ProcessorParts) {
-    const { id, profile, memory, stateBase, engine, io, random, send } = parts;
+    const { id, processors, profile, memory, stateBase, engine, io, random, send } = parts;
+    const features = coreFeatures(profile.cpu);
     const state = new State(memory.linear, stateBase);
     const attention = () => this.cpu?.attention();
     this.state = state;
+    this.cpuid = cpuid(profile.cpu, profile.pmu.shape, { apicId: id, processors });
 
     this.apic = new LocalApic(
-      { id, bootstrap: id === 0, physicalAddressBits: profile.cpu.features.physicalWidth },
+      { id, bootstrap: id === 0, physicalAddressBits: profile.cpu.physicalWidth },
       {
         now: () => Number(state.total('ticks')),
         tsc: () => this.tsc(),
@@ -68,8 +75,8 @@ export class Processor {
 
     this.cpu = new Cpu({
       state,
-      ports: this.#ports(memory, io, random, profile),
-      features: profile.cpu.features,
+      ports: this.#ports(memory, io, random),
+      features,
       engine,
     });
     this.vmx.connect(this.cpu.core);
@@ -101,7 +108,7 @@ export class Processor {
     return this.msrs.wrmsr(address, value);
   }
 
-  #ports(memory: PhysicalMemory, io: IoPort, random: () => bigint, profile: Profile): CpuPorts {
+  #ports(memory: PhysicalMemory, io: IoPort, random: () => bigint): CpuPorts {
     return {
       memory,
       msr: {
@@ -126,7 +133,7 @@ export class Processor {
         this.onDirectAccess?.('rdpmc', ecx);
         return this.pmu.rdpmc(ecx);
       },
-      cpuid: (leaf, subleaf, context) => profile.cpu.cpuid(leaf, subleaf, context),
+      cpuid: this.cpuid,
       random,
       vmx: this.vmx,
     };

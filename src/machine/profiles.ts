@@ -1,32 +1,49 @@
-import type { CpuidContext, CpuidRegisters } from '../cpu/ports.ts';
-import type { Features } from '../cpu/system/core.ts';
-import { SAPPHIRE_RAPIDS_VMX, type VmxShape } from '../msr/vmx.ts';
-import { perfmonLeaf } from '../msr/pmu-shape.ts';
-import { type PmuProfile, SAPPHIRE_RAPIDS } from '../pmu/profiles.ts';
+import { CounterpointError } from '../bits/error.ts';
+import {
+  type CpuProfile,
+  SAPPHIRE_RAPIDS as SAPPHIRE_RAPIDS_CPU,
+  SKYLAKE_SERVER as SKYLAKE_SERVER_CPU,
+} from '../cpu/profiles.ts';
+import { SAPPHIRE_RAPIDS_VMX, SKYLAKE_SERVER_VMX, type VmxShape } from '../msr/vmx.ts';
+import {
+  type PmuProfile,
+  SAPPHIRE_RAPIDS as SAPPHIRE_RAPIDS_PMU,
+  SKYLAKE_SERVER as SKYLAKE_SERVER_PMU,
+} from '../pmu/profiles.ts';
 
+/** A processor to be, whole: what CPUID says of it, its PMU and its VMX. */
 export interface Profile {
   readonly name: string;
-  readonly cpu: {
-    readonly features: Features;
-    cpuid(leaf: number, subleaf: number, context: CpuidContext): CpuidRegisters;
-  };
+  /** One line on what it is like. */
+  readonly title: string;
+  readonly cpu: CpuProfile;
   readonly pmu: PmuProfile;
   readonly vmx: VmxShape;
 }
-const ZERO = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-export const PROFILES: Record<string, Profile> = {
+
+export const PROFILES: Readonly<Record<string, Profile>> = {
   'sapphire-rapids': {
     name: 'sapphire-rapids',
-    pmu: SAPPHIRE_RAPIDS,
+    title: 'PMU version 5, 8 + 4 counters of 48 bits; VM exits can save IA32_PERF_GLOBAL_CTRL',
+    cpu: SAPPHIRE_RAPIDS_CPU,
+    pmu: SAPPHIRE_RAPIDS_PMU,
     vmx: SAPPHIRE_RAPIDS_VMX,
-    cpu: {
-      features: { physicalWidth: 46, cr4: 0x7fffffn, xcr0: 3n, xss: 0n },
-      cpuid(leaf) {
-        if (leaf === 0) return { ...ZERO, eax: 0x16 };
-        if (leaf === 1) return { ...ZERO, ecx: (1 << 21) | (1 << 24) | (1 << 15) };
-        if (leaf === 0xa) return perfmonLeaf(SAPPHIRE_RAPIDS.shape);
-        return ZERO;
-      },
-    },
+  },
+  'skylake-server': {
+    name: 'skylake-server',
+    title: 'PMU version 4, 8 + 3 counters of 48 bits; VM exits need the MSR-store list for it',
+    cpu: SKYLAKE_SERVER_CPU,
+    pmu: SKYLAKE_SERVER_PMU,
+    vmx: SKYLAKE_SERVER_VMX,
   },
 };
+
+/** The profile of that name. @throws CounterpointError `unknown-profile` */
+export function profileNamed(name: string): Profile {
+  const profile = Object.hasOwn(PROFILES, name) ? PROFILES[name] : undefined;
+  if (profile) return profile;
+  throw new CounterpointError(
+    'unknown-profile',
+    `there is no profile '${name}': ${Object.keys(PROFILES).join(', ')}`,
+  );
+}

@@ -26,7 +26,7 @@ export function enterRootMode({ state, apic, msrs }: Processor): void {
 /** A processor as root-mode software in TypeScript meets it. */
 export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts {
   const { state, cpu, vmx, apic, pmu, msrs } = processor;
-  const { memory, profile } = hardware;
+  const { memory } = hardware;
   const bytes = () =>
     new Uint8Array(
       memory.linear.buffer,
@@ -57,7 +57,7 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
     wrmsr: (address, value) => msrs.wrmsr(address, value),
     rdpmc: (ecx) => pmu.rdpmc(ecx),
     cpuid: (leaf, subleaf) =>
-      profile.cpu.cpuid(leaf, subleaf, {
+      cpu.ports.cpuid(leaf, subleaf, {
         cr4: state.get(STATE.CR4),
         xcr0: state.get(STATE.XCR0),
         xss: state.get(STATE.XSS),

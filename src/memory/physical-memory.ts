@@ -10,6 +10,12 @@ interface Window {
   readonly device: MmioDevice;
 }
 
+export interface PhysicalMemoryOptions {
+  readonly ramSize: number;
+  readonly reserved?: number;
+  readonly linear?: WebAssembly.Memory;
+}
+
 export const PAGE_SIZE = 4096;
 
 /**
@@ -27,10 +33,13 @@ export class PhysicalMemory {
   readonly #windows: Window[] = [];
   readonly #writeListeners: ((address: number, length: number) => void)[] = [];
 
-  /** @param reserved bytes of linear memory in front of RAM. */
-  constructor({ ramSize, reserved = 0 }: { ramSize: number; reserved?: number }) {
+  /**
+   * @param reserved bytes of linear memory in front of RAM
+   * @param linear linear memory to be a part of, instead of one of its own: how a guest's memory is a stretch of its host's
+   */
+  constructor({ ramSize, reserved = 0, linear }: PhysicalMemoryOptions) {
     const pages = Math.ceil((reserved + ramSize) / 65536);
-    this.linear = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.linear = linear ?? new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.ramBase = reserved;
     this.ramSize = ramSize;
     this.bytes = new Uint8Array(this.linear.buffer);
