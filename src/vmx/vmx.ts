@@ -76,7 +76,12 @@ export class Vmx implements VmxPort {
     this.#memory = memory;
     this.#msr = msr;
     this.#fields = fieldsOf(shape);
-    msr.attach(vmxMsrs(shape), {
+  }
+
+  /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
+  connect(core: Core): void {
+    this.#core = core;
+    this.#msr.attach(vmxMsrs(this.shape, core.features.cr4), {
       IA32_FEATURE_CONTROL: {
         read: () => this.#featureControl,
         write: (value) => {
@@ -86,11 +91,6 @@ export class Vmx implements VmxPort {
         },
       },
     });
-  }
-
-  /** Tells VMX which core it belongs to, once both exist. */
-  connect(core: Core): void {
-    this.#core = core;
     this.#timer = new PreemptionTimer(this.shape, () => core.state.total('ticks'));
   }
 
@@ -112,7 +112,7 @@ export class Vmx implements VmxPort {
   }
 
   mayHold(register: 0 | 4, value: bigint): boolean {
-    const { one, zero } = register === 0 ? CR0_FIXED : cr4Fixed(this.shape);
+    const { one, zero } = register === 0 ? CR0_FIXED : cr4Fixed(this.core.features.cr4);
     const secondary = this.#nonRoot?.controls.secondary ?? 0;
     const free =
       register === 0 && (secondary & SECONDARY.UNRESTRICTED_GUEST) !== 0 ? CR0.PE | CR0.PG : 0n;

@@ -85,15 +85,9 @@ const secondary = (control: number) => (e: Entry) => (e.secondary & control) !==
 const pin = (control: number) => (e: Entry) => (e.pin & control) !== 0;
 
 const tprShadow = primary(PRIMARY.USE_TPR_SHADOW);
-const apicAccesses = secondary(SECONDARY.VIRTUALIZE_APIC_ACCESSES);
-const interruptDelivery = secondary(SECONDARY.VIRTUAL_INTERRUPT_DELIVERY);
-const x2apicMode = secondary(SECONDARY.VIRTUALIZE_X2APIC_MODE);
-const apicRegisters = secondary(SECONDARY.APIC_REGISTER_VIRTUALIZATION);
 const ept = secondary(SECONDARY.ENABLE_EPT);
 const unrestricted = secondary(SECONDARY.UNRESTRICTED_GUEST);
 const functions = secondary(SECONDARY.ENABLE_VM_FUNCTIONS);
-const shadowing = secondary(SECONDARY.VMCS_SHADOWING);
-const virtualizationException = secondary(SECONDARY.EPT_VIOLATION_VE);
 const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CONTROLS'), 1n);
 
 /** Bits 7:4 of VTPR in the virtual-APIC page. */
@@ -125,30 +119,20 @@ export const CONTROL_RULES: readonly Rule[] = [
   ...page('IO_BITMAP_B_ADDRESS', 'I/O-bitmap B address', EXECUTION, primary(PRIMARY.USE_IO_BITMAPS)),
   ...page('MSR_BITMAP_ADDRESS', 'MSR-bitmap address', EXECUTION, primary(PRIMARY.USE_MSR_BITMAPS)),
   ...page('VIRTUAL_APIC_ADDRESS', 'virtual-APIC address', EXECUTION, tprShadow),
-  { rule: 'TPR threshold bits 31:4 are 0 without virtual-interrupt delivery', sdm: EXECUTION, ok: (e) => !tprShadow(e) || interruptDelivery(e) || e.read32('TPR_THRESHOLD') >>> 4 === 0 },
-  { rule: 'TPR threshold is at most VTPR[7:4]', sdm: EXECUTION, ok: (e) => !tprShadow(e) || interruptDelivery(e) || apicAccesses(e) || (e.read32('TPR_THRESHOLD') & 15) <= vtpr(e) },
+  { rule: 'TPR threshold bits 31:4 are 0', sdm: EXECUTION, ok: (e) => !tprShadow(e) || e.read32('TPR_THRESHOLD') >>> 4 === 0 },
+  { rule: 'TPR threshold is at most VTPR[7:4]', sdm: EXECUTION, ok: (e) => !tprShadow(e) || (e.read32('TPR_THRESHOLD') & 15) <= vtpr(e) },
   { rule: 'virtual NMIs need NMI exiting', sdm: EXECUTION, ok: (e) => !pin(PIN.VIRTUAL_NMIS)(e) || pin(PIN.NMI_EXITING)(e) },
   { rule: 'NMI-window exiting needs virtual NMIs', sdm: EXECUTION, ok: (e) => !primary(PRIMARY.NMI_WINDOW_EXITING)(e) || pin(PIN.VIRTUAL_NMIS)(e) },
-  ...page('APIC_ACCESS_ADDRESS', 'APIC-access address', EXECUTION, apicAccesses),
-  { rule: 'virtualize x2APIC mode needs the TPR shadow', sdm: EXECUTION, ok: (e) => !x2apicMode(e) || tprShadow(e) },
-  { rule: 'APIC-register virtualization needs the TPR shadow', sdm: EXECUTION, ok: (e) => !apicRegisters(e) || tprShadow(e) },
-  { rule: 'virtual-interrupt delivery needs the TPR shadow', sdm: EXECUTION, ok: (e) => !interruptDelivery(e) || tprShadow(e) },
-  { rule: 'virtualize x2APIC mode excludes virtualize APIC accesses', sdm: EXECUTION, ok: (e) => !x2apicMode(e) || !apicAccesses(e) },
-  { rule: 'virtual-interrupt delivery needs external-interrupt exiting', sdm: EXECUTION, ok: (e) => !interruptDelivery(e) || pin(PIN.EXTERNAL_INTERRUPT_EXITING)(e) },
   { rule: 'VPID is not 0000H', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_VPID)(e) || e.read32('VIRTUAL_PROCESSOR_IDENTIFIER') !== 0 },
   { rule: 'EPTP has a supported memory type', sdm: EXECUTION, ok: (e) => !ept(e) || eptpTypeIsSupported(e.shape, e.read('EPT_POINTER')) },
   { rule: 'EPTP has a page-walk length of 4', sdm: EXECUTION, ok: (e) => !ept(e) || eptpWalksFourLevels(e.read('EPT_POINTER')) },
   { rule: 'EPTP bit 6 needs accessed and dirty flags for EPT', sdm: EXECUTION, ok: (e) => !ept(e) || eptpMayFlag(e.shape, e.read('EPT_POINTER')) },
   { rule: 'EPTP bits 11:7 are 0', sdm: EXECUTION, ok: (e) => !ept(e) || eptpReservedIsClear(e.read('EPT_POINTER')) },
   { rule: 'EPTP is within the physical-address width', sdm: EXECUTION, ok: (e) => !ept(e) || e.isPhysical(e.read('EPT_POINTER')) },
-  { rule: 'PML needs EPT', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_PML)(e) || ept(e) },
   { rule: 'unrestricted guest needs EPT', sdm: EXECUTION, ok: (e) => !unrestricted(e) || ept(e) },
   { rule: 'VM-function controls are allowed by IA32_VMX_VMFUNC', sdm: EXECUTION, ok: (e) => !functions(e) || (e.read('VM_FUNCTION_CONTROLS') & ~e.shape.vmfunc) === 0n },
   { rule: 'EPTP switching needs EPT', sdm: EXECUTION, ok: (e) => !eptpSwitching(e) || ept(e) },
   ...page('EPTP_LIST_ADDRESS', 'EPTP-list address', EXECUTION, eptpSwitching),
-  ...page('VMREAD_BITMAP_ADDRESS', 'VMREAD-bitmap address', EXECUTION, shadowing),
-  ...page('VMWRITE_BITMAP_ADDRESS', 'VMWRITE-bitmap address', EXECUTION, shadowing),
-  ...page('VIRTUALIZATION_EXCEPTION_ADDRESS', 'virtualization-exception information address', EXECUTION, virtualizationException),
   { rule: 'TSC multiplier is not 0', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.USE_TSC_SCALING)(e) || e.read('TSC_MULTIPLIER') !== 0n },
 
   { rule: 'VM-exit controls are allowed by IA32_VMX_TRUE_EXIT_CTLS', sdm: VM_EXIT, ok: (e) => wordIsAllowed(e.shape, 'exit', e.exit) },

@@ -36,6 +36,11 @@ export class Entry implements Controls {
     return this.machine.shape;
   }
 
+  /** Bits of CR4 that exist. */
+  get cr4(): bigint {
+    return this.machine.core.features.cr4;
+  }
+
   get msr(): Pick<MsrBus, 'rdmsr' | 'accepts'> {
     return this.machine.msr;
   }

@@ -54,8 +54,8 @@ const baseRules: Rule[] = BASES.map((name) => ({
 export const HOST_RULES: readonly Rule[] = [
   { rule: 'host CR0 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR0') & CR0_FIXED.one) === CR0_FIXED.one },
   { rule: 'host CR0 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR0') & CR0_FIXED.zero) === 0n },
-  { rule: 'host CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.shape).one) === cr4Fixed(e.shape).one },
-  { rule: 'host CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.shape).zero) === 0n },
+  { rule: 'host CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.cr4).one) === cr4Fixed(e.cr4).one },
+  { rule: 'host CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.cr4).zero) === 0n },
   { rule: 'host CR3 is within the physical-address width', sdm: REGISTERS, ok: (e) => e.isPhysical(e.read('HOST_CR3')) },
   { rule: 'host IA32_SYSENTER_ESP is canonical', sdm: REGISTERS, ok: (e) => e.isCanonical(e.read('HOST_IA32_SYSENTER_ESP')) },
   { rule: 'host IA32_SYSENTER_EIP is canonical', sdm: REGISTERS, ok: (e) => e.isCanonical(e.read('HOST_IA32_SYSENTER_EIP')) },
