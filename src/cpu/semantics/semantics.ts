@@ -12,6 +12,8 @@ import { LOGIC } from './logic.ts';
 import { MOVE } from './move.ts';
 import type { Semantics } from './operand.ts';
 import { SHIFT } from './shift.ts';
+import { SIMD_INTEGER } from './simd-integer.ts';
+import { SIMD_MOVE } from './simd-move.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
@@ -30,6 +32,8 @@ export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
   ...BRANCH,
   ...FLAG_CONTROL,
   ...IDLE,
+  ...SIMD_MOVE,
+  ...SIMD_INTEGER,
 } satisfies Partial<Record<Mnemonic, Semantics>>;
 
 /** Emits one instruction. */

@@ -59,6 +59,7 @@ export const STATE = {
   SEGMENT:        0x200, // 8 × SEGMENT.SIZE
   TOTALS:         0x300, // 64 × u64
   MXCSR:          0x500, // u32
+  // FTW as FXSAVE has it: bit n says that physical register n is not empty
   FCW: 0x504, FSW: 0x506, FTW: 0x508, FOP: 0x50a, FIP: 0x510, FDP: 0x518, FCS: 0x520, FDS: 0x522,
   ST:             0x540, // 8 × 16 bytes, physical register order
   XMM:            0x600, // 16 × 32 bytes: room for YMM

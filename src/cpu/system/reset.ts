@@ -44,6 +44,6 @@ export function resetState(state: State, kind: 'reset' | 'init' = 'reset'): void
   if (kind === 'reset') {
     state.set32(STATE.MXCSR, 0x1f80);
     state.view.setUint16(state.base + STATE.FCW, 0x0040, true);
-    state.view.setUint16(state.base + STATE.FTW, 0x5555, true);
+    state.view.setUint16(state.base + STATE.FTW, 0x00ff, true);
   }
 }

@@ -11,8 +11,6 @@ export interface Difference {
 const drop = (pattern: RegExp) => (text: string) => text.replace(pattern, '');
 const memoryWidth = (text: string) => text.replace(/mem\d+/, 'mem');
 const registerWidth = (text: string) => text.replace(/\br\d+:/g, 'r:');
-/** The operands after the first, memory text having commas nowhere. */
-const furtherOperands = drop(/, .*$/);
 
 // biome-ignore format: a table
 export const WORDING: readonly Difference[] = [
@@ -21,7 +19,7 @@ export const WORDING: readonly Difference[] = [
   { why: 'memory that is only addressed, or sized by XCR0, has no width',
     applies: /^(LEA|INVLPG|CLFLUSH|CLFLUSHOPT|CLWB|PREFETCH\w+|X(SAVE|RSTOR)\w*|FXSAVE\w*|FXRSTOR\w*) /, forgive: memoryWidth },
   { why: 'reserved NOPs: nothing is accessed, and what later CPUs made of some of them our CPU does not have',
-    applies: /^(NOP|PREFETCHW|PREFETCHIT[01]|CLDEMOTE|RDSSP[DQ]|BND\w+) /, forgive: (text) => furtherOperands(registerWidth(text.replace(/mem.*\]/, 'mem').replace(/bnd\d, /, '').replace(/bnd(\d)$/, 'r:$1'))).replace(/^\w+/, 'NOP') },
+    applies: /^(NOP|PREFETCHW|PREFETCHIT[01]|CLDEMOTE|RDSSP[DQ]|BND\w+) /, forgive: () => 'NOP' },
   { why: 'of a selector or machine status word 16 bits are read, whatever register the assembler writes',
     applies: /^(LAR|LSL|ARPL|MOVSEG|LLDT|LTR|VERR|VERW|LMSW) /, forgive: registerWidth },
   { why: 'only the low byte or word goes in or out; the destination is written to 32 bits and cleared above',
@@ -71,7 +69,7 @@ export const ONLY_OBJDUMPS: readonly Unshared[] = [
   { why: 'LOCK where it is not allowed', applies: /^LOCK / },
   { why: 'registers that do not exist', applies: /\?|\btr\d|MOVCR .*cr:(1|5|6|7|9|1\d)\b|MOVDR .*dr:(8|9|1\d)\b|MOVSEG seg:1, |bnd\d/ },
   { why: 'instructions of features that our CPU does not have, or of other vendors',
-    applies: /^(GETSEC|FEMMS|RSM|V(?!MX|MCALL|MLAUNCH|MRESUME|MPTR|MCLEAR|MREAD|MWRITE|MFUNC|ERR)\w+|WRU?SS[DQ]|MOVDIRI|MOVDIR64B|ENQCMDS?|T?PAUSE|UMONITOR|UMWAIT|X(TEST|END|ABORT|BEGIN)|ENCL[SUV]|PCONFIG|CLZERO|MCOMMIT|RDPRU|MONITORX|MWAITX|INVLPGA|INVLPGB|TLBSYNC|SKINIT|CLGI|STGI|VM(RUN|MCALL|LOAD|SAVE|GEXIT)|CLRSSBSY|SETSSBSY|RSTORSSP|SAVEPREVSSP|INCSSP[DQ]|CLUI|STUI|TESTUI|UIRET|SENDUIPI|X(SUS|RES)LDTRK|RDMSRLIST|WRMSRLIST|WRMSRNS|ERETS|ERETU|LKGS|EXTRQ|INSERTQ|MOVNTS[SD]|GF2P8\w+|AES\w+KL|LOADIWKEY|ENCODEKEY\d+|HRESET|PTWRITE|PSMASH|PVALIDATE|RMP\w+|AADD|AAND|AOR|AXOR|XSHA\w+|XSTORE\w*|XCRYPT\S+|MONTMUL|CMP\w+XADD|LLWPCB|SLWPCB|BLC\w+|BLS(FILL|IC)|T1MSKC|TZMSK|K\w+|SEAM\w+|TDCALL|LDTILECFG|STTILECFG|TILE\w+|TDP\w+|PF\w+|PI2F[WD]|PMULHRW|PAVGUSB|PSWAPD|PREFETCHIT\d|U?RDMSR)\b/ },
+    applies: /^(FRSTPM.*|GETSEC|FEMMS|RSM|V(?!MX|MCALL|MLAUNCH|MRESUME|MPTR|MCLEAR|MREAD|MWRITE|MFUNC|ERR)\w+|WRU?SS[DQ]|MOVDIRI|MOVDIR64B|ENQCMDS?|T?PAUSE|UMONITOR|UMWAIT|X(TEST|END|ABORT|BEGIN)|ENCL[SUV]|PCONFIG|CLZERO|MCOMMIT|RDPRU|MONITORX|MWAITX|INVLPGA|INVLPGB|TLBSYNC|SKINIT|CLGI|STGI|VM(RUN|MCALL|LOAD|SAVE|GEXIT)|CLRSSBSY|SETSSBSY|RSTORSSP|SAVEPREVSSP|INCSSP[DQ]|CLUI|STUI|TESTUI|UIRET|SENDUIPI|X(SUS|RES)LDTRK|RDMSRLIST|WRMSRLIST|WRMSRNS|ERETS|ERETU|LKGS|EXTRQ|INSERTQ|MOVNTS[SD]|GF2P8\w+|AES\w+KL|LOADIWKEY|ENCODEKEY\d+|HRESET|PTWRITE|PSMASH|PVALIDATE|RMP\w+|AADD|AAND|AOR|AXOR|XSHA\w+|XSTORE\w*|XCRYPT\S+|MONTMUL|CMP\w+XADD|LLWPCB|SLWPCB|BLC\w+|BLS(FILL|IC)|T1MSKC|TZMSK|K\w+|SEAM\w+|TDCALL|LDTILECFG|STTILECFG|TILE\w+|TDP\w+|PF\w+|PI2F[WD]|PMULHRW|PAVGUSB|PSWAPD|PREFETCHIT\d|U?RDMSR)\b/ },
   { why: 'a prefix that selects no instruction', applies: /^(FX(SAVE|RSTOR)|X(SAVE|RSTOR|[SG]ETBV)|LDMXCSR|STMXCSR|VMPTRST|VMPTRLD|PMOVMSKB)/ },
   { why: 'CR8 by LOCK is AMD\'s', applies: /^MOVCR .*cr:8/ },
   { why: 'SWAPGS exists in 64-bit mode', applies: /^SWAPGS/, codeSizes: [2, 4] },
