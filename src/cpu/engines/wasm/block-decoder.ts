@@ -46,6 +46,8 @@ export class BlockDecoder {
   /** Instructions for plain TypeScript, by record. */
   readonly #plain = new Map<number, Insn>();
   #epoch = 0;
+  /** Linear addresses of instructions that control must not reach unseen. */
+  stops: ReadonlySet<bigint> = new Set();
 
   constructor(
     map: CodeMap,
@@ -91,7 +93,7 @@ export class BlockDecoder {
       );
       const insn = typeof decoded === 'string' ? undefined : decoded;
       const target = insn && targetOf(page, ip, insn);
-      const { record, ends } = this.#record(page, ip, insn, target);
+      const { record, ends } = this.#record(page, page.address + BigInt(at), ip, insn, target);
       if (target !== undefined) branches.push({ record, target });
       if (first === 0) first = record;
       this.#map.setRecord(page.slots, at, record);
@@ -111,6 +113,7 @@ export class BlockDecoder {
 
   #record(
     page: CodePage,
+    linear: bigint,
     ip: bigint,
     insn: Insn | undefined,
     target: bigint | undefined,
@@ -118,9 +121,10 @@ export class BlockDecoder {
     const record = this.#map.allocate(RECORD.SIZE);
     const view = this.#view;
     view.setBigUint64(record + RECORD.RIP, ip, true);
-    if (!insn || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
+    const stop = this.stops.has(linear);
+    if (!insn || stop || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
-      if (insn && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
+      if (insn && !stop && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
       else this.#plain.delete(record);
       return { record, ends: true };
     }

@@ -42,6 +42,8 @@ export class Interpreter implements Engine {
   readonly #base: number;
   #context!: CodeContext;
   #ended = false;
+  /** Ticks at the start of the slice. */
+  #start = 0n;
 
   /** `features` restricts decoding, as `decode` has it. */
   constructor(core: Core, features?: ReadonlySet<string>) {
@@ -67,6 +69,7 @@ export class Interpreter implements Engine {
   run(fuel: number): EngineExit {
     if (this.#alignmentChecked()) return this.#oracle.run(fuel);
     this.#ended = false;
+    this.#start = this.#core.state.total('ticks');
     this.#enterMode();
     for (let left = fuel; left > 0 && !this.#ended; ) {
       const stay = Math.min(left, LONGEST_STAY);
@@ -85,6 +88,13 @@ export class Interpreter implements Engine {
       left -= stay;
     }
     return SLICE;
+  }
+
+  stopBefore(addresses: ReadonlySet<bigint>): void {
+    this.#decoder.stops = addresses;
+    this.#oracle.stopBefore(addresses);
+    this.#map.clear();
+    this.endSlice();
   }
 
   flush(stale: Stale): void {
@@ -136,12 +146,21 @@ export class Interpreter implements Engine {
       if (why === LEAVE.LINK) this.#link(this.#record);
       else if (why === LEAVE.SYSTEM) {
         const insn = this.#decoder.system(this.#record);
+        if (this.#stopsHere()) return SLICE;
         if (insn) return { reason: 'system', insn };
         const exit = this.#stepPlainly();
         if (exit) return exit;
       }
     }
     return undefined;
+  }
+
+  /** Whether RIP is one of `stopBefore` and the slice did not begin there. */
+  #stopsHere(): boolean {
+    const { stops } = this.#decoder;
+    if (stops.size === 0 || !stops.has(this.#core.linearRip)) return false;
+    this.#runtime.settle();
+    return this.#core.state.total('ticks') !== this.#start;
   }
 
   /** The oracle executes one tick. */

@@ -29,6 +29,7 @@ export class MemoryEmit extends FlagEmit {
   /** Instructions of this handler that are done when the current one starts: ticks to be taken off FUEL. */
   protected done = 0;
   #place: Place | undefined;
+  #slowed: number | undefined;
 
   constructor(f: FunctionWriter, runtime: RuntimeIndices, base: number, mode: HandlerMode) {
     super(f, runtime, base);
@@ -250,6 +251,13 @@ export class MemoryEmit extends FlagEmit {
     f.i32(0).memory('i32.load', this.base + STATE.FUEL);
     if (this.done > 0) f.i32(this.done).op('i32.add');
     f.set(PARAMETER.FUEL);
+    f.i32(1).set(this.slowed());
+  }
+
+  /** A local that is 1 once a slow path was taken, which may have ended the slice or overwritten code. */
+  protected slowed(): number {
+    this.#slowed ??= this.f.local('i32');
+    return this.#slowed;
   }
 
   #slow(linear: Value, size: number, segment: SegmentName): void {

@@ -1,9 +1,8 @@
-import { MASK64, SIZE_MASK } from '../../../bits/u64.ts';
+import { MASK32, MASK64, SIZE_MASK } from '../../../bits/u64.ts';
 import { PAGE_SIZE } from '../../../memory/physical-memory.ts';
 import { ASSISTS } from '../../assists/assists.ts';
 import { type Exception, Fault, VECTORS } from '../../fault.ts';
-import { INTERPRETER } from '../../state/layout.ts';
-import { SEGMENT_INDEX } from '../../state/state.ts';
+import { INTERPRETER, SEGMENTS } from '../../state/layout.ts';
 import type { Core } from '../../system/core.ts';
 import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
@@ -98,14 +97,21 @@ export class InterpreterSlowPaths implements SlowPaths {
 
   readonly vector = this.assist;
 
-  /** Size of an access whose bytes are all canonical. @throws Fault #GP(0), #SS(0) */
+  /**
+   * Size of an access, which is canonical or, where its segment begins at 0, within 4 GiB: what generated code does
+   * not check, since no page of RAM is there. @throws Fault #GP(0), #SS(0)
+   */
   #size(linear: bigint, access: number): number {
-    const size = access & ACCESS.SIZE;
+    const { SIZE, SEGMENT_SHIFT } = ACCESS;
     const core = this.#core;
-    if (!is64Bit(core.state)) return size;
-    const last = (linear + BigInt(size - 1)) & MASK64;
-    if (core.isCanonical(linear) && core.isCanonical(last)) return size;
-    throw new Fault(access >> ACCESS.SEGMENT_SHIFT === SEGMENT_INDEX.SS ? '#SS' : '#GP', 0);
+    const size = access & SIZE;
+    const segment = SEGMENTS[access >> SEGMENT_SHIFT]!;
+    const last = linear + BigInt(size - 1);
+    const inside = is64Bit(core.state)
+      ? core.isCanonical(linear) && core.isCanonical(last & MASK64)
+      : last <= MASK32 || core.state.segment(segment).base !== 0n;
+    if (!inside) throw new Fault(segment === 'SS' ? '#SS' : '#GP', 0);
+    return size;
   }
 
   /**
@@ -116,7 +122,8 @@ export class InterpreterSlowPaths implements SlowPaths {
     const offset = Number(linear & 0xfffn);
     if (offset + size > PAGE_SIZE) return -1;
     const { paging, privilege, ports } = this.#core;
-    const { physical, readable, writable } = paging.translate(linear, access, privilege);
+    const { physical, readable, writable, watched } = paging.translate(linear, access, privilege);
+    if (watched) return -1;
     const start = physical - offset;
     if (!ports.memory.isRam(start, PAGE_SIZE)) return -1;
     const page = start / PAGE_SIZE;

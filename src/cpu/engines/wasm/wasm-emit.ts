@@ -10,7 +10,7 @@ import { CODE_TLB } from './code-map.ts';
 import { MemoryEmit } from './memory-emit.ts';
 import type { HandlerMode } from './mode.ts';
 import { CS_BASE } from './mode.ts';
-import { RECORD } from './record.ts';
+import { RECORD, STUB } from './record.ts';
 import { LOAD, PARAMETER } from './register-emit.ts';
 import { LEAVE, type RuntimeIndices } from './runtime-functions.ts';
 import { type Condition, push32, push64, push128, type Value } from './value.ts';
@@ -250,7 +250,14 @@ export class WasmEmit extends MemoryEmit implements Emit<Value, Condition> {
         f.get(this.isZero(addressSize, left).local).branchIf(finished);
         if (again) f.get(this.not(again()).local).branchIf(finished);
         this.#increment(INTERPRETER.ITERATIONS);
-        f.get(PARAMETER.FUEL).i32(1).op('i32.sub').tee(PARAMETER.FUEL).branchIf(next);
+        f.get(PARAMETER.FUEL).i32(1).op('i32.sub').set(PARAMETER.FUEL);
+        // An iteration may have overwritten the instruction.
+        f.get(this.slowed()).if(undefined, () => {
+          f.i32(0).set(this.slowed());
+          f.get(PARAMETER.RECORD).memory('i32.load', RECORD.HANDLER).i32(STUB.STALE).op('i32.eq');
+          f.if(undefined, () => this.leaveBefore(LEAVE.MISS));
+        });
+        f.get(PARAMETER.FUEL).branchIf(next);
         this.leaveBefore(LEAVE.HORIZON);
       });
     });
