@@ -16,6 +16,8 @@ export type EngineExit =
 export interface Engine extends EngineReach {
   /** Runs from RIP for at most `fuel` ticks, at least 1. */
   run(fuel: number): EngineExit;
+  /** Ends a slice before an instruction at one of these linear addresses, unless the slice begins there. */
+  stopBefore(addresses: ReadonlySet<bigint>): void;
 }
 
 /** Makes the engine of a CPU. */

@@ -16,6 +16,7 @@ export class Oracle implements Engine {
   readonly #emit: OracleEmit;
   readonly #fetch: CodeFetch;
   #fuel = 0;
+  #stops: ReadonlySet<bigint> = new Set();
 
   /** `features` restricts decoding, as `decode` has it. */
   constructor(core: Core, features?: ReadonlySet<string>) {
@@ -30,8 +31,13 @@ export class Oracle implements Engine {
       const exit = this.step();
       if (exit) return exit;
       this.#fuel--;
+      if (this.#stops.size > 0 && this.#stops.has(this.#core.linearRip)) break;
     }
     return SLICE;
+  }
+
+  stopBefore(addresses: ReadonlySet<bigint>): void {
+    this.#stops = addresses;
   }
 
   /** One tick: an instruction, or one iteration of a REP instruction. Undefined when it went well. */
@@ -61,6 +67,8 @@ export class Oracle implements Engine {
     const { state } = this.#core;
     const rip = state.rip;
     const insn = this.#fetch.insn(rip);
+    const { observer } = this.#core;
+    const linear = observer && this.#core.linearRip;
     const emit = this.#emit;
     emit.begin(insn, rip);
     emitInstruction(emit, insn);
@@ -68,18 +76,24 @@ export class Oracle implements Engine {
     if (emit.outcome === 'next') state.rip = emit.next();
     state.addTotal('ticks', 1n);
     state.addTotal('unhaltedTicks', 1n);
-    if (emit.outcome === 'repeats') state.addTotal('repIterations', 1n);
+    const repeats = emit.outcome === 'repeats';
+    if (repeats) state.addTotal('repIterations', 1n);
     else this.#retire(insn);
+    if (linear !== undefined) {
+      observer?.retired?.({ insn, linear, next: state.rip, taken: emit.taken, repeats });
+    }
     return undefined;
   }
 
   #retire(insn: Insn): void {
     const { state } = this.#core;
-    const { taken, loaded, stored } = this.#emit;
+    const { taken, loaded, stored, splitLoad, splitStore } = this.#emit;
     state.addTotal('instructions', 1n);
     for (const total of retirement(insn)) state.addTotal(total, 1n);
     if (loaded) state.addTotal('loads', 1n);
     if (stored) state.addTotal('stores', 1n);
+    if (splitLoad) state.addTotal('splitLoads', 1n);
+    if (splitStore) state.addTotal('splitStores', 1n);
     if (taken && retirement(insn).includes('conditionalBranches')) {
       state.addTotal('conditionalTaken', 1n);
       state.addTotal('nearTaken', 1n);
