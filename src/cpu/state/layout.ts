@@ -30,6 +30,14 @@ export const TOTALS = [
 ] as const;
 export type Total = (typeof TOTALS)[number];
 
+/** The totals that every engine keeps, whether anything reads them or not. */
+// biome-ignore format: a table
+export const ALWAYS_KEPT: ReadonlySet<Total> = new Set([
+  'instructions', 'branches', 'conditionalBranches', 'conditionalTaken', 'nearCalls', 'nearIndirectCalls',
+  'nearReturns', 'nearTaken', 'indirectBranches', 'farBranches', 'repIterations', 'hardwareInterrupts',
+  'exceptions', 'pageFaults', 'interruptReturns', 'halts', 'modeChanges', 'ticks', 'unhaltedTicks',
+]);
+
 /** Offsets in the state block. */
 // biome-ignore format: a table
 export const STATE = {

@@ -67,6 +67,9 @@ export class OracleEmit implements Emit<bigint, boolean> {
   taken = false;
   loaded = false;
   stored = false;
+  /** Whether a load or store lay in two cache lines. */
+  splitLoad = false;
+  splitStore = false;
 
   constructor(core: Core) {
     this.#core = core;
@@ -77,7 +80,7 @@ export class OracleEmit implements Emit<bigint, boolean> {
     this.#insn = insn;
     this.#rip = rip;
     this.outcome = 'next';
-    this.taken = this.loaded = this.stored = false;
+    this.taken = this.loaded = this.stored = this.splitLoad = this.splitStore = false;
   }
 
   get stackSize(): 2 | 4 | 8 {
@@ -293,8 +296,9 @@ export class OracleEmit implements Emit<bigint, boolean> {
 
   load(size: ValueSize, segment: SegmentName, offset: bigint, aligned = false): bigint {
     const linear = this.#linear(size, segment, offset, 'read', aligned);
-    this.loaded = true;
-    return this.#core.memory.read(linear, size, this.#core.privilege);
+    const value = this.#core.memory.read(linear, size, this.#core.privilege);
+    this.#accessed('load', linear, size);
+    return value;
   }
 
   store(
@@ -305,26 +309,49 @@ export class OracleEmit implements Emit<bigint, boolean> {
     aligned = false,
   ): void {
     const linear = this.#linear(size, segment, offset, 'write', aligned);
-    this.stored = true;
     this.#core.memory.write(linear, size, value & SIZE_MASK[size]!, this.#core.privilege);
+    this.#accessed('store', linear, size);
   }
 
   loadForWrite(size: ValueSize, segment: SegmentName, offset: bigint, aligned = false): bigint {
     const linear = this.#linear(size, segment, offset, 'write', aligned);
-    this.loaded = true;
     this.#writePlace = linear;
     this.#core.memory.probe(linear, size, this.#core.privilege);
-    return this.#core.memory.read(linear, size, this.#core.privilege);
+    const value = this.#core.memory.read(linear, size, this.#core.privilege);
+    this.#accessed('load', linear, size);
+    return value;
   }
 
   storeBack(size: ValueSize, value: bigint): void {
-    this.stored = true;
     this.#core.memory.write(this.#writePlace, size, value, this.#core.privilege);
+    this.#accessed('store', this.#writePlace, size);
   }
 
   probe(bytes: number, segment: SegmentName, offset: bigint): void {
     const linear = this.#core.linear(segment, offset, bytes, 'write');
     this.#core.memory.probe(linear, bytes, this.#core.privilege);
+  }
+
+  /** An access that went well: what it counts as, and who hears of it. */
+  #accessed(access: 'load' | 'store', linear: bigint, size: number): void {
+    const split = Number(linear & 63n) + size > 64;
+    if (access === 'load') {
+      this.loaded = true;
+      this.splitLoad ||= split;
+    } else {
+      this.stored = true;
+      this.splitStore ||= split;
+    }
+    if (!this.#core.observer?.accessed) return;
+    const inPage = Math.min(size, 4096 - Number(linear & 0xfffn));
+    this.#report(access, linear, inPage);
+    if (inPage < size) this.#report(access, (linear + BigInt(inPage)) & MASK64, size - inPage);
+  }
+
+  #report(access: 'load' | 'store', linear: bigint, size: number): void {
+    const { paging, privilege, observer, ports } = this.#core;
+    const { physical } = paging.translate(linear, access === 'load' ? 'read' : 'write', privilege);
+    if (ports.memory.isRam(physical)) observer?.accessed?.(access, linear, physical, size);
   }
 
   /** Segmentation, the alignment that an instruction demands, and alignment checking. */
