@@ -1,12 +1,12 @@
-import { isSet } from '../bits/bitfield.ts';
 import { ACTIVITY, BLOCKING, DR6, DR7, RFLAGS } from './control-registers.ts';
 import type { Engine, EngineFactory } from './engines/engine.ts';
 import { EVENT_TYPE, type Event } from './event.ts';
 import { Fault, VECTORS } from './fault.ts';
 import type { Insn } from './insn.ts';
+import type { Observer } from './observer.ts';
 import type { CpuPorts } from './ports.ts';
 import { retirement } from './retirement.ts';
-import { STATE } from './state/layout.ts';
+import { ALWAYS_KEPT, STATE, type Total } from './state/layout.ts';
 import type { State } from './state/state.ts';
 import { Core, type Features, type SystemFunction } from './system/core.ts';
 import { deliver } from './system/delivery.ts';
@@ -54,6 +54,8 @@ export class Cpu {
   #halted = false;
   /** The system instruction under way, until it is in the totals. */
   #unretired: Insn | undefined;
+  /** Its linear address. */
+  #linear = 0n;
 
   constructor(options: {
     state: State;
@@ -66,8 +68,16 @@ export class Cpu {
     this.ports = ports;
     this.#instructions = { ...SYSTEM_INSTRUCTIONS, ...ports.vmx?.instructions };
     this.core = new Core(state, ports, features, {
-      flush: (stale) => this.engine.flush(stale),
-      debugChanged: () => this.engine.debugChanged(),
+      flush: (stale) => {
+        this.engine.flush(stale);
+        this.core.observer?.flushed?.(stale);
+      },
+      debugChanged: () => {
+        this.core.breakpoints.refresh();
+        this.engine.flush({ kind: 'all' });
+        this.engine.debugChanged();
+        this.attention();
+      },
       endSlice: () => this.attention(),
     });
     this.core.retire = () => {
@@ -101,12 +111,18 @@ export class Cpu {
   watch(rip: bigint, callback: Watch): () => void {
     const callbacks = this.#watches.get(rip) ?? [];
     this.#watches.set(rip, [...callbacks, callback]);
-    this.attention();
+    this.#watchesChanged();
     return () => {
       const rest = (this.#watches.get(rip) ?? []).filter((other) => other !== callback);
       if (rest.length > 0) this.#watches.set(rip, rest);
       else this.#watches.delete(rip);
+      this.#watchesChanged();
     };
+  }
+
+  #watchesChanged(): void {
+    this.engine.stopBefore(new Set(this.#watches.keys()));
+    this.attention();
   }
 
   /** Runs at most `maxTicks` ticks. */
@@ -141,8 +157,9 @@ export class Cpu {
     const tf = (flags & TF) !== 0;
     const rf = (flags & RF) !== 0;
     const watchful = this.ports.vmx?.nonRoot?.watchful ?? false;
+    const watched = this.#watches.size > 0 && this.#watches.has(core.linearRip);
     const single =
-      tf || rf || watchful || blocking !== 0 || this.#watches.size > 0 || this.#breakpoints !== 0n;
+      tf || rf || watchful || blocking !== 0 || watched || core.breakpoints.onInstructions;
     if (!single) {
       this.#slice(ticks);
       return;
@@ -151,6 +168,7 @@ export class Cpu {
     core.stepTrap = tf;
     core.keepRf = false;
     const before = state.total('ticks');
+    const branches = this.#taken;
     const world = this.ports.vmx?.nonRoot;
     this.#slice(1);
     // What VM entry has loaded is not this instruction's to change.
@@ -161,10 +179,14 @@ export class Cpu {
     if (rf && !core.keepRf) {
       state.set(STATE.RFLAGS_SYSTEM, state.get(STATE.RFLAGS_SYSTEM) & ~RFLAGS.RF);
     }
-    if (core.stepTrap) {
-      state.set(STATE.PENDING_DEBUG, state.get(STATE.PENDING_DEBUG) | DR6.BS);
-      core.stepTrap = false;
-    }
+    const trap = core.stepTrap && !(this.ports.debug?.branchesOnly() && this.#taken === branches);
+    core.stepTrap = false;
+    if (trap) state.set(STATE.PENDING_DEBUG, state.get(STATE.PENDING_DEBUG) | DR6.BS);
+  }
+
+  /** Taken branches so far, as single-stepping on branches has them. */
+  get #taken(): bigint {
+    return this.state.total('nearTaken') + this.state.total('farBranches');
   }
 
   /** Runs the engine and, where it stops for them, system instructions. @throws Fault, VmExit */
@@ -185,28 +207,9 @@ export class Cpu {
   /** Instruction breakpoints, which fault, and the lab's watchpoints, which only look. @throws Fault #DB */
   #look(rf: boolean): void {
     const linear = this.core.linearRip;
-    const armed = this.#breakpoints;
-    if (armed !== 0n && !rf) {
-      let hit = 0n;
-      for (let i = 0; i < 4; i++) {
-        const on = isSet(armed, 1n << BigInt(i));
-        if (on && this.state.get(STATE.DR + i * 8) === linear) hit |= 1n << BigInt(i);
-      }
-      if (hit !== 0n) throw new Fault('#DB', undefined, hit);
-    }
+    const met = rf ? 0n : this.core.breakpoints.instruction(linear);
+    if (met !== 0n) throw new Fault('#DB', undefined, met);
     for (const callback of this.#watches.get(linear) ?? []) callback(this.state.cpl);
-  }
-
-  /** Enabled instruction breakpoints, one bit each. */
-  get #breakpoints(): bigint {
-    const dr7 = this.state.get(STATE.DR + 56);
-    let armed = 0n;
-    if ((dr7 & 0xffn) === 0n) return armed;
-    for (let i = 0n; i < 4n; i++) {
-      const enabled = isSet(dr7, 3n << (i * 2n));
-      if (enabled && ((dr7 >> (16n + i * 4n)) & 3n) === 0n) armed |= 1n << i;
-    }
-    return armed;
   }
 
   /**
@@ -335,6 +338,8 @@ export class Cpu {
   /** A fault of the instruction at RIP, or in the delivery that the instruction asked for. */
   #fault(fault: Fault): void {
     const first = this.core.delivering;
+    // What the instruction met before it faulted, it will meet again.
+    this.state.set(STATE.PENDING_DEBUG, 0n);
     const record = this.#record(exceptionEvent(fault), fault);
     this.#raiseAfter(first, fault, [record]);
   }
@@ -355,9 +360,12 @@ export class Cpu {
     const { core } = this;
     core.delivering = event;
     this.#wake();
+    const { rip: from, cpl } = this.state;
     try {
       deliver(core, event, resumeFlag);
       core.delivering = undefined;
+      core.observer?.delivered?.(from, this.state.rip);
+      this.ports.branched?.(from, this.state.rip, cpl, this.state.cpl);
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
       this.#raiseAfter(event, thrown, [...chain, this.#record(exceptionEvent(thrown), thrown)]);
@@ -399,6 +407,7 @@ export class Cpu {
     const dr7 = STATE.DR + 56;
     state.set(dr6, (state.get(dr6) & ~DR6.B) | conditions | DR6.FIXED);
     state.set(dr7, state.get(dr7) & ~DR7.GD);
+    this.ports.debug?.delivered();
   }
 
   #wake(): void {
@@ -411,12 +420,17 @@ export class Cpu {
     const { core, state } = this;
     const execute = this.#instructions[insn.op];
     if (!execute) throw new Fault('#UD');
-    const from = state.rip;
-    core.nextRip = core.ripAfter(insn);
+    const { rip: from, cpl } = state;
+    const next = core.ripAfter(insn);
+    core.nextRip = next;
+    this.#linear = core.linearRip;
     this.#unretired = insn;
     execute(core, insn);
     state.rip = core.nextRip;
     if (this.#unretired) this.#retire(insn, core.nextRip === from);
+    if (this.ports.branched && FAR.has(insn.op) && (insn.op !== 'INTO' || state.rip !== next)) {
+      this.ports.branched(from, state.rip, cpl, state.cpl);
+    }
   }
 
   /** Adds an instruction, or one iteration of it, to the totals. */
@@ -427,13 +441,32 @@ export class Cpu {
     state.addTotal('unhaltedTicks', 1n);
     if (insn.rep !== undefined && repeats) {
       state.addTotal('repIterations', 1n);
-      return;
+    } else {
+      state.addTotal('instructions', 1n);
+      for (const total of retirement(insn)) state.addTotal(total, 1n);
     }
-    state.addTotal('instructions', 1n);
-    for (const total of retirement(insn)) state.addTotal(total, 1n);
+    const { observer, nextRip } = this.core;
+    if (!observer?.retired) return;
+    const taken = retirement(insn).includes('branches');
+    observer.retired({ insn, linear: this.#linear, next: nextRip, taken, repeats });
+  }
+
+  /**
+   * Keeps these totals, and of those that only some engines keep no others, from the retirement of the instruction
+   * under way on; `observer` hears of everything executed meanwhile.
+   */
+  arm(names: readonly Total[], observer?: Observer): void {
+    this.core.observer = observer;
+    this.core.watched = observer !== undefined || names.some((name) => !ALWAYS_KEPT.has(name));
+    this.attention();
   }
 }
 
+/** Transfers in plain TypeScript that last-branch records know. */
+const FAR: ReadonlySet<string> = new Set(
+  // biome-ignore format: a table
+  ['CALLF', 'JMPF', 'RETF', 'IRET', 'INT', 'INT1', 'INT3', 'INTO', 'SYSCALL', 'SYSRET', 'SYSENTER', 'SYSEXIT'],
+);
 const TF = Number(RFLAGS.TF);
 const RF = Number(RFLAGS.RF);
 const IF = Number(RFLAGS.IF);

@@ -19,8 +19,10 @@ export interface CpuPorts {
   cpuid(leaf: number, subleaf: number, context: CpuidContext): CpuidRegisters;
   /** 64 bits for RDRAND and RDSEED, from the run's seed. */
   random(): bigint;
-  /** Hears of every retired instruction of plain TypeScript that transfers control (LBR): from, to. */
-  branched?(from: bigint, to: bigint): void;
+  /** Hears of every far transfer, interrupt and exception (LBR): where from and to, at which privilege levels. */
+  branched?(from: bigint, to: bigint, cplFrom: number, cplTo: number): void;
+  /** What of IA32_DEBUGCTL the core obeys. */
+  readonly debug?: DebugPort;
   /** VMX, where the CPU has it. */
   readonly vmx?: VmxPort;
 }
@@ -34,6 +36,14 @@ export interface MsrPort {
 export interface IoPort {
   read(port: number, size: 1 | 2 | 4): number;
   write(port: number, size: 1 | 2 | 4, value: number): void;
+}
+
+/** IA32_DEBUGCTL, which is kept elsewhere. */
+export interface DebugPort {
+  /** Whether TF traps on taken branches only (BTF). */
+  branchesOnly(): boolean;
+  /** A debug exception is delivered: LBR and BTF are cleared. */
+  delivered(): void;
 }
 
 /** The CPU's side of its local APIC. Whoever makes something pending also calls `Cpu.attention()`. */

@@ -94,6 +94,7 @@ export function writeCr4(core: Core, value: bigint): void {
   }
   state.set(STATE.CR4, value);
   if (isSet(changed, CR4_PAGING)) core.engine.flush({ kind: 'all' });
+  if (isSet(changed, CR4.DE)) core.engine.debugChanged();
 }
 
 /** Loads the four PDPTE registers. @throws Fault #GP(0). Vol. 3, "PDPTE Registers". */

@@ -4,9 +4,11 @@ import { EVENT_TYPE, type Event } from '../event.ts';
 import { Fault } from '../fault.ts';
 import { readStatusFlags, writeStatusFlags } from '../flags.ts';
 import type { Insn, Memory, Operand } from '../insn.ts';
+import type { Observer } from '../observer.ts';
 import type { CpuPorts, MemoryAccess, NonRoot } from '../ports.ts';
 import { type SegmentName, STATE } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
+import { Breakpoints } from './breakpoints.ts';
 import { deliver } from './delivery.ts';
 import { LinearMemory } from './linear-memory.ts';
 import { codeSize, is64Bit, isRealLike, stackSize } from './mode.ts';
@@ -29,7 +31,7 @@ export type Stale =
 export interface EngineReach {
   /** Forgets translations. */
   flush(stale: Stale): void;
-  /** Breakpoints have changed. */
+  /** Breakpoints have changed: no translation of a watched page may be kept. */
   debugChanged(): void;
   /** Leaves before the next instruction, so that events are looked at. */
   endSlice(): void;
@@ -49,6 +51,7 @@ export interface Features {
 export class Core {
   readonly state: State;
   readonly ports: CpuPorts;
+  readonly breakpoints: Breakpoints;
   readonly paging: Paging;
   readonly memory: LinearMemory;
   readonly engine: EngineReach;
@@ -61,6 +64,10 @@ export class Core {
   stepTrap = false;
   /** Whether the instruction under way loaded RF, which then holds for the one after it. */
   keepRf = false;
+  /** Hears what is executed, while something needs to know. */
+  observer: Observer | undefined;
+  /** Whether something is armed that not every engine keeps: an observer, or dynamic totals. The oracle keeps all. */
+  watched = false;
   /**
    * Retires the instruction under way before its effects, and nothing after it: VM entry belongs to the host that
    * makes it, not to the guest it leads to. Whoever executes system instructions supplies it.
@@ -72,8 +79,17 @@ export class Core {
     this.ports = ports;
     this.features = features;
     this.engine = engine;
-    this.paging = new Paging(state, ports.memory, features.physicalWidth, () => this.nonRoot);
-    this.memory = new LinearMemory(state, this.paging, ports.memory);
+    this.breakpoints = new Breakpoints(state);
+    this.paging = new Paging(
+      state,
+      ports.memory,
+      features.physicalWidth,
+      () => this.nonRoot,
+      this.breakpoints,
+    );
+    this.memory = new LinearMemory(state, this.paging, ports.memory, (linear, size, write) =>
+      this.pendDebug(this.breakpoints.data(linear, size, write)),
+    );
   }
 
   /** Intercepts, in VMX non-root operation. */
@@ -127,6 +143,7 @@ export class Core {
 
   /** Leaves debug conditions (DR6 bits) for the boundary after the current instruction. */
   pendDebug(conditions: bigint): void {
+    if (conditions === 0n) return;
     this.state.set(STATE.PENDING_DEBUG, this.state.get(STATE.PENDING_DEBUG) | conditions);
     this.engine.endSlice();
   }

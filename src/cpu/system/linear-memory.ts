@@ -16,33 +16,48 @@ export class LinearMemory {
   readonly #paging: Paging;
   readonly #memory: PhysicalMemory;
 
-  constructor(state: State, paging: Paging, memory: PhysicalMemory) {
+  /** Hears of data accesses that went through, as long as a data breakpoint is on their page. */
+  readonly #accessed: (linear: bigint, size: number, write: boolean) => void;
+
+  constructor(
+    state: State,
+    paging: Paging,
+    memory: PhysicalMemory,
+    accessed: (linear: bigint, size: number, write: boolean) => void,
+  ) {
     this.#state = state;
     this.#paging = paging;
     this.#memory = memory;
+    this.#accessed = accessed;
   }
 
   read(linear: bigint, size: number, privilege: Privilege): bigint {
     const room = roomInPage(linear);
-    const { physical } = this.#paging.translate(linear, 'read', privilege);
-    if (size <= room) return this.#readPhysical(physical, size);
-    const second = this.#paging.translate(this.#next(linear, room), 'read', privilege).physical;
+    const { physical, watched } = this.#paging.translate(linear, 'read', privilege);
+    if (size <= room) {
+      if (watched) this.#accessed(linear, size, false);
+      return this.#readPhysical(physical, size);
+    }
+    const second = this.#paging.translate(this.#next(linear, room), 'read', privilege);
+    if (watched || second.watched) this.#accessed(linear, size, false);
     return (
       this.#readPhysical(physical, room) |
-      (this.#readPhysical(second, size - room) << BigInt(room * 8))
+      (this.#readPhysical(second.physical, size - room) << BigInt(room * 8))
     );
   }
 
   write(linear: bigint, size: number, value: bigint, privilege: Privilege): void {
     const room = roomInPage(linear);
-    const { physical } = this.#paging.translate(linear, 'write', privilege);
+    const { physical, watched } = this.#paging.translate(linear, 'write', privilege);
     if (size <= room) {
+      if (watched) this.#accessed(linear, size, true);
       this.#writePhysical(physical, size, value);
       return;
     }
-    const second = this.#paging.translate(this.#next(linear, room), 'write', privilege).physical;
+    const second = this.#paging.translate(this.#next(linear, room), 'write', privilege);
+    if (watched || second.watched) this.#accessed(linear, size, true);
     this.#writePhysical(physical, room, value);
-    this.#writePhysical(second, size - room, value >> BigInt(room * 8));
+    this.#writePhysical(second.physical, size - room, value >> BigInt(room * 8));
   }
 
   /** Throws what a write of `size` bytes would throw, and writes nothing. */

@@ -4,6 +4,7 @@ import { Fault } from '../fault.ts';
 import type { MemoryAccess, NonRoot } from '../ports.ts';
 import { STATE } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
+import type { Breakpoints } from './breakpoints.ts';
 
 /**
  * On whose behalf memory is accessed: code at CPL 3, code at CPL 0–2, or the CPU itself
@@ -20,6 +21,8 @@ export interface Translation {
   /** Whether the same privilege may read it (an execute-access may be to a page that data access may not touch). */
   readonly readable: boolean;
   readonly global: boolean;
+  /** A data breakpoint lies on the page: no access to it may go without a walk. */
+  readonly watched: boolean;
 }
 
 const PG = Number(CR0.PG);
@@ -49,6 +52,7 @@ export class Paging {
   readonly #state: State;
   readonly #memory: PhysicalMemory;
   readonly #nonRoot: () => NonRoot | undefined;
+  readonly #breakpoints: Breakpoints;
   /** Bits 63:32 of an entry that hold no address bit of this CPU. */
   readonly #reservedHigh: number;
   /** Entries passed in the current walk: their addresses and low halves. */
@@ -60,10 +64,12 @@ export class Paging {
     memory: PhysicalMemory,
     physicalWidth: number,
     nonRoot: () => NonRoot | undefined,
+    breakpoints: Breakpoints,
   ) {
     this.#state = state;
     this.#memory = memory;
     this.#nonRoot = nonRoot;
+    this.#breakpoints = breakpoints;
     this.#reservedHigh = 0xf_ffff & ~(2 ** (physicalWidth - 32) - 1);
   }
 
@@ -181,26 +187,30 @@ export class Paging {
     }
     const offset = shift >= 32 ? 0 : linearLow & (size - 1);
     physical = physical - (physical % size) + (offset >>> 0);
-    const global = (low & ENTRY.G) !== 0 && (cr4 & PGE) !== 0;
-    const nested = this.#nonRoot()?.translate;
-    if (nested === undefined) {
-      return { physical, writable: mayWrite && dirty, readable, global };
-    }
-    const page = nested(physical, access, linear, false);
+    const watched = privilege !== 'implicit' && this.#breakpoints.watchesPage(linear);
+    const page = this.#nested(physical, access, linear);
     return {
       physical: page.physical,
       writable: mayWrite && dirty && page.writable,
       readable,
-      global,
+      global: (low & ENTRY.G) !== 0 && (cr4 & PGE) !== 0,
+      watched,
     };
   }
 
   #unpaged(linear: bigint, access: MemoryAccess): Translation {
-    const physical = Number(linear & 0xffff_ffffn);
+    const { physical, writable } = this.#nested(Number(linear & 0xffff_ffffn), access, linear);
+    const watched = this.#breakpoints.watchesPage(linear);
+    return { physical, writable, readable: true, global: false, watched };
+  }
+
+  #nested(
+    physical: number,
+    access: MemoryAccess,
+    linear: bigint,
+  ): { physical: number; writable: boolean } {
     const nested = this.#nonRoot()?.translate;
-    if (nested === undefined) return { physical, writable: true, readable: true, global: false };
-    const page = nested(physical, access, linear, false);
-    return { physical: page.physical, writable: page.writable, readable: true, global: false };
+    return nested ? nested(physical, access, linear, false) : { physical, writable: true };
   }
 
   /** Whether an entry has a bit set that must be clear. Vol. 3, the "Format of …" tables of "Paging". */

@@ -47,6 +47,7 @@ export const input: SystemFunction = (core, insn) => {
   requirePort(core, port, size);
   core.nonRoot?.io({ port, size, direction: 'in', string: false, rep: false, immediate }, insn);
   core.setGpr(0, size, BigInt(core.ports.io.read(port, size) >>> 0));
+  core.pendDebug(core.breakpoints.port(port, size));
 };
 
 /** OUT. */
@@ -56,6 +57,7 @@ export const output: SystemFunction = (core, insn) => {
   requirePort(core, port, size);
   core.nonRoot?.io({ port, size, direction: 'out', string: false, rep: false, immediate }, insn);
   core.ports.io.write(port, size, Number(core.gpr(0, size)));
+  core.pendDebug(core.breakpoints.port(port, size));
   core.engine.endSlice();
 };
 
@@ -99,6 +101,7 @@ const stringIo =
       const value = core.memory.read(linear, size, core.privilege);
       core.ports.io.write(port, size, Number(value & SIZE_MASK[size]!));
     }
+    core.pendDebug(core.breakpoints.port(port, size));
     const down = (core.state.get(STATE.RFLAGS_SYSTEM) & RFLAGS.DF) !== 0n;
     const step = BigInt(down ? -size : size);
     core.setGpr(index, insn.addressSize, offset + step);

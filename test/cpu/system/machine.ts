@@ -183,7 +183,7 @@ export class TestMachine {
   gate(
     vector: number,
     target: number,
-    { type = 14, dpl = 0, ist = 0, selector = SELECTOR.CODE64, present = true } = {},
+    { type = 14, dpl = 0, ist = 0, selector = SELECTOR.CODE64 as number, present = true } = {},
   ): this {
     const offset = BigInt(target);
     const rights = BigInt((present ? 0x80 : 0) | (dpl << 5) | type);
@@ -202,7 +202,7 @@ export class TestMachine {
   gate32(
     vector: number,
     target: number,
-    { type = 14, dpl = 0, selector = SELECTOR.CODE32, present = true } = {},
+    { type = 14, dpl = 0, selector = SELECTOR.CODE32 as number, present = true } = {},
   ): this {
     const rights = BigInt((present ? 0x80 : 0) | (dpl << 5) | type);
     const low =
