@@ -86,6 +86,11 @@ export class Hpet implements Timed {
     for (const timer of this.#timers) this.#arm(timer);
   }
 
+  /** Whether timers 0 and 1 stand in for the PIT and the RTC at their interrupts. */
+  get replacesLegacy(): boolean {
+    return isSet(this.#config, CONFIG.LEGACY);
+  }
+
   nextDeadline(): number {
     return Math.min(...this.#timers.map(({ matchAt }) => matchAt));
   }
@@ -212,7 +217,7 @@ export class Hpet implements Timed {
   }
 
   #setLine(index: number, timer: HpetTimer, asserted: boolean): void {
-    if (isSet(this.#config, CONFIG.LEGACY) && index < 2) {
+    if (this.replacesLegacy && index < 2) {
       this.#ports.legacyInterrupt(index === 0 ? 0 : 8, asserted);
     } else {
       this.#ports.interrupt(Number((timer.config & TIMER.ROUTE) >> 9n), asserted);
