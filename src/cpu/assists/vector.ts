@@ -11,6 +11,8 @@ export class Vector {
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
   readonly i64: BigInt64Array;
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
 
   constructor(buffer: ArrayBufferLike = new ArrayBuffer(16), offset = 0) {
     this.u8 = new Uint8Array(buffer, offset, 16);
@@ -21,6 +23,8 @@ export class Vector {
     this.i32 = new Int32Array(buffer, offset, 4);
     this.u64 = new BigUint64Array(buffer, offset, 2);
     this.i64 = new BigInt64Array(buffer, offset, 2);
+    this.f32 = new Float32Array(buffer, offset, 4);
+    this.f64 = new Float64Array(buffer, offset, 2);
   }
 }
 

@@ -12,6 +12,7 @@ import { LOGIC } from './logic.ts';
 import { MOVE } from './move.ts';
 import type { Semantics } from './operand.ts';
 import { SHIFT } from './shift.ts';
+import { SIMD_FLOAT } from './simd-float.ts';
 import { SIMD_INTEGER } from './simd-integer.ts';
 import { SIMD_MOVE } from './simd-move.ts';
 import { STACK } from './stack.ts';
@@ -34,6 +35,7 @@ export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
   ...IDLE,
   ...SIMD_MOVE,
   ...SIMD_INTEGER,
+  ...SIMD_FLOAT,
 } satisfies Partial<Record<Mnemonic, Semantics>>;
 
 /** Emits one instruction. */

@@ -2,7 +2,7 @@ import type { Emit, ValueSize } from '../emit.ts';
 import type { Insn, Mnemonic } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
 import { anyBit, gpr, operand, type Semantics, width, xmm } from './operand.ts';
-import { isMmx, requireFor, requireMmx, requireSse, setVector, source } from './simd.ts';
+import { enterMmx, isMmx, requireFor, requireMmx, requireSse, setVector, source } from './simd.ts';
 
 /** Stores a value at the first operand. */
 function storeFirst<V, C>(e: Emit<V, C>, insn: Insn, size: ValueSize, value: V, aligned = false) {
@@ -40,10 +40,12 @@ const zeroExtended: Semantics = (e, insn) => {
       : insn.size
   ) as 4 | 8;
   const value = source(e, insn, 1, size);
-  if (storesTo(insn)) storeFirst(e, insn, size, isMmx(insn, 1) ? e.low(size, value) : value);
+  const fromMmx = isMmx(insn, 1);
+  if (storesTo(insn)) storeFirst(e, insn, size, fromMmx ? e.low(size, value) : value);
   else if (insn.operands[0]!.kind === 'gpr') {
-    e.setReg(size, gpr(insn, 0), isMmx(insn, 1) ? e.low(size, value) : value);
+    e.setReg(size, gpr(insn, 0), fromMmx ? e.low(size, value) : value);
   } else setVector(e, insn, value);
+  if (fromMmx) enterMmx(e);
 };
 
 /** MOVLPS, MOVLPD. */
@@ -91,6 +93,7 @@ const masked: Semantics = (e, insn) => {
   const old = e.loadForWrite(size, it.segment, e.address(it));
   const bytes = e.vector('MASKMOV', data, mask, old);
   e.storeBack(size, size === 8 ? e.low(8, bytes) : bytes);
+  if (size === 8) enterMmx(e);
 };
 
 const MXCSR_RESERVED = 0xffff_0000;

@@ -108,4 +108,5 @@ export const toGeneral: Semantics = (e, insn) => {
   const it = insn.operands[0]!;
   if (it.kind === 'mem') e.store(size, it.segment, e.address(it), e.low(size, value));
   else e.setReg(size, gpr(insn, 0), e.low(size, value));
+  if (isMmx(insn, 1)) enterMmx(e);
 };
