@@ -3,6 +3,7 @@ import { Fault } from '../../fault.ts';
 import type { Insn } from '../../insn.ts';
 import type { Core } from '../../system/core.ts';
 import { codeSize, isRealLike } from '../../system/mode.ts';
+import { CodeLines } from '../code-lines.ts';
 
 const PAGE = 4096;
 const LONGEST = 15;
@@ -11,6 +12,8 @@ const LONGEST = 15;
 export class CodeFetch {
   readonly #core: Core;
   readonly #features: ReadonlySet<string> | undefined;
+  /** So that engines which store past the page cache tell of stores to code. */
+  readonly #lines: CodeLines;
   /** Physical page → offset in it · 16 + code size → instruction. */
   readonly #pages = new Map<number, Map<number, Insn>>();
   readonly #bytes = new Uint8Array(LONGEST);
@@ -20,6 +23,7 @@ export class CodeFetch {
   constructor(core: Core, features: ReadonlySet<string> | undefined) {
     this.#core = core;
     this.#features = features;
+    this.#lines = CodeLines.of(core.ports.memory);
     core.ports.memory.onWrite((address, length) => {
       const end = Math.floor((address + length - 1) / PAGE);
       for (let page = Math.floor(address / PAGE); page <= end; page++) this.#pages.delete(page);
@@ -61,6 +65,7 @@ export class CodeFetch {
       const page = Math.floor(physical / PAGE);
       const known = this.#pages.get(page) ?? new Map<number, Insn>();
       this.#pages.set(page, known.set((physical % PAGE) * 16 + size, insn));
+      this.#lines.decoded(physical, insn.length);
     }
     return insn;
   }

@@ -199,7 +199,8 @@ function targetOf(page: CodePage, ip: bigint, insn: Insn): bigint | undefined {
 
 /** Whether a handler can run it: not if the instruction or its target leaves the code segment. */
 function executable(page: CodePage, ip: bigint, insn: Insn, target: bigint | undefined): boolean {
-  const { isTarget } = page.context;
+  const { isTarget, realLike } = page.context;
+  if (insn.vex && realLike) return false;
   if (target !== undefined && !isTarget(target)) return false;
   return page.context.mode.codeSize === 8 || isTarget(ip + BigInt(insn.length - 1));
 }

@@ -27,7 +27,8 @@ const PAGE_MASK = ~0xfffn;
 
 /**
  * Tier 0: an interpreter generated as WebAssembly from the semantics. Exact per instruction; what it does not cover
- * (instructions across a page's end, code outside RAM, alignment checking) it has the oracle execute.
+ * (instructions across a page's end, code outside RAM, alignment checking, totals that are kept only while armed)
+ * it has the oracle execute.
  */
 export class Interpreter implements Engine {
   readonly #core: Core;
@@ -67,7 +68,7 @@ export class Interpreter implements Engine {
   }
 
   run(fuel: number): EngineExit {
-    if (this.#alignmentChecked()) return this.#oracle.run(fuel);
+    if (this.#core.watched || this.#alignmentChecked()) return this.#oracle.run(fuel);
     this.#ended = false;
     this.#start = this.#core.state.total('ticks');
     this.#enterMode();

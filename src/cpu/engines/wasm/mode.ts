@@ -27,6 +27,8 @@ export interface CodeContext {
   readonly mode: HandlerMode;
   /** Base of CS; 0 in 64-bit mode. */
   readonly base: bigint;
+  /** Real-address or virtual-8086 mode, where VEX-encoded instructions are undefined. */
+  readonly realLike: boolean;
   /** Whether an instruction pointer may go there. */
   isTarget(ip: bigint): boolean;
 }
@@ -64,9 +66,11 @@ export class Contexts {
     const flat = this.#limits();
     const { base, limit } = state.segment('CS');
     const mode = this.#mode(size, stackSize(state), isVirtual8086(state), flat, 48);
-    return this.#context(`${this.#key(mode)} ${user} ${base} ${limit}`, {
+    const realLike = isRealLike(state);
+    return this.#context(`${this.#key(mode)} ${user} ${realLike} ${base} ${limit}`, {
       mode,
       base,
+      realLike,
       isTarget: (ip) => ip <= BigInt(limit),
     });
   }
@@ -76,6 +80,7 @@ export class Contexts {
     return this.#context(`${this.#key(mode)} ${user}`, {
       mode,
       base: 0n,
+      realLike: false,
       isTarget: (ip) => isCanonical(ip, width),
     });
   }
