@@ -1,7 +1,8 @@
 import { extract, insert } from '../bits/bitfield.ts';
 import { PERF_METRICS } from '../msr/pmu.ts';
 import type { Totals } from './ports.ts';
-import { occurrences, of, type Source } from './source.ts';
+import { NOTHING, occurrences, of, readBy, type Source } from './source.ts';
+import { type Timing, timed } from './timing.ts';
 import type { Total } from './totals.ts';
 
 /** The eight fractions of MSR_PERF_METRICS and what each counts; the second half refines the first. */
@@ -11,14 +12,11 @@ const FRACTIONS: readonly { readonly field: bigint; readonly source: Source }[] 
   { field: PERF_METRICS.BAD_SPECULATION,    source: of('slotsBadSpeculation') },
   { field: PERF_METRICS.FRONT_END_BOUND,    source: of('slotsFrontEnd') },
   { field: PERF_METRICS.BACK_END_BOUND,     source: of('slotsBackEnd') },
-  { field: PERF_METRICS.HEAVY_OPERATIONS,   source: { plus: [] } },
+  { field: PERF_METRICS.HEAVY_OPERATIONS,   source: NOTHING },
   { field: PERF_METRICS.BRANCH_MISPREDICTS, source: of('slotsBadSpeculation') },
   { field: PERF_METRICS.FETCH_LATENCY,      source: of('slotsFrontEnd') },
   { field: PERF_METRICS.MEMORY_BOUND,       source: of('slotsMemoryBound') },
 ];
-
-/** The totals that running metrics read. */
-export const METRICS_READ: readonly Total[] = FRACTIONS.flatMap(({ source }) => source.plus);
 
 const WHOLE = 255n;
 
@@ -27,12 +25,18 @@ const WHOLE = 255n;
  * Vol. 3, "Performance Metrics".
  */
 export class PerfMetrics {
+  /** The totals that it reads while it runs. */
+  readonly reads: readonly Total[];
   readonly #totals: Totals;
+  readonly #sources: readonly Source[];
   #counts: bigint[] = FRACTIONS.map(() => 0n);
   #from: bigint[] | undefined;
 
-  constructor(totals: Totals) {
+  constructor(totals: Totals, timing: Timing) {
     this.#totals = totals;
+    // Unit timing wastes no slot: what it has nothing for is 0.
+    this.#sources = FRACTIONS.map(({ source }) => timed(source, timing) ?? NOTHING);
+    this.reads = this.#sources.flatMap(readBy);
   }
 
   /** Counts what has happened since the last settling. */
@@ -72,6 +76,6 @@ export class PerfMetrics {
   }
 
   #now(): bigint[] {
-    return FRACTIONS.map(({ source }) => occurrences(source, this.#totals));
+    return this.#sources.map((source) => occurrences(source, this.#totals));
   }
 }

@@ -12,22 +12,26 @@ import {
 } from '../msr/pmu.ts';
 import { type EventRow, FIXED_EVENTS } from './events.ts';
 import { Lbr, type SavedLbr, type TakenBranch } from './lbr.ts';
-import { METRICS_READ, PerfMetrics } from './metrics.ts';
+import { PerfMetrics } from './metrics.ts';
 import { Pebs, type SavedPebs } from './pebs.ts';
 import type { PmuCore, Totals } from './ports.ts';
 import type { PmuProfile } from './profiles.ts';
 import { encoding, fixedSelection, generalSelection, OFF, selectedEncoding } from './select.ts';
 import { countingName, type Deviations, deviating, IDEAL } from './silicon.ts';
 import { type Slot, slots } from './slot.ts';
-import { NOTHING, readBy } from './source.ts';
+import { NOTHING, readBy, type Source } from './source.ts';
+import { type Timing, timed } from './timing.ts';
 import type { Total } from './totals.ts';
 
 /** An event that software enabled and this model cannot count: it counts 0. */
 export interface UnsupportedEvent {
   readonly event: number;
   readonly umask: number;
-  /** `'unknown'`, or the event is known but nothing of it in single cycles, which CMASK or EDGE asks for. */
-  readonly why: 'unknown' | 'cycles unmodelled';
+  /**
+   * `'unknown'`, or the event is known but nothing of it in single cycles, which CMASK or EDGE asks for, or only the
+   * micro-architecture model could count it and unit timing is on.
+   */
+  readonly why: 'unknown' | 'cycles unmodelled' | 'needs the timing model';
 }
 
 /** What a PMU needs to resume; plain data. */
@@ -51,6 +55,7 @@ export interface SavedPmu {
 export class Pmu {
   readonly profile: PmuProfile;
   readonly deviations: Deviations;
+  readonly timing: Timing;
   readonly #msrs: ReturnType<typeof pmuMsrs>;
   readonly #totals: Totals;
   readonly #core: PmuCore;
@@ -82,12 +87,14 @@ export class Pmu {
     core: PmuCore;
     raisePmi: () => void;
     deviations?: Deviations;
+    timing?: Timing;
   }) {
-    const { profile, totals, core, raisePmi, deviations = IDEAL } = parts;
+    const { profile, totals, core, raisePmi, deviations = IDEAL, timing = 'unit' } = parts;
     const { shape, events } = profile;
     const change = (effect: () => void) => this.#change(effect);
     this.profile = profile;
     this.deviations = deviations;
+    this.timing = timing;
     this.#msrs = pmuMsrs(shape);
     this.#core = core;
     this.#raisePmi = raisePmi;
@@ -105,7 +112,7 @@ export class Pmu {
     this.#gp = gp;
     this.#fixed = fixed;
     this.#slots = [...gp.values(), ...fixed.values()];
-    this.#metrics = shape.perfMetrics ? new PerfMetrics(this.#totals) : undefined;
+    this.#metrics = shape.perfMetrics ? new PerfMetrics(this.#totals, timing) : undefined;
     if (shape.pebs) {
       const { sampling } = core;
       if (!sampling) throw new RangeError(`${profile.name} has PEBS: the core must be sampled`);
@@ -360,25 +367,32 @@ export class Pmu {
     return control;
   }
 
-  /** Reads a counter's control anew. */
+  /** Reads a counter's control anew; one that cannot be obeyed is off, and noted. */
   #choose(slot: Slot): void {
-    if (slot.fixed) {
-      const source = deviating(FIXED_EVENTS[slot.index]?.source ?? NOTHING, this.deviations);
-      slot.selection = fixedSelection(slot.control, source);
-      return;
-    }
-    const row = this.#events.get(selectedEncoding(slot.control));
-    const selection = generalSelection(slot.control, row);
-    slot.selection = selection
-      ? { ...selection, source: deviating(selection.source, this.deviations) }
-      : OFF;
-    if (!selection && isSet(slot.control, PERFEVTSEL.EN)) this.#missing(slot.control, row);
+    const row = slot.fixed
+      ? FIXED_EVENTS[slot.index]
+      : this.#events.get(selectedEncoding(slot.control));
+    const selection = slot.fixed
+      ? fixedSelection(slot.control, row?.source ?? NOTHING)
+      : generalSelection(slot.control, row);
+    const source = selection && this.#counted(selection.source);
+    slot.selection = source ? { ...selection, source } : OFF;
+    const wanted = slot.fixed ? selection?.enabled : isSet(slot.control, PERFEVTSEL.EN);
+    if (source || !wanted) return;
+    const named = row ? encoding(row.event, row.umask) : selectedEncoding(slot.control);
+    this.#unsupport({
+      event: named & 0xff,
+      umask: named >> 8,
+      why: selection ? 'needs the timing model' : row ? 'cycles unmodelled' : 'unknown',
+    });
   }
 
-  #missing(control: bigint, row: EventRow | undefined): void {
-    const named = selectedEncoding(control);
-    const why = row ? 'cycles unmodelled' : 'unknown';
-    const missing: UnsupportedEvent = { event: named & 0xff, umask: named >> 8, why };
+  /** A source as this PMU counts it. */
+  #counted(source: Source): Source | undefined {
+    return timed(deviating(source, this.deviations), this.timing);
+  }
+
+  #unsupport(missing: UnsupportedEvent): void {
     if (!this.#unsupported.has(nameOf(missing))) this.#unsupported.set(nameOf(missing), missing);
   }
 
@@ -392,7 +406,7 @@ export class Pmu {
     }
     const metering = this.#metering();
     this.#metrics?.run(metering);
-    if (metering) for (const name of METRICS_READ) armed.add(name);
+    if (metering) for (const name of this.#metrics!.reads) armed.add(name);
     this.#arm(armed);
     const tracing = this.#recording();
     if (tracing !== this.#tracing) {

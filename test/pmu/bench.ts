@@ -32,6 +32,7 @@ export class PmuBench {
     this.pmu = new Pmu({
       profile,
       deviations,
+      timing: 'modelled',
       totals: { read: (name) => this.#totals.get(name) ?? 0n },
       core: {
         changed: () => {
