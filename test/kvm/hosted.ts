@@ -3,7 +3,6 @@ import { Oracle } from '../../src/cpu/engines/oracle/oracle.ts';
 import { STATE } from '../../src/cpu/state/layout.ts';
 import { HostCpu } from '../../src/host/cpu.ts';
 import { PageAllocator } from '../../src/host/pages.ts';
-import { RESET_STATE } from '../../src/kvm/guest-state.ts';
 import type { KvmObserver } from '../../src/kvm/observer.ts';
 import { Kvm, Vm } from '../../src/kvm/vm.ts';
 import { DESIGNS, type VpmuDesign } from '../../src/kvm/vpmu/designs.ts';
@@ -11,6 +10,7 @@ import type { PmuExposure } from '../../src/kvm/vpmu/exposure.ts';
 import { Board } from '../../src/machine/board.ts';
 import { guestEmulator } from '../../src/machine/emulator.ts';
 import { readGuestImage } from '../../src/machine/guest-image.ts';
+import { guestState } from '../../src/machine/guest-state.ts';
 import { Hardware } from '../../src/machine/hardware.ts';
 import { PROFILES } from '../../src/machine/profiles.ts';
 import { enterRootMode, rootCpu } from '../../src/machine/root-cpu.ts';
@@ -18,8 +18,6 @@ import { Perf } from '../../src/perf/perf.ts';
 
 const MEGABYTE = 0x10_0000;
 const GUEST_RAM = 32 * MEGABYTE;
-
-const NUMBER = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7 } as const;
 
 /** One guest image in a VM of the given design on one physical CPU. */
 export function hosted({
@@ -32,7 +30,7 @@ export function hosted({
 }: {
   guest: string;
   design?: VpmuDesign;
-  profile?: string;
+  profile?: 'sapphire-rapids' | 'skylake-server';
   exposure?: PmuExposure;
   observer?: KvmObserver;
   minimumPeriod?: bigint;
@@ -68,37 +66,8 @@ export function hosted({
   });
   const image = readGuestImage(readFileSync(`firmware/${guest}.elf`));
   const entry = image.load(hardware.memory);
-  const segment = ({ selector, base, limit, rights }: typeof entry.code) => ({
-    selector,
-    base: BigInt(base),
-    limit,
-    rights,
-  });
-  const gpr = Array<bigint>(16).fill(0n);
-  for (const [name, value] of Object.entries(entry.registers)) {
-    gpr[NUMBER[name as keyof typeof NUMBER]] = value;
-  }
-  const data = segment(entry.data);
   const vcpu = vm.createVcpu(host);
-  vcpu.setState({
-    ...RESET_STATE,
-    gpr,
-    rip: entry.rip,
-    cr0: entry.cr0,
-    cr3: entry.cr3,
-    cr4: entry.cr4,
-    efer: entry.efer,
-    segments: {
-      ...RESET_STATE.segments,
-      CS: segment(entry.code),
-      DS: data,
-      ES: data,
-      SS: data,
-      FS: data,
-      GS: data,
-    },
-    gdtr: { base: BigInt(entry.gdt.base), limit: entry.gdt.limit },
-  });
+  vcpu.setState(guestState(entry));
   vcpu.schedIn(host);
   /** Runs until the guest ends or `ticks` have passed. */
   const run = (ticks = 1_000_000_000): string => {
