@@ -1,5 +1,6 @@
 import { LocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
+import type { ExternalInterrupts } from '../apic/ports.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { cpuid } from '../cpu/cpuid.ts';
 import type { EngineFactory } from '../cpu/engines/engine.ts';
@@ -12,6 +13,7 @@ import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { MsrBus, type ReadOutcome, type WriteOutcome } from '../msr/bus.ts';
 import { Pmu } from '../pmu/pmu.ts';
 import { Vmx } from '../vmx/vmx.ts';
+import { Instruments } from './instruments.ts';
 import type { Profile } from './profiles.ts';
 
 /** What a processor is made from. */
@@ -29,6 +31,18 @@ export interface ProcessorParts {
   readonly random: () => bigint;
   /** An interrupt message to the other processors' APICs. */
   readonly send: (message: ApicMessage, from: Processor) => void;
+  /** EOI of a level-triggered vector, told to the I/O APIC. */
+  readonly endOfInterrupt?: (vector: number) => void;
+  /** Devices that keep time by this processor's clock: the bootstrap processor's alone. */
+  readonly devices?: TimedDevices;
+}
+
+/** Devices around a processor: when they next have something to do, and the i8259 pair among them. */
+export interface TimedDevices {
+  /** The tick of the next event, Infinity when there is none. */
+  nextDeadline(): number;
+  elapse(): void;
+  readonly external: ExternalInterrupts;
 }
 
 /** One logical processor and what belongs to it alone: core, MSRs, PMU, local APIC, VMX, wired together. */
@@ -39,7 +53,9 @@ export class Processor {
   readonly pmu: Pmu;
   readonly apic: LocalApic;
   readonly vmx: Vmx;
+  readonly instruments: Instruments;
   readonly cpuid: CpuPorts['cpuid'];
+  readonly #devices: TimedDevices | undefined;
   /** Hears of every RDMSR, WRMSR and RDPMC that guest code executes itself. */
   onDirectAccess: ((kind: 'msr' | 'rdpmc', address: number) => void) | undefined;
 
@@ -49,6 +65,7 @@ export class Processor {
     const state = new State(memory.linear, stateBase);
     const attention = () => this.cpu?.attention();
     this.state = state;
+    this.#devices = parts.devices;
     this.cpuid = cpuid(profile.cpu, profile.pmu.shape, { apicId: id, processors });
 
     this.apic = new LocalApic(
@@ -58,6 +75,8 @@ export class Processor {
         tsc: () => this.tsc(),
         send: (message) => send(message, this),
         attention,
+        eoi: (vector) => parts.endOfInterrupt?.(vector),
+        ...(parts.devices && { external: parts.devices.external }),
       },
     );
     this.pmu = new Pmu({
@@ -65,8 +84,10 @@ export class Processor {
       totals: { read: (name) => state.total(name) },
       core: {
         changed: attention,
-        arm: () => {},
+        arm: (names) => this.instruments.arm(names),
+        traceBranches: (on) => this.instruments.traceBranches(on),
       },
+      timing: profile.timing ? 'modelled' : 'unit',
       raisePmi: () => this.apic.raisePmi(),
     });
     this.apic.attach(this.msrs);
@@ -79,6 +100,11 @@ export class Processor {
       features,
       engine,
     });
+    this.instruments = new Instruments({
+      cpu: this.cpu,
+      timing: profile.timing,
+      branch: (taken) => this.pmu.branch(taken),
+    });
     this.vmx.connect(this.cpu.core);
     attachSystemMsrs(this.msrs, this.cpu.core);
   }
@@ -90,7 +116,11 @@ export class Processor {
 
   /** Most ticks that may pass before something of this processor falls due; at least 1. */
   horizon(): number {
-    const timer = this.apic.nextDeadline() - Number(this.state.total('ticks'));
+    const deadline = Math.min(
+      this.apic.nextDeadline(),
+      this.#devices?.nextDeadline() ?? Number.POSITIVE_INFINITY,
+    );
+    const timer = deadline - Number(this.state.total('ticks'));
     return Math.max(1, Math.min(this.pmu.horizon(), timer, this.vmx.horizon()));
   }
 
@@ -98,6 +128,7 @@ export class Processor {
   boundary(): void {
     this.pmu.settle();
     this.apic.elapse();
+    this.#devices?.elapse();
   }
 
   rdmsr(address: number): ReadOutcome {
