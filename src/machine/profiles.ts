@@ -1,5 +1,10 @@
 import { CounterpointError } from '../bits/error.ts';
 import {
+  GOLDEN_COVE,
+  type MicroArchitectureParameters,
+  SKYLAKE,
+} from '../cpu/models/parameters.ts';
+import {
   type CpuProfile,
   SAPPHIRE_RAPIDS as SAPPHIRE_RAPIDS_CPU,
   SKYLAKE_SERVER as SKYLAKE_SERVER_CPU,
@@ -19,6 +24,8 @@ export interface Profile {
   readonly cpu: CpuProfile;
   readonly pmu: PmuProfile;
   readonly vmx: VmxShape;
+  /** Parameters of the micro-architecture model; without them every instruction takes one cycle. */
+  readonly timing?: MicroArchitectureParameters;
 }
 
 export const PROFILES: Readonly<Record<string, Profile>> = {
@@ -37,6 +44,18 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
     vmx: SKYLAKE_SERVER_VMX,
   },
 };
+
+/** What the micro-architecture model is told for each profile. */
+const TIMING: Readonly<Record<string, MicroArchitectureParameters>> = {
+  'sapphire-rapids': GOLDEN_COVE,
+  'skylake-server': SKYLAKE,
+};
+
+/** The same processor with its caches, TLBs and branch predictor modelled: slower to run, richer to count. */
+export const withTiming = (profile: Profile): Profile => ({
+  ...profile,
+  timing: TIMING[profile.name] ?? GOLDEN_COVE,
+});
 
 /** The profile of that name. @throws CounterpointError `unknown-profile` */
 export function profileNamed(name: string): Profile {
