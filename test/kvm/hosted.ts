@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Oracle } from '../../src/cpu/engines/oracle/oracle.ts';
+import { Interpreter } from '../../src/cpu/engines/wasm/interpreter.ts';
 import { STATE } from '../../src/cpu/state/layout.ts';
 import { HostCpu } from '../../src/host/cpu.ts';
 import { PageAllocator } from '../../src/host/pages.ts';
@@ -43,7 +43,7 @@ export function hosted({
   const hardware = new Hardware({
     profile: PROFILES[profile]!,
     memorySize: GUEST_RAM + 8 * MEGABYTE,
-    engine: (core) => new Oracle(core),
+    engine: (core) => new Interpreter(core),
     io: board.ports,
     seed: 'test',
   });
