@@ -105,9 +105,9 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
     table(
       [
         ['cost rows', 'cycles', 'range', 'provenance'],
-        ...legend.map(({ row, times, cycles, low, high, provenance }) => [
+        ...legend.map(({ row, each, low, high, provenance }) => [
           `  ${row}`,
-          times === 0 ? '' : grouped(Math.round(cycles / times)),
+          grouped(each),
           `${grouped(low)}–${grouped(high)}`,
           provenance,
         ]),
@@ -115,9 +115,9 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
       ['left', 'right', 'right', 'left'],
     ),
     table(
-      machines.map(({ machine, reason, exitCode, verdicts, digest }) => [
+      machines.map(({ machine, reason, exitValue, verdicts, digest }) => [
         machine,
-        `${reason}, exit code ${exitCode}`,
+        exitValue === undefined ? reason : `${reason} ${exitValue}`,
         `${verdicts.passed} passed, ${verdicts.failed} failed, ${verdicts.skipped} skipped`,
         `digest ${digest.slice(0, 16)}`,
       ]),

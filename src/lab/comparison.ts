@@ -1,5 +1,6 @@
-/** Which promise stands behind a number: counted on the model with no error, computed from a model, or published by others. */
-export type Standing = 'exact' | 'model' | 'cited';
+import type { PmuAccess } from '../machine/accesses.ts';
+import type { Cost } from '../machine/costs.ts';
+import type { FaultRecord, RunReason } from '../machine/outcome.ts';
 
 /** An event as the guest saw it and as it was. */
 export interface EventComparison {
@@ -14,39 +15,22 @@ export interface EventComparison {
   readonly standing: 'exact' | 'model';
 }
 
-/** How often registers of the PMU were reached. */
-export interface AccessCount {
-  readonly register: string;
-  /** By a VM exit. */
-  intercepted: number;
-  /** By the instruction itself. */
-  direct: number;
-}
-
-export interface CostLine {
-  readonly row: string;
-  readonly times: number;
-  readonly cycles: number;
-  readonly low: number;
-  readonly high: number;
-  readonly provenance: string;
-  readonly source: string;
-}
-
 /** One guest on one machine. */
 export interface MachineReport {
   readonly machine: string;
   readonly title: string;
-  readonly reason: string;
-  readonly exitCode: number;
+  readonly reason: RunReason;
+  /** What the guest wrote to the debug-exit port. */
+  readonly exitValue: number | undefined;
   readonly rip: bigint;
+  readonly faults: readonly FaultRecord[];
   readonly console: string;
   readonly events: readonly EventComparison[];
   readonly verdicts: { readonly passed: number; readonly failed: number; readonly skipped: number };
   /** VM exits by reason; empty on the bare machine. */
   readonly exits: Readonly<Record<string, number>>;
-  readonly accesses: readonly AccessCount[];
-  readonly costs: readonly CostLine[];
+  readonly accesses: readonly PmuAccess[];
+  readonly costs: readonly Cost[];
   /** Instructions the guest retired, and those root-mode software retired on the same CPU. */
   readonly guestInstructions: bigint;
   readonly rootInstructions: bigint;

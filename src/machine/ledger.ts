@@ -10,6 +10,7 @@ export class GuestLedger {
   readonly #before = new BigUint64Array(TOTALS.length);
   readonly #sum = new BigUint64Array(TOTALS.length);
   #inControl = false;
+  #retired = 0n;
 
   constructor(state: State) {
     this.#state = state;
@@ -33,7 +34,15 @@ export class GuestLedger {
 
   /** A hypervisor completed an instruction of the guest. */
   retire(totals: Iterable<readonly [Total, bigint]>): void {
-    for (const [name, count] of totals) this.#sum[TOTALS.indexOf(name)]! += count;
+    for (const [name, count] of totals) {
+      this.#sum[TOTALS.indexOf(name)]! += count;
+      if (name === 'instructions') this.#retired += count;
+    }
+  }
+
+  /** Instructions that a hypervisor completed for the guest: they are in no processor's totals. */
+  get retired(): bigint {
+    return this.#retired;
   }
 
   /** How often this has happened in the guest so far. */
@@ -44,12 +53,18 @@ export class GuestLedger {
   }
 
   save() {
-    return { sum: [...this.#sum], before: [...this.#before], inControl: this.#inControl };
+    return {
+      sum: [...this.#sum],
+      before: [...this.#before],
+      inControl: this.#inControl,
+      retired: this.#retired,
+    };
   }
 
   restore(saved: ReturnType<GuestLedger['save']>): void {
     this.#sum.set(saved.sum);
     this.#before.set(saved.before);
     this.#inControl = saved.inControl;
+    this.#retired = saved.retired;
   }
 }

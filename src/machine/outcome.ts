@@ -1,5 +1,7 @@
 import type { FaultRecord } from '../cpu/cpu.ts';
 
+export type { FaultRecord };
+
 /** Why a run ended. */
 export type RunReason =
   /** The guest wrote to the debug-exit port. */

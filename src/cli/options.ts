@@ -1,0 +1,46 @@
+import { InvalidArgumentError, Option } from 'commander';
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** `256M` in bytes. */
+function size(text: string): number {
+  const match = /^(\d{1,10})([KMG]?)$/i.exec(text);
+  if (!match)
+    throw new InvalidArgumentError('a size is a number with K, M or G behind it, as in 256M.');
+  return Number(match[1]) * UNITS[match[2]!.toUpperCase()]!;
+}
+
+/** A count; `_` and `,` may group its digits. */
+function count(text: string): bigint {
+  const digits = text.replace(/[_,]/g, '');
+  if (!/^\d{1,18}$/.test(digits) || BigInt(digits) === 0n) {
+    throw new InvalidArgumentError('a count is a whole number above 0.');
+  }
+  return BigInt(digits);
+}
+
+const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
+
+/** Options that several commands share. */
+export const OPTION = {
+  machine: () => new Option('-m, --machine <name>', 'the machine to run on').default('bare'),
+  machines: () =>
+    new Option('--machines <names>', 'the machines to compare, with commas between').argParser(
+      names,
+    ),
+  profile: () => new Option('-p, --profile <name>', 'the processor').default('sapphire-rapids'),
+  memory: () =>
+    new Option('--memory <size>', 'RAM of the guest').argParser(size).default(64 << 20, '64M'),
+  maxInstructions: () =>
+    new Option('--max-instructions <n>', 'stop a guest that has not ended by then')
+      .argParser(count)
+      .default(2_000_000_000n, '2,000,000,000'),
+  engine: () =>
+    new Option('--engine <name>', 'what executes instructions: interpreter or oracle').default(
+      'interpreter',
+    ),
+  seed: () =>
+    new Option('--seed <text>', 'seed of everything random in the run').default('counterpoint'),
+  json: () => new Option('--json', 'print JSON; 64-bit values as strings'),
+  quiet: () => new Option('-q, --quiet', 'no progress on stderr'),
+} as const;

@@ -1,0 +1,27 @@
+import { COSTS } from '../host/costs.ts';
+import type { Machine } from './machine.ts';
+import { VirtualMachine } from './virtual.ts';
+
+/** What one row of the cost table amounted to in a run. */
+export interface Cost {
+  readonly row: string;
+  readonly times: number;
+  readonly cycles: number;
+  /** One operation: what was charged, and the range it may be doubted in. */
+  readonly each: number;
+  readonly low: number;
+  readonly high: number;
+  readonly provenance: string;
+  readonly source: string;
+}
+
+/** Where root-mode time went, dearest first; nothing on the bare machine. */
+export function costs(machine: Machine): Cost[] {
+  if (!(machine instanceof VirtualMachine)) return [];
+  return [...machine.host.account.rows()]
+    .map(({ name, times, ticks }) => {
+      const { cycles, low, high, provenance, source } = COSTS[name];
+      return { row: name, times, cycles: ticks, each: cycles, low, high, provenance, source };
+    })
+    .sort((a, b) => b.cycles - a.cycles || (a.row < b.row ? -1 : 1));
+}

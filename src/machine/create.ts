@@ -1,0 +1,82 @@
+import { CounterpointError } from '../bits/error.ts';
+import type { EngineFactory } from '../cpu/engines/engine.ts';
+import { Oracle } from '../cpu/engines/oracle/oracle.ts';
+import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
+import type { KvmObserver } from '../kvm/observer.ts';
+import { DESIGNS } from '../kvm/vpmu/designs.ts';
+import { BareMachine } from './bare.ts';
+import { readGuestImage } from './guest-image.ts';
+import type { Machine } from './machine.ts';
+import { profileNamed } from './profiles.ts';
+import { VirtualMachine } from './virtual.ts';
+
+/** What executes instructions. Both give the same results; the oracle is the readable one, some hundred times slower. */
+export const ENGINES: Readonly<Record<string, EngineFactory>> = {
+  interpreter: (core) => new Interpreter(core),
+  oracle: (core) => new Oracle(core),
+};
+
+/** The machines by name: the bare one, and one for each design of a vPMU. */
+export const MACHINES: Readonly<Record<string, string>> = {
+  bare: 'the guest on the processor itself',
+  ...Object.fromEntries(Object.values(DESIGNS).map(({ name, title }) => [name, title])),
+};
+
+/** Other names for machines. vPMU passthrough is what Linux calls a mediated vPMU. */
+const ALIASES: Readonly<Record<string, string>> = { passthrough: 'mediated' };
+
+export interface CreateOptions {
+  readonly machine?: string;
+  readonly profile?: string;
+  /** Bytes of RAM for the guest: a multiple of 2 MiB. */
+  readonly memory?: number;
+  readonly engine?: string;
+  readonly seed?: string;
+  readonly onOutput?: (byte: number) => void;
+  readonly observer?: KvmObserver;
+}
+
+export const DEFAULT_MEMORY = 64 << 20;
+const LARGEST_MEMORY = 2 ** 31;
+const MEMORY_UNIT = 2 << 20;
+
+function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string): T {
+  const found = Object.hasOwn(rows, name) ? rows[name] : undefined;
+  if (found !== undefined) return found;
+  throw new CounterpointError(
+    `unknown-${kind}`,
+    `there is no ${kind} '${name}': ${Object.keys(rows).join(', ')}`,
+  );
+}
+
+/** A machine with a guest in it, ready to run. @throws CounterpointError, ImageError */
+export function createMachine(image: Uint8Array, options: CreateOptions = {}): Machine {
+  const {
+    machine = 'bare',
+    profile = 'sapphire-rapids',
+    memory = DEFAULT_MEMORY,
+    engine = 'interpreter',
+    seed = 'counterpoint',
+    onOutput,
+    observer,
+  } = options;
+  const name = Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
+  named('machine', MACHINES, name);
+  if (memory % MEMORY_UNIT !== 0 || memory <= 0 || memory > LARGEST_MEMORY) {
+    throw new CounterpointError(
+      'bad-memory',
+      `memory must be a multiple of 2 MiB up to 2 GiB, not ${memory} bytes`,
+    );
+  }
+  const parts = {
+    image: readGuestImage(image),
+    profile: profileNamed(profile),
+    memorySize: memory,
+    engine: named('engine', ENGINES, engine),
+    seed,
+    ...(onOutput && { onOutput }),
+  };
+  if (name === 'bare') return new BareMachine(parts);
+  const design = named('machine', DESIGNS, name);
+  return new VirtualMachine({ ...parts, design, ...(observer && { observer }) });
+}

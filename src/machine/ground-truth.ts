@@ -1,0 +1,74 @@
+import type { EventRow, Exactness } from '../pmu/events.ts';
+import { occurrences } from '../pmu/source.ts';
+import type { Total } from '../pmu/totals.ts';
+import type { Machine } from './machine.ts';
+
+/** How often an event happened in a region, and what stands behind the number. */
+export interface Truth {
+  readonly count: bigint;
+  readonly exactness: Exactness;
+  /** Intel's name of the event. */
+  readonly event: string;
+}
+
+/** Exact counts of a guest's regions, taken by watching where it is: not an instruction is added to it. */
+export class GroundTruth {
+  readonly #machine: Machine;
+  readonly #open = new Map<string, ReadonlyMap<Total, bigint>>();
+  readonly #sums = new Map<string, Map<Total, bigint>>();
+  readonly #passes = new Map<string, number>();
+  readonly #totals: readonly Total[];
+
+  /** Attach before the guest runs. */
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    const { events } = machine.hardware.profile.pmu;
+    this.#totals = [
+      ...new Set(events.flatMap(({ source }) => [...source.plus, ...(source.minus ?? [])])),
+    ];
+    for (const { cpu } of machine.hardware.processors) {
+      for (const { name, begin, end } of machine.regions) {
+        cpu.watch(begin, () => this.#begin(name));
+        cpu.watch(end, () => this.#end(name));
+      }
+    }
+  }
+
+  /** How often a region was passed through to its end. */
+  passes(region: string): number {
+    return this.#passes.get(region) ?? 0;
+  }
+
+  /** What a counter of this event, on throughout the region's passes, must have counted; `undefined` if it never was. */
+  count(region: string, event: number, umask: number): Truth | undefined {
+    const sums = this.#sums.get(region);
+    const row = this.#row(event, umask);
+    if (!sums || !row) return undefined;
+    const count = occurrences(row.source, { read: (name) => sums.get(name) ?? 0n });
+    return { count, exactness: row.exactness, event: row.name };
+  }
+
+  #row(event: number, umask: number): EventRow | undefined {
+    return this.#machine.hardware.profile.pmu.events.find(
+      (row) => row.event === event && row.umask === umask && row.select === undefined,
+    );
+  }
+
+  #begin(region: string): void {
+    const { ledger } = this.#machine;
+    this.#open.set(region, new Map(this.#totals.map((name) => [name, ledger.read(name)])));
+  }
+
+  #end(region: string): void {
+    const before = this.#open.get(region);
+    if (!before) return;
+    this.#open.delete(region);
+    this.#passes.set(region, this.passes(region) + 1);
+    const sums = this.#sums.get(region) ?? new Map<Total, bigint>();
+    this.#sums.set(region, sums);
+    for (const name of this.#totals) {
+      const passed = this.#machine.ledger.read(name) - before.get(name)!;
+      sums.set(name, (sums.get(name) ?? 0n) + passed);
+    }
+  }
+}
