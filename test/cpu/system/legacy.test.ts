@@ -297,7 +297,7 @@ describe('segment loads outside 64-bit mode', () => {
     ['DS from conforming code of level 0 at CPL 3', '8ed9', D.conforming,  0x6b,          3, undefined, 0],
     ['SS of level 0',                              '8ed1', D.data0,        SELECTOR.FREE, 0, undefined, 0],
   ])('%s', (_what, listing, descriptor, selector, cpl, vector, error) => {
-    const machine = loading(`${listing} ebfe`, descriptor, selector, cpl);
+    const machine = loading(`${listing}\n ebfe`, descriptor, selector, cpl);
 
     machine.run(3);
 

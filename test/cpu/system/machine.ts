@@ -150,6 +150,8 @@ export class TestMachine {
       limit: 0x67,
       rights: 0x8b,
     });
+    this.state.gpr[2] = 0n;
+    this.memory.write(AT.TSS + 0x66, 2, 0x68n);
     this.memory.write(AT.TSS + 4, 8, BigInt(AT.STACK0));
     this.memory.write(AT.TSS + 0x24, 8, BigInt(AT.IST1));
     return this;
