@@ -73,11 +73,11 @@ export class Guest {
     return this.processor.vmx;
   }
 
-  /** Identity mapping of the first gigabyte, user and writable, below a PML4 table at `root`. */
+  /** Identity mapping of the first gigabyte, user, writable, accessed and dirty, below a PML4 table at `root`. */
   #pageTables(root: number): void {
     const directory = root + 0x2_7000;
-    this.memory.write(root, 8, BigInt(directory | 7));
-    this.memory.write(directory, 8, 0x87n);
+    this.memory.write(root, 8, BigInt(directory | 0x27));
+    this.memory.write(directory, 8, 0xe7n);
   }
 
   #ept(): void {
