@@ -38,6 +38,16 @@ export interface FaultRecord {
   readonly cr2: bigint;
 }
 
+/** What `Cpu.save` gives. */
+export interface SavedCpu {
+  /** The state block, in hex. */
+  readonly block: string;
+  readonly faults: readonly FaultRecord[];
+  readonly halted: boolean;
+  readonly monitoring: boolean;
+  readonly waiting: boolean;
+}
+
 type Watch = (cpl: number) => void;
 
 /** One logical processor: the run loop, event delivery, and the order of events between instructions. */
@@ -92,7 +102,34 @@ export class Cpu {
     resetState(this.state, kind);
     this.#faults = [];
     this.#halted = false;
+    this.core.monitoring = this.core.waiting = false;
     this.engine.flush({ kind: 'all' });
+    this.core.breakpoints.refresh();
+  }
+
+  /** Everything of the CPU between two instructions; watches and what is armed belong to others. */
+  save(): SavedCpu {
+    const { view, base } = this.state;
+    const block = new Uint8Array(view.buffer, base, STATE.SIZE);
+    return {
+      block: Array.from(block, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+      faults: this.#faults,
+      halted: this.#halted,
+      monitoring: this.core.monitoring,
+      waiting: this.core.waiting,
+    };
+  }
+
+  restore(saved: SavedCpu): void {
+    const { view, base } = this.state;
+    const block = new Uint8Array(view.buffer, base, STATE.SIZE);
+    for (let i = 0; i < STATE.SIZE; i++)
+      block[i] = Number.parseInt(saved.block.slice(i * 2, i * 2 + 2), 16);
+    this.#faults = saved.faults;
+    this.#halted = saved.halted;
+    this.core.monitoring = saved.monitoring;
+    this.core.waiting = saved.waiting;
+    this.core.engine.debugChanged();
   }
 
   /** Something became pending or a deadline moved: events are looked at before the next instruction. */
@@ -140,13 +177,22 @@ export class Cpu {
         if (this.#halted) {
           if (!Number.isFinite(ticks) || !this.#wakeable()) return { reason: 'halted' };
           this.state.addTotal('ticks', BigInt(ticks));
-        } else this.#execute(ticks);
+        } else if (this.core.waiting) this.#wait(ticks);
+        else this.#execute(ticks);
       } catch (thrown) {
         const stop = this.#thrown(thrown);
         if (stop) return stop;
       }
       this.ports.time.boundary();
     }
+  }
+
+  /** MWAIT lets the time of one slice pass; where nothing bounds it, none. */
+  #wait(ticks: number): void {
+    this.core.waiting = false;
+    if (!Number.isFinite(ticks)) return;
+    this.#setHalted(true);
+    this.state.addTotal('ticks', BigInt(ticks));
   }
 
   /** Runs a slice; instruction by instruction while something asks for that. */
@@ -192,7 +238,7 @@ export class Cpu {
   /** Runs the engine and, where it stops for them, system instructions. @throws Fault, VmExit */
   #slice(ticks: number): void {
     const { state } = this;
-    const end = state.total('ticks') + BigInt(ticks);
+    const end = state.total('ticks') + BigInt(Math.min(ticks, LONGEST_SLICE));
     this.#sliceEnded = false;
     for (;;) {
       const left = Number(end - state.total('ticks'));
@@ -411,6 +457,7 @@ export class Cpu {
   }
 
   #wake(): void {
+    this.core.waiting = false;
     this.state.set32(STATE.ACTIVITY, ACTIVITY.ACTIVE);
     this.#setHalted(false);
   }
@@ -467,6 +514,9 @@ const FAR: ReadonlySet<string> = new Set(
   // biome-ignore format: a table
   ['CALLF', 'JMPF', 'RETF', 'IRET', 'INT', 'INT1', 'INT3', 'INTO', 'SYSCALL', 'SYSRET', 'SYSENTER', 'SYSEXIT'],
 );
+/** Ticks of a slice that nothing bounds. */
+const LONGEST_SLICE = 2 ** 40;
+
 const TF = Number(RFLAGS.TF);
 const RF = Number(RFLAGS.RF);
 const IF = Number(RFLAGS.IF);

@@ -1,6 +1,7 @@
 import { LocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
 import type { ExternalInterrupts } from '../apic/ports.ts';
+import { isSet } from '../bits/bitfield.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { cpuid } from '../cpu/cpuid.ts';
 import type { EngineFactory } from '../cpu/engines/engine.ts';
@@ -11,10 +12,13 @@ import { tsc } from '../cpu/system/register-access.ts';
 import { attachSystemMsrs } from '../cpu/system/system-msrs.ts';
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { MsrBus, type ReadOutcome, type WriteOutcome } from '../msr/bus.ts';
+import { DEBUGCTL } from '../msr/pmu.ts';
 import { Pmu } from '../pmu/pmu.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { Instruments } from './instruments.ts';
 import type { Profile } from './profiles.ts';
+
+const IA32_DEBUGCTL = 0x1d9;
 
 /** What a processor is made from. */
 export interface ProcessorParts {
@@ -166,6 +170,15 @@ export class Processor {
       },
       cpuid: this.cpuid,
       random,
+      branched: (from, to, cplFrom, cplTo) => this.instruments.far(from, to, cplFrom, cplTo),
+      debug: {
+        branchesOnly: () => isSet(this.pmu.debugctl, DEBUGCTL.BTF),
+        delivered: () => {
+          const { debugctl } = this.pmu;
+          const ended = DEBUGCTL.LBR | DEBUGCTL.BTF;
+          if (isSet(debugctl, ended)) this.msrs.wrmsr(IA32_DEBUGCTL, debugctl & ~ended);
+        },
+      },
       vmx: this.vmx,
     };
   }

@@ -135,7 +135,132 @@ describe('interrupts between instructions', () => {
   });
 });
 
+describe('MWAIT', () => {
+  it('after MONITOR lets time pass to the next deadline, unhalted ticks standing still', () => {
+    const machine = new TestMachine().long();
+    machine.load(AT.CODE, '0f01c8 0f01c9 90 ebfe ; monitor; mwait; nop; jmp $');
+    machine.state.gpr[0] = BigInt(AT.DATA);
+    machine.horizon = () => 500;
+
+    machine.run(503);
+
+    expect(machine.state.total('unhaltedTicks')).toBe(3n);
+    expect(machine.state.rip).toBe(BigInt(AT.CODE + 7));
+    expect(machine.state.total('halts')).toBe(0n);
+    expect(machine.modes).toEqual(['halted', 'cpl 0']);
+  });
+
+  it('goes on at once when no deadline is armed', () => {
+    const machine = new TestMachine().long().load(AT.CODE, '0f01c8 0f01c9 90 f4');
+    machine.state.gpr[0] = BigInt(AT.DATA);
+    machine.run(Infinity);
+    expect(machine.state.total('instructions')).toBe(4n);
+  });
+});
+
+describe('priority between two instructions', () => {
+  // All pending at once after an instruction that set TF before it; each is taken in turn as the others are served.
+  it('is INIT, debug trap, NMI, external interrupt, instruction breakpoint, fault of the instruction', () => {
+    const order: number[] = [];
+    const machine = new TestMachine()
+      .long()
+      .load(AT.CODE, '90 0f0b ; nop; ud2')
+      .haltingHandlers(1, 2, 6, 0x30);
+    const pend = () => {
+      machine.state.rip = BigInt(AT.CODE);
+      machine.state.gpr[4] = BigInt(AT.STACK);
+      machine.state.set32(STATE.ACTIVITY, 0);
+      machine.state.set(STATE.RFLAGS_SYSTEM, 0x302n);
+      machine.state.set(STATE.DR, BigInt(AT.CODE + 1));
+      machine.state.set(STATE.DR + 56, 0x401n);
+      machine.state.set32(STATE.INTERRUPTIBILITY, 2);
+      machine.cpu.core.engine.debugChanged();
+    };
+    const next = () => {
+      machine.run();
+      order.push(machine.handled ?? -1);
+    };
+
+    pend();
+    machine.nmi = true;
+    machine.vectors = [0x30];
+    next();
+    machine.state.set(STATE.RFLAGS_SYSTEM, 0x202n);
+    for (let i = 0; i < 4; i++) {
+      machine.state.rip = BigInt(AT.CODE + 1);
+      machine.state.set32(STATE.ACTIVITY, 0);
+      machine.state.set(STATE.RFLAGS_SYSTEM, 0x202n);
+      if (i === 3) machine.state.set(STATE.DR + 56, 0x400n);
+      machine.cpu.core.engine.debugChanged();
+      next();
+    }
+
+    expect(order).toEqual([1, 2, 0x30, 1, 6]);
+  });
+
+  it('puts INIT first, which restarts the bootstrap processor at the reset vector', () => {
+    const machine = new TestMachine().long().load(AT.CODE, '90 90').haltingHandlers(2);
+    machine.signal = 'INIT';
+    machine.nmi = true;
+    machine.state.set(STATE.IDTR_BASE, 0x1234n);
+
+    machine.run(1);
+
+    expect(machine.state.get(STATE.CR0)).toBe(0x10n);
+    expect(machine.signal).toBeUndefined();
+  });
+});
+
+describe('a snapshot', () => {
+  it('goes on exactly as the machine it was taken from', () => {
+    const machine = new TestMachine().long().load(AT.CODE, '48ffc0 ebfb');
+    machine.run(7);
+    const saved = JSON.parse(JSON.stringify(machine.cpu.save())) as ReturnType<
+      typeof machine.cpu.save
+    >;
+    machine.run(10);
+    const later = machine.cpu.save();
+
+    machine.cpu.restore(saved);
+    expect(machine.state.gpr[0]).toBe(4n);
+    machine.run(10);
+
+    expect(machine.cpu.save()).toEqual(later);
+  });
+});
+
 describe('a triple fault', () => {
+  const ABSENT = { present: false };
+
+  // biome-ignore format: a table
+  it.each<[string, string, (m: TestMachine) => void]>([
+    ['an empty IDT',                                 '0f0b',      (m) => m.state.set32(STATE.IDTR_LIMIT, 0)],
+    ['an IDT that is not mapped',                    '0f0b',      (m) => m.state.set(STATE.IDTR_BASE, 0x1000_0000n)],
+    ['an IDT base that is not canonical',            '0f0b',      (m) => m.state.set(STATE.IDTR_BASE, 1n << 47n)],
+    ['absent gates',                                 '0f0b',      (m) => [6, 8, 11].forEach((v) => void m.gate(v, AT.HANDLER, ABSENT))],
+    ['gates of no interrupt type',                   '0f0b',      (m) => [6, 8, 13].forEach((v) => void m.gate(v, AT.HANDLER, { type: 12 }))],
+    ['handlers in null segments',                    '0f0b',      (m) => [6, 8, 13].forEach((v) => void m.gate(v, AT.HANDLER, { selector: 0 }))],
+    ['handlers in 32-bit code',                      '0f0b',      (m) => [6, 8, 13].forEach((v) => void m.gate(v, AT.HANDLER, { selector: SELECTOR.CODE32 }))],
+    ['a GDT that is not mapped',                     '0f0b',      (m) => { m.haltingHandlers(6, 8, 13, 14); m.state.set(STATE.GDTR_BASE, 0x1000_0000n); }],
+    ['a stack that is not mapped',                   '0f0b',      (m) => { m.haltingHandlers(6, 8, 13, 14); m.state.gpr[4] = 0x1000_0000n; }],
+    ['a stack pointer that is not canonical',        '0f0b',      (m) => { m.haltingHandlers(6, 8, 12); m.state.gpr[4] = 1n << 47n; }],
+    ['interrupt stacks that are not mapped',         '0f0b',      (m) => { [6, 8, 14].forEach((v) => void m.gate(v, AT.HANDLER, { ist: 3 })); m.memory.write(AT.TSS + 0x34, 8, 0x1000_0000n); }],
+    ['a page table that is gone',                    '0f22d8',    (m) => { m.haltingHandlers(6, 8, 13, 14); m.state.gpr[0] = 0x1f_f000n; }],
+    ['a TSS too short for a double fault\'s stack',  '0f0b',      (m) => { m.gate(8, AT.HANDLER, { ist: 7 }).gate(6, AT.HANDLER, ABSENT).gate(11, AT.HANDLER, ABSENT); m.state.setSegment('TR', { ...m.state.segment('TR'), limit: 0x50 }); }],
+  ])('comes from %s', (_what, listing, prepare) => {
+    const machine = new TestMachine().long().load(AT.CODE, listing);
+    prepare(machine);
+
+    const stop = machine.run();
+
+    expect(stop.reason).toBe('shutdown');
+    expect(machine.run().reason).toBe('shutdown');
+    if (stop.reason === 'shutdown') {
+      expect(stop.faults.length).toBeGreaterThanOrEqual(2);
+      expect(stop.faults[0]?.rip).toBe(machine.state.rip);
+    }
+  });
+
   it('ends the run with the chain of exceptions', () => {
     const machine = new TestMachine().long().load(AT.CODE, '0f0b ; ud2');
     machine.state.set32(STATE.IDTR_LIMIT, 0);

@@ -64,6 +64,10 @@ export class Core {
   stepTrap = false;
   /** Whether the instruction under way loaded RF, which then holds for the one after it. */
   keepRf = false;
+  /** Whether MONITOR has armed a range since the last MWAIT. */
+  monitoring = false;
+  /** Whether MWAIT waits: until an event, and at the latest until the end of the slice. */
+  waiting = false;
   /** Hears what is executed, while something needs to know. */
   observer: Observer | undefined;
   /** Whether something is armed that not every engine keeps: an observer, or dynamic totals. The oracle keeps all. */
@@ -105,6 +109,7 @@ export class Core {
   set cpl(cpl: number) {
     if (cpl === this.state.cpl) return;
     this.ports.time.modeChanging();
+    if (cpl === 0 || this.state.cpl === 0) this.state.addTotal('modeChanges', 1n);
     this.state.set32(STATE.CPL, cpl);
     this.ports.time.modeChanged({ cpl, halted: false });
     // Other counters count now, so other deadlines hold.

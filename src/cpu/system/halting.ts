@@ -49,19 +49,26 @@ const setAc =
 export const clac = setAc(false);
 export const stac = setAc(true);
 
-/** MONITOR: checks its address as a load; nothing here writes behind a waiting CPU's back. */
+/** MONITOR: checks its address as a load. */
 export const monitor: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
   core.nonRoot?.plain('MONITOR', insn);
   if (core.gpr(1, 4) !== 0n) throw new Fault('#GP', 0);
   core.load('DS', core.gpr(0, insn.addressSize), 1);
+  core.monitoring = true;
 };
 
-/** MWAIT: an implementation-dependent hint, here one to go on at once. */
+/**
+ * MWAIT: waits until something may have happened, that is to the next deadline of anything. Software must look
+ * again whatever woke it. Without a monitored range it is no wait at all.
+ */
 export const mwait: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
   core.nonRoot?.plain('MWAIT', insn);
   if ((core.gpr(1, 4) & MASK32 & ~1n) !== 0n) throw new Fault('#GP', 0);
+  core.waiting = core.monitoring;
+  core.monitoring = false;
+  core.engine.endSlice();
 };
 
 /** PAUSE. */
