@@ -6,6 +6,8 @@ import { CostAccount, type SavedAccount } from './account.ts';
 import { COSTS, type CostName, type CostTable } from './costs.ts';
 import type { CpuidRegisters, CpuPorts, MemoryPorts, RegisterPorts, VmxPorts } from './ports.ts';
 
+const X2APIC_SELF_IPI = 0x83f;
+
 /** Handles an NMI; answers how many of its own causes it found. */
 export type NmiHandler = () => number;
 export type InterruptHandler = (vector: number) => void;
@@ -172,6 +174,11 @@ export class HostCpu {
     if (this.#ports.interruptPending()) return;
     const ticks = Math.min(maxTicks, this.#ports.horizon());
     if (ticks > 0) this.#pass(ticks, 0, 0, true);
+  }
+
+  /** An interrupt that another CPU sends; it costs that one, not this. */
+  receiveIpi(vector: number): void {
+    this.#ports.wrmsr(X2APIC_SELF_IPI, BigInt(vector));
   }
 
   /** CLI … STI around `body`; NMIs still arrive. */

@@ -4,6 +4,7 @@ import { PerfEventContext } from './context.ts';
 import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
+import { FrequencyMode } from './frequency.ts';
 import type { GuestMsr } from './x86-pmu.ts';
 
 /** A thread that events can follow. */
@@ -27,8 +28,6 @@ export interface PerfReading {
 export interface PerfOptions {
   /** Shortest period the driver programs: 2 in Linux. */
   readonly minimumPeriod?: bigint;
-  /** Called with a CPU whose flexible events need turns: call `rotate` on it after the interval. */
-  readonly needsRotation?: (cpu: number) => void;
 }
 
 /** Vector of PMIs while a mediated guest owns the PMU. */
@@ -43,6 +42,10 @@ export const scaled = ({ count, enabled, running }: PerfReading): bigint =>
 /** The perf subsystem of the host kernel: events, their contexts, and who gets a counter. */
 export class Perf {
   readonly #cpus: readonly PerfCpu[];
+  /** Called with a CPU whose flexible events need turns: `rotate` it after the multiplexing interval. */
+  onRotationNeeded: ((cpu: number) => void) | undefined;
+  /** Sampling rates: frequency mode and throttling. */
+  readonly rates = new FrequencyMode();
   #nextId = 1;
   /** Live events, in the order of creation. */
   readonly #events = new Set<PerfEvent>();
@@ -58,7 +61,7 @@ export class Perf {
       (host) =>
         new PerfCpu(host, {
           minimumPeriod: options.minimumPeriod,
-          needsRotation: (cpu) => options.needsRotation?.(cpu.host.id),
+          needsRotation: (cpu) => this.onRotationNeeded?.(cpu.host.id),
         }),
     );
     for (const cpu of this.#cpus) cpu.host.onNmi(() => this.#nmi(cpu));
@@ -218,6 +221,12 @@ export class Perf {
     return cpu.rotates;
   }
 
+  /** perf_event_task_tick: periods of events in frequency mode are adjusted, throttled events go on. */
+  tick(id: number): void {
+    const cpu = this.cpu(id);
+    this.rates.tick(cpu, [...cpu.pmu.events]);
+  }
+
   /** perf_guest_get_msrs: what to load at VM entry and what to restore at VM exit on this CPU. */
   guestMsrs(id: number): GuestMsr[] {
     return this.cpu(id).pmu.guestMsrs();
@@ -276,7 +285,9 @@ export class Perf {
     if (this.#events.size === 0 || this.#guestOwned.has(cpu.host.id)) return 0;
     return cpu.host.within('host-pmi', () =>
       cpu.pmu.handleIrq((event) => {
-        if (event.isSampling) event.overflowHandler?.(event);
+        if (!event.isSampling) return;
+        this.rates.overflow(cpu, event);
+        event.overflowHandler?.(event);
       }),
     );
   }

@@ -114,13 +114,19 @@ export class X86Pmu {
     return this.shape.gp | (this.shape.fixed << BigInt(FIXED_BASE));
   }
 
+  /** Events that have a counter, started or stopped. */
+  get events(): readonly PerfEvent[] {
+    return this.#events;
+  }
+
   /** Events on the PMU, by counter. */
   get running(): ReadonlyMap<number, PerfEvent> {
     return this.#active;
   }
 
   newHardwareEvent(attr: PerfEventAttr): HardwareEvent {
-    const period = attr.samplePeriod || this.maximumPeriod;
+    // In frequency mode the first sample comes at once and says how far off the period is.
+    const period = attr.sampleFreq > 0 ? 1n : attr.samplePeriod || this.maximumPeriod;
     return {
       index: -1,
       lastCpu: -1,
