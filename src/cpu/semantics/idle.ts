@@ -14,11 +14,18 @@ const bound: Semantics = (e, insn) => {
   e.trapIf(e.either(e.less(n, index, lower), e.less(n, upper, index)), '#BR');
 };
 
+/** The cache-line instructions ask for read access to the byte they name. */
+const touch: Semantics = (e, insn) => {
+  const memory = operand(insn, 0, 'mem');
+  e.load(1, memory.segment, e.address(memory));
+};
+
 /** What changes nothing: hints, fences (every access is ordered here), and BOUND. */
 // biome-ignore format: a table
 export const IDLE = {
   NOP: nothing,  ENDBR32: nothing,  ENDBR64: nothing,
   PREFETCHNTA: nothing,  PREFETCHT0: nothing,  PREFETCHT1: nothing,  PREFETCHT2: nothing,  PREFETCHW: nothing,
-  LFENCE: nothing,  MFENCE: nothing,  SFENCE: nothing,
+  LFENCE: nothing,  MFENCE: nothing,  SFENCE: nothing,  SERIALIZE: nothing,
+  CLFLUSH: touch,   CLFLUSHOPT: touch,  CLWB: touch,
   BOUND: bound,
 } satisfies Record<string, Semantics>;
