@@ -1,3 +1,4 @@
+import { MNEMONICS } from './decode/mnemonics.ts';
 import type { Insn, Mnemonic } from './insn.ts';
 import type { Total } from './state/layout.ts';
 
@@ -6,9 +7,27 @@ const RETURN: readonly Total[] = ['branches', 'nearReturns', 'nearTaken'];
 const FAR: readonly Total[] = ['branches', 'farBranches'];
 const NOP: readonly Total[] = ['nops'];
 
+const of =
+  (...totals: readonly Total[]) =>
+  (...mnemonics: readonly Mnemonic[]): Partial<Record<Mnemonic, readonly Total[]>> =>
+    Object.fromEntries(mnemonics.map((mnemonic) => [mnemonic, totals]));
+
+/** Computational SSE instructions by width and precision; a dot product counts twice, as the events' text has it. */
+// biome-ignore format: a table
+const FLOATING_POINT: Partial<Record<Mnemonic, readonly Total[]>> = {
+  ...of('scalarDouble')('ADDSD', 'SUBSD', 'MULSD', 'DIVSD', 'MINSD', 'MAXSD', 'SQRTSD'),
+  ...of('scalarSingle')('ADDSS', 'SUBSS', 'MULSS', 'DIVSS', 'MINSS', 'MAXSS', 'SQRTSS', 'RCPSS', 'RSQRTSS'),
+  ...of('packedDouble128')('ADDPD', 'SUBPD', 'MULPD', 'DIVPD', 'MINPD', 'MAXPD', 'SQRTPD', 'HADDPD', 'HSUBPD', 'ADDSUBPD'),
+  ...of('packedSingle128')('ADDPS', 'SUBPS', 'MULPS', 'DIVPS', 'MINPS', 'MAXPS', 'SQRTPS', 'RCPPS', 'RSQRTPS', 'HADDPS', 'HSUBPS', 'ADDSUBPS'),
+  ...of('packedDouble128', 'packedDouble128')('DPPD'),
+  ...of('packedSingle128', 'packedSingle128')('DPPS'),
+  ...of('x87')(...MNEMONICS.filter((name) => /^F(?!X(SAVE|RSTOR)|WAIT)/.test(name))),
+};
+
 /** What an instruction of a mnemonic counts as when it retires, beyond `instructions` and `ticks`. */
 // biome-ignore format: a table
 const BY_MNEMONIC: Partial<Record<Mnemonic, readonly Total[]>> = {
+  ...FLOATING_POINT,
   JCC: CONDITIONAL,  JCXZ: CONDITIONAL,  LOOP: CONDITIONAL,  LOOPE: CONDITIONAL,  LOOPNE: CONDITIONAL,
   RET: RETURN,
   CALLF: FAR,  JMPF: FAR,  RETF: FAR,  IRET: [...FAR, 'interruptReturns'],  INT: FAR,  INT1: FAR,  INT3: FAR,  INTO: FAR,

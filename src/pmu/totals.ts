@@ -11,7 +11,7 @@ export const MOST_PER_TICK = {
   loads: 1,              stores: 1,               lockedLoads: 1,           splitLoads: 1,          splitStores: 1,
   nops: 1,               pauses: 1,               lfences: 1,               prefetchNta: 1,         prefetchT0: 1,
   prefetchT1T2: 1,       prefetchW: 1,            x87: 1,                   scalarDouble: 1,        scalarSingle: 1,
-  packedDouble128: 1,    packedSingle128: 1,      loadWalks: 64,            storeWalks: 64,         codeWalks: 4,
+  packedDouble128: 2,    packedSingle128: 2,      loadWalks: 64,            storeWalks: 64,         codeWalks: 4,
   lbrInserts: 2,         modeChanges: 2,          mispredictedBranches: 1,  mispredictedConditional: 1,
   cycles: 64,            l1dMisses: 64,           l2Misses: 64,             llcReferences: 64,      llcMisses: 64,
   slots: 64,             slotsRetiring: 1,        slotsBadSpeculation: 64,  slotsFrontEnd: 64,      slotsBackEnd: 64,
