@@ -17,7 +17,7 @@ function user32(listing: string): TestMachine {
   return machine;
 }
 
-const halts = (machine: TestMachine, vector: number, at = AT.HANDLER) =>
+const halts = (machine: TestMachine, vector: number, at: number = AT.HANDLER) =>
   machine.gate32(vector, at).load(at, 'f4');
 
 describe('delivery through a 32-bit IDT', () => {

@@ -58,6 +58,8 @@ export class TestMachine {
   /** What ports read as; all ones otherwise. */
   readonly ports = new Map<number, number>();
   readonly modes: string[] = [];
+  /** Vectors that went to their places among the handlers, in order. */
+  readonly delivered: number[] = [];
   vectors: number[] = [];
   inService: number[] = [];
   nmi = false;
@@ -113,6 +115,10 @@ export class TestMachine {
       rdpmc: (ecx) => (ecx < 4 ? BigInt(ecx) + 0x5_0000_0000n : '#GP'),
       cpuid: () => ({ eax: 1, ebx: 2, ecx: 3, edx: 4 }),
       random: () => 0x0123_4567_89ab_cdefn,
+      branched: (_from, to) => {
+        const at = Number(to) - AT.HANDLER;
+        if (at >= 0 && at < 0x1000 && at % 16 === 0) this.delivered.push(at / 16);
+      },
       ...(vmx && { vmx }),
     };
     this.cpu = new Cpu({
