@@ -104,7 +104,7 @@ function fadt(facs: number, dsdt: number): Uint8Array {
     [1, 0], [1, 0], [1, 0x32],                             // alarm by day and month none, century register
     [2, NO_VGA], [1, 0], [4, flags],
     port(8, 0xcf9), [1, 6], [2, 0], [1, 0],                // reset register and its value
-    [8, facs], [8, dsdt],
+    [8, 0], [8, dsdt],                                     // the FACS is named above
     port(32, ACPI_PORT), none, port(16, ACPI_PORT + 4), none, none, port(32, ACPI_PORT + 8), none, none,
   );
   return table('FACP', 4, body);
