@@ -24,13 +24,35 @@ const FLOATING_POINT: Partial<Record<Mnemonic, readonly Total[]>> = {
   ...of('x87')(...MNEMONICS.filter((name) => /^F(?!X(SAVE|RSTOR)|WAIT)/.test(name))),
 };
 
+/**
+ * Accesses of instructions executed in plain TypeScript, which no engine sees: those they always make, and those they
+ * make when they have a memory operand.
+ */
+// biome-ignore format: a table
+const SYSTEM_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
+  ...of('loads')('LGDT', 'LIDT', 'INVPCID', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'POPSEG', 'BOUND', 'OUTS',
+    'VMXON', 'VMPTRLD', 'VMCLEAR', 'INVEPT', 'INVVPID'),
+  ...of('stores')('SGDT', 'SIDT', 'PUSHSEG', 'INS', 'VMPTRST'),
+};
+// biome-ignore format: a table
+const OPERAND_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
+  ...of('loads')('LLDT', 'LTR', 'LMSW', 'VERR', 'VERW', 'LAR', 'LSL', 'VMWRITE'),
+  ...of('stores')('SLDT', 'STR', 'SMSW', 'VMREAD'),
+  ...of('loads', 'stores')('ARPL'),
+  JMPF: [...FAR, 'loads'],  CALLF: [...FAR, 'loads', 'stores'],
+};
+const SEGMENT_LOAD: readonly Total[] = ['loads'];
+const SEGMENT_STORE: readonly Total[] = ['stores'];
+
 /** What an instruction of a mnemonic counts as when it retires, beyond `instructions` and `ticks`. */
 // biome-ignore format: a table
 const BY_MNEMONIC: Partial<Record<Mnemonic, readonly Total[]>> = {
   ...FLOATING_POINT,
+  ...SYSTEM_ACCESSES,
   JCC: CONDITIONAL,  JCXZ: CONDITIONAL,  LOOP: CONDITIONAL,  LOOPE: CONDITIONAL,  LOOPNE: CONDITIONAL,
   RET: RETURN,
-  CALLF: FAR,  JMPF: FAR,  RETF: FAR,  IRET: [...FAR, 'interruptReturns'],  INT: FAR,  INT1: FAR,  INT3: FAR,  INTO: FAR,
+  JMPF: FAR,  CALLF: [...FAR, 'stores'],  RETF: [...FAR, 'loads'],  IRET: [...FAR, 'interruptReturns', 'loads'],
+  INT: [...FAR, 'stores'],  INT1: [...FAR, 'stores'],  INT3: [...FAR, 'stores'],  INTO: FAR,
   SYSCALL: FAR,  SYSRET: FAR,  SYSENTER: FAR,  SYSEXIT: FAR,
   NOP,  ENDBR32: NOP,  ENDBR64: NOP,  PAUSE: ['pauses'],  LFENCE: ['lfences'],
   PREFETCHNTA: ['prefetchNta'],  PREFETCHT0: ['prefetchT0'],  PREFETCHT1: ['prefetchT1T2'],  PREFETCHT2: ['prefetchT1T2'],
@@ -54,6 +76,11 @@ export function retirement(insn: Insn): readonly Total[] {
   if (op === 'JMP') return direct ? JUMP : JUMP_INDIRECT;
   if (op === 'CALL') return direct ? CALL : CALL_INDIRECT;
   // XCHG with memory locks without being told.
+  const [first, second] = operands;
+  if (op === 'MOVSEG' && first?.kind === 'mem') return SEGMENT_STORE;
+  if (op === 'MOVSEG' && second?.kind === 'mem') return SEGMENT_LOAD;
+  if (OPERAND_ACCESSES[op] && operands.some(({ kind }) => kind === 'mem'))
+    return OPERAND_ACCESSES[op];
   if (lock || (op === 'XCHG' && operands[0]?.kind === 'mem')) return LOCKED;
   return BY_MNEMONIC[op] ?? NONE;
 }
