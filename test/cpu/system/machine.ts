@@ -58,7 +58,7 @@ export class TestMachine {
   /** What ports read as; all ones otherwise. */
   readonly ports = new Map<number, number>();
   readonly modes: string[] = [];
-  /** Vectors that went to their places among the handlers, in order. */
+  /** Vectors whose handlers were entered, by delivery or by a far transfer to their first instruction. */
   readonly delivered: number[] = [];
   vectors: number[] = [];
   inService: number[] = [];
