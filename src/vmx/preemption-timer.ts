@@ -1,6 +1,12 @@
 import { extract } from '../bits/bitfield.ts';
 import { VMX_MISC, type VmxShape } from '../msr/vmx.ts';
 
+export interface SavedTimer {
+  readonly active: boolean;
+  readonly start: number;
+  readonly from: bigint;
+}
+
 /**
  * The VMX-preemption timer: counts down by 1 whenever bit X of the TSC changes, stops at 0.
  * Vol. 3, "VMX-Preemption Timer".
@@ -41,11 +47,11 @@ export class PreemptionTimer {
     return ticks > 0n ? Number(ticks) : 0;
   }
 
-  save() {
+  save(): SavedTimer {
     return { active: this.active, start: this.#start, from: this.#from };
   }
 
-  restore(saved: ReturnType<PreemptionTimer['save']>): void {
+  restore(saved: SavedTimer): void {
     this.active = saved.active;
     this.#start = saved.start;
     this.#from = saved.from;

@@ -4,6 +4,13 @@ import { FIELD_COUNT, type Field } from './fields.ts';
 /** Where things stand in a VMCS region. Only the first two are architectural. */
 const REGION = { REVISION: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
 
+/** A VMCS that the processor holds; plain data. */
+export interface SavedVmcs {
+  readonly address: number;
+  readonly launched: boolean;
+  readonly fields: readonly bigint[];
+}
+
 /**
  * One virtual-machine control structure, held by the processor while it is active
  * and written to its region by VMCLEAR and VMXOFF.
@@ -37,6 +44,17 @@ export class Vmcs {
   write32(field: Field, value: number): void {
     this.#words[field.slot * 2] = value;
     this.#words[field.slot * 2 + 1] = 0;
+  }
+
+  save(): SavedVmcs {
+    return { address: this.address, launched: this.launched, fields: [...this.#fields] };
+  }
+
+  static restore(saved: SavedVmcs): Vmcs {
+    const vmcs = new Vmcs(saved.address);
+    vmcs.launched = saved.launched;
+    vmcs.#fields.set(saved.fields);
+    return vmcs;
   }
 
   /** Reads everything from the region. */

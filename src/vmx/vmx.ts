@@ -34,10 +34,10 @@ import { injectionOf } from './injection.ts';
 import { vmxInstructions } from './instructions.ts';
 import type { VmxMachine } from './machine.ts';
 import { loadMsrs } from './msr-areas.ts';
-import { NonRootOperation } from './non-root.ts';
+import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
-import { PreemptionTimer } from './preemption-timer.ts';
-import { Vmcs } from './vmcs.ts';
+import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
+import { type SavedVmcs, Vmcs } from './vmcs.ts';
 
 const NO_VMCS = MASK64;
 
@@ -45,6 +45,20 @@ const NO_VMCS = MASK64;
 export interface EntryFailure {
   readonly kind: 'controls' | 'host state' | 'guest state' | 'MSR loading';
   readonly rule: string;
+}
+
+/** What VMX needs to resume; plain data. */
+export interface SavedVmx {
+  readonly featureControl: bigint;
+  readonly vmxon: number | undefined;
+  readonly active: readonly SavedVmcs[];
+  /** Physical address of the current VMCS. */
+  readonly current: number | undefined;
+  readonly nonRoot: (SavedNonRoot & { readonly vmcs: number }) | undefined;
+  readonly timer: SavedTimer;
+  readonly rootIsTypeScript: boolean;
+  readonly aborted: Abort | undefined;
+  readonly lastFailure: EntryFailure | undefined;
 }
 
 /**
@@ -287,9 +301,7 @@ export class Vmx implements VmxPort {
     if ((entry.pin & PIN.ACTIVATE_PREEMPTION_TIMER) !== 0) {
       timer.load(vmcs.read32(FIELDS.VMX_PREEMPTION_TIMER_VALUE));
     }
-    const { pin, primary, secondary, exit, entry: onEntry } = entry;
-    const controls = { pin, primary, secondary, exit, entry: onEntry };
-    const operation = new NonRootOperation({ machine, timer, vmcs, controls });
+    const operation = new NonRootOperation(machine, vmcs, timer);
     this.#nonRoot = operation;
     operation.begin(injectionOf(entry));
     this.#switched();
@@ -325,6 +337,37 @@ export class Vmx implements VmxPort {
   /** VMfail: VMfailValid with the error number in the current VMCS if there is one. */
   fail(error: number): VmxOutcome {
     return this.#fail(error);
+  }
+
+  save(): SavedVmx {
+    return {
+      featureControl: this.#featureControl,
+      vmxon: this.#vmxon,
+      active: [...this.#active.values()].map((vmcs) => vmcs.save()),
+      current: this.#current?.address,
+      nonRoot: this.#nonRoot && { vmcs: this.#nonRoot.vmcs.address, ...this.#nonRoot.save() },
+      timer: this.#timer!.save(),
+      rootIsTypeScript: this.#rootIsTypeScript,
+      aborted: this.aborted,
+      lastFailure: this.lastFailure,
+    };
+  }
+
+  restore(saved: SavedVmx): void {
+    const { nonRoot } = saved;
+    this.#featureControl = saved.featureControl;
+    this.#vmxon = saved.vmxon;
+    this.#active.clear();
+    for (const vmcs of saved.active) this.#active.set(vmcs.address, Vmcs.restore(vmcs));
+    this.#current = saved.current === undefined ? undefined : this.#active.get(saved.current);
+    const timer = this.#timer!;
+    timer.restore(saved.timer);
+    const running = nonRoot && this.#active.get(nonRoot.vmcs);
+    this.#nonRoot = running && new NonRootOperation(this.machine, running, timer);
+    if (nonRoot) this.#nonRoot?.restore(nonRoot);
+    this.#rootIsTypeScript = saved.rootIsTypeScript;
+    this.aborted = saved.aborted;
+    this.lastFailure = saved.lastFailure;
   }
 
   get core(): Core {

@@ -31,7 +31,7 @@ const ROWS = defineMsrs({
 
 /** One CPU with VMX on memory and ports of a test, nothing executing. */
 export class Processor {
-  readonly memory = new PhysicalMemory({ ramSize: 0x10_0000, reserved: 0x1_0000 });
+  readonly memory = new PhysicalMemory({ ramSize: 0x5_0000, reserved: 0x1_0000 });
   readonly state = new State(this.memory.linear, 0);
   readonly msr = new MsrBus();
   readonly vmx: Vmx;
