@@ -18,8 +18,8 @@ import { SIMD_MOVE } from './simd-move.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
-/** Every instruction that the emitter expresses, by mnemonic. All others are system instructions. */
-export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
+/** Instructions on general registers and flags, by mnemonic. */
+export const INTEGER: Partial<Record<Mnemonic, Semantics>> = {
   ...ARITHMETIC,
   ...LOGIC,
   ...SHIFT,
@@ -33,6 +33,11 @@ export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
   ...BRANCH,
   ...FLAG_CONTROL,
   ...IDLE,
+} satisfies Partial<Record<Mnemonic, Semantics>>;
+
+/** Every instruction that the emitter expresses, by mnemonic. All others are system instructions. */
+export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
+  ...INTEGER,
   ...SIMD_MOVE,
   ...SIMD_INTEGER,
   ...SIMD_FLOAT,

@@ -42,6 +42,7 @@ const pop: Semantics = (e, insn) => {
 };
 
 const ALL = [0, 1, 2, 3, 4, 5, 6, 7];
+const FROM_TOP = [7, 6, 5, 4, 3, 2, 1, 0];
 
 /** The eight registers in the order of their numbers, RSP as it was. */
 const pushAll: Semantics = (e, insn) => {
@@ -55,9 +56,11 @@ const pushAll: Semantics = (e, insn) => {
 /** Skips the slot of RSP. */
 const popAll: Semantics = (e, insn) => {
   const n = width(insn);
-  const values = ALL.map((i) => (i === RSP ? undefined : e.load(n, 'SS', stackAt(e, (7 - i) * n))));
+  const values = FROM_TOP.filter((i) => i !== RSP).map(
+    (i) => [i, e.load(n, 'SS', stackAt(e, (7 - i) * n))] as const,
+  );
   const top = stackAt(e, 8 * n);
-  for (const [i, value] of values.entries()) if (value !== undefined) e.setReg(n, i, value);
+  for (const [i, value] of values) e.setReg(n, i, value);
   setStack(e, top);
 };
 
@@ -68,24 +71,24 @@ const pushFlags: Semantics = (e, insn) => {
   pushValue(e, insn, e.low(width(insn), e.bin('or', 4, system, e.statusFlags())));
 };
 
-/** Vol. 2, "ENTER—Make Stack Frame for Procedure Parameters". The last word of the new frame must be writable. */
+/**
+ * Pushes the outer frame pointer, copies the display of the outer frames, ends it with the new frame; the new top must
+ * be writable. What was stored before a fault stays stored. Vol. 2, "ENTER—Make Stack Frame for Procedure Parameters".
+ */
 const enter: Semantics = (e, insn) => {
   const n = width(insn);
   const level = nestingLevel(insn);
-  const frame = stackAt(e, -n);
-  const at = (pointer: ReturnType<typeof e.reg>, slots: number) =>
-    e.bin('sub', e.stackSize, pointer, e.const(e.stackSize, slots * n));
-  const bottom = at(frame, level);
-  const top = e.bin('sub', e.stackSize, bottom, e.imm(2, operand(insn, 0, 'imm')));
-  const outer = e.reg(e.stackSize, RBP);
-  const display = Array.from({ length: Math.max(level - 1, 0) }, (_, i) =>
-    e.load(n, 'SS', at(outer, i + 1)),
-  );
-  e.probe(n, 'SS', bottom);
-  e.probe(n, 'SS', top);
+  const below = (slots: number, register: number) =>
+    e.bin('sub', e.stackSize, e.reg(e.stackSize, register), e.const(e.stackSize, slots * n));
+  const frame = below(1, RSP);
   e.store(n, 'SS', frame, e.reg(n, RBP));
-  for (const [i, value] of display.entries()) e.store(n, 'SS', at(frame, i + 1), value);
-  if (level > 0) e.store(n, 'SS', bottom, frame);
+  for (let i = 1; i < level; i++) {
+    e.store(n, 'SS', below(i + 1, RSP), e.load(n, 'SS', below(i, RBP)));
+  }
+  if (level > 0) e.store(n, 'SS', below(level + 1, RSP), frame);
+  const bottom = below(level + 1, RSP);
+  const top = e.bin('sub', e.stackSize, bottom, e.imm(2, operand(insn, 0, 'imm')));
+  e.probe(n, 'SS', top);
   setStack(e, top);
   e.setReg(n, RBP, e.low(n, frame));
 };

@@ -1,4 +1,4 @@
-import { CC, type Emit, RDI, RSI } from '../emit.ts';
+import { type Emit, RCX, RDI, RSI } from '../emit.ts';
 import type { Insn } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
 import { anyBit, operand, read, type Semantics, width, write } from './operand.ts';
@@ -21,19 +21,6 @@ const repeated =
   (e, insn) =>
     insn.rep ? e.repeat(insn.addressSize, () => element(e, insn)) : element(e, insn);
 
-/** The same while ZF is as the prefix asks. */
-const repeatedWhile =
-  (element: Semantics): Semantics =>
-  (e, insn) => {
-    if (!insn.rep) return element(e, insn);
-    const condition = insn.rep === 'rep' ? CC.E : CC.NE;
-    e.repeat(
-      insn.addressSize,
-      () => element(e, insn),
-      () => e.cond(condition),
-    );
-  };
-
 const move: Semantics = (e, insn) => {
   write(e, insn, 0, read(e, insn, 1));
   advance(e, insn, RSI, RDI);
@@ -49,17 +36,37 @@ const load: Semantics = (e, insn) => {
   advance(e, insn, RSI);
 };
 
+/** One comparison, with the index registers moved on. The second operand is read first. */
+function compareElements<V, C>(e: Emit<V, C>, insn: Insn, registers: number[]): [V, V] {
+  const second = read(e, insn, 1);
+  const first = read(e, insn, 0);
+  advance(e, insn, ...registers);
+  return [first, second];
+}
+
+/** With a prefix: while the elements are equal, or while they are not. Only the last comparison sets flags. */
+function compareRepeated<V, C>(e: Emit<V, C>, insn: Insn, registers: number[]): void {
+  const size = insn.addressSize;
+  let goesOn: C;
+  const body = () => {
+    const lastByCount = e.equal(size, e.reg(size, RCX), e.const(size, 1));
+    const [a, b] = compareElements(e, insn, registers);
+    const equal = e.equal(width(insn), a, b);
+    goesOn = insn.rep === 'rep' ? equal : e.not(equal);
+    e.flagsIf(e.either(lastByCount, e.not(goesOn)), 'SUB', width(insn), a, b);
+  };
+  e.repeat(size, body, () => goesOn);
+}
+
 const compare =
   (...registers: number[]): Semantics =>
   (e, insn) => {
-    const a = read(e, insn, 0);
-    const b = read(e, insn, 1);
-    advance(e, insn, ...registers);
-    e.flags('SUB', width(insn), a, b);
+    if (insn.rep) compareRepeated(e, insn, registers);
+    else e.flags('SUB', width(insn), ...compareElements(e, insn, registers));
   };
 
 // biome-ignore format: a table
 export const STRING = {
   MOVS: repeated(move),  STOS: repeated(store),  LODS: repeated(load),
-  CMPS: repeatedWhile(compare(RSI, RDI)),  SCAS: repeatedWhile(compare(RDI)),
+  CMPS: compare(RSI, RDI),  SCAS: compare(RDI),
 } satisfies Record<string, Semantics>;
