@@ -24,16 +24,14 @@ const program = new Command('counterpoint')
   .version('0.1.0')
   .showHelpAfterError('(counterpoint --help tells more)')
   .exitOverride()
-  .configureOutput({ outputError: (text) => process.stderr.write(text) })
-  .action(() => {
-    process.stdout.write(menu());
-  });
+  .configureOutput({ outputError: (text) => process.stderr.write(text) });
 for (const command of [compareCommand, runCommand, listCommand]) {
   program.addCommand(command.exitOverride());
 }
 
 try {
-  await program.parseAsync();
+  if (process.argv.length > 2) await program.parseAsync();
+  else process.stdout.write(menu());
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? EXIT_CODE.PASS : EXIT_CODE.USAGE;
