@@ -75,12 +75,12 @@ export function retirement(insn: Insn): readonly Total[] {
   const direct = operands[0]?.kind === 'rel';
   if (op === 'JMP') return direct ? JUMP : JUMP_INDIRECT;
   if (op === 'CALL') return direct ? CALL : CALL_INDIRECT;
-  // XCHG with memory locks without being told.
   const [first, second] = operands;
   if (op === 'MOVSEG' && first?.kind === 'mem') return SEGMENT_STORE;
   if (op === 'MOVSEG' && second?.kind === 'mem') return SEGMENT_LOAD;
   if (OPERAND_ACCESSES[op] && operands.some(({ kind }) => kind === 'mem'))
     return OPERAND_ACCESSES[op];
-  if (lock || (op === 'XCHG' && operands[0]?.kind === 'mem')) return LOCKED;
+  // XCHG with memory locks without being told.
+  if (lock || (op === 'XCHG' && first?.kind === 'mem')) return LOCKED;
   return BY_MNEMONIC[op] ?? NONE;
 }
