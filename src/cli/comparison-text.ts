@@ -9,6 +9,11 @@ import { table } from './table.ts';
 
 type Row = readonly string[];
 
+/** Widths of the columns: three machines fit 100. */
+const LABEL = 28;
+const NUMBER = 12;
+const ERROR = 8;
+
 /** `+0.31 %`, from parts per million. */
 function percent(ppm: bigint | undefined): string {
   if (ppm === undefined) return '';
@@ -57,7 +62,7 @@ const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a
 
 function section(title: string, machines: readonly MachineReport[], rows: readonly Row[]): string {
   const head: Row = [title, ...machines.flatMap(({ machine }) => [machine, ''])];
-  return table([head, ...rows]);
+  return table([head, ...rows], [], [LABEL, ...machines.flatMap(() => [NUMBER, ERROR])]);
 }
 
 /** Share of the run's ticks that root-mode software took. */
@@ -70,10 +75,10 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
     intercepted: sum(machine.accesses.map(({ intercepted }) => intercepted)),
     direct: sum(machine.accesses.map(({ direct }) => direct)),
   });
-  const exits = (machine: MachineReport) => ({
-    ...machine.exits,
-    'all reasons': sum(Object.values(machine.exits)),
-  });
+  const allExits: Row = [
+    '  all reasons',
+    ...machines.flatMap(({ exits }) => [grouped(sum(Object.values(exits))), '']),
+  ];
   const costs = (machine: MachineReport) =>
     Object.fromEntries(machine.costs.map(({ row, cycles }) => [row, cycles]));
   const totals: Row[] = [
@@ -91,8 +96,11 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
       machines,
       names(machines).flatMap((name) => eventRows(name, machines)),
     ),
-    section('VM exits by reason [exact]', machines, countRows(machines, exits)),
-    section('accesses to PMU registers [exact]', machines, countRows(machines, accesses)),
+    section('VM exits by reason [exact]', machines, [
+      ...countRows(machines, ({ exits }) => exits),
+      allExits,
+    ]),
+    section('PMU accesses [exact]', machines, countRows(machines, accesses)),
     section(
       'instructions [exact]',
       machines,

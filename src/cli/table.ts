@@ -7,15 +7,17 @@ const BARE = {
   'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ',
 };
 
-/** A table in text: the first column to the left, the others to the right unless told. */
+/** A table in text: the first column to the left, the others to the right unless told; as wide as needed unless told. */
 export function table(
   rows: readonly (readonly string[])[],
   align: readonly ('left' | 'right')[] = [],
+  widths: readonly number[] = [],
 ): string {
   const columns = Math.max(...rows.map((row) => row.length));
   const text = new Table({
     chars: BARE,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+    colWidths: widths.length > 0 ? [...widths] : Array.from({ length: columns }, () => null),
     colAligns: Array.from({ length: columns }, (_, i) => align[i] ?? (i === 0 ? 'left' : 'right')),
   });
   text.push(
