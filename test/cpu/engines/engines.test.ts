@@ -8,15 +8,17 @@ const seed = process.env['ENGINE_SEED'] ?? 'engines';
 
 function differ(twins: Twins, program: Program): Difference | undefined {
   const base = Number(twins.oracle.state.segment('CS').base);
-  const starts = program.instructions.reduce(
-    (list, { length }) => [...list, list.at(-1)! + BigInt(length)],
-    [BigInt(CODE - base)],
-  );
+  const starts: bigint[] = [];
+  let next = BigInt(CODE - base);
+  for (const { length } of program.instructions) {
+    next += BigInt(length);
+    starts.push(next);
+  }
   return twins.compare(
     (twin) => loadProgram(twin, program, seedrandom(`values ${program.values}`)),
     seedrandom(`horizons ${program.values}`),
     600,
-    (rip) => starts.find((next) => next > rip),
+    (rip) => starts.find((start) => start > rip),
   );
 }
 

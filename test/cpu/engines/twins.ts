@@ -13,6 +13,9 @@ export type Random = () => number;
 /** Totals that every engine always keeps: the first group of `TOTALS`. */
 const ALWAYS_KEPT = TOTALS.indexOf('loads');
 
+/** So low that random programs are promoted. */
+const HOT = 2;
+
 export const RAM_SIZE = 0x40000;
 /** Page tables: PML4 (or PDPT), PDPT, directory, table; everything linear maps one to one below RAM_SIZE. */
 const TABLES = 0x3c000;
@@ -135,7 +138,7 @@ export class Twins {
 
   constructor(start: Start) {
     this.oracle = new Twin((core) => new Oracle(core), start);
-    this.interpreter = new Twin((core) => new Interpreter(core), start);
+    this.interpreter = new Twin((core) => new Interpreter(core, undefined, HOT), start);
   }
 
   /**

@@ -34,7 +34,7 @@ const REGISTER_OFFSET: Partial<Record<Operand['kind'], (index: number, high?: bo
 };
 
 /** After these nothing is decoded: control goes elsewhere. */
-const LEAVES: ReadonlySet<string> = new Set(['JMP', 'CALL', 'RET']);
+export const LEAVES: ReadonlySet<string> = new Set(['JMP', 'CALL', 'RET']);
 
 /** Decodes runs of instructions to records. */
 export class BlockDecoder {
@@ -43,6 +43,7 @@ export class BlockDecoder {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #features: ReadonlySet<string> | undefined;
+  readonly #threshold: number;
   /** Instructions for plain TypeScript, by record. */
   readonly #plain = new Map<number, Insn>();
   #epoch = 0;
@@ -54,12 +55,14 @@ export class BlockDecoder {
     handlers: HandlerSet,
     view: DataView,
     features: ReadonlySet<string> | undefined,
+    threshold: number,
   ) {
     this.#map = map;
     this.#handlers = handlers;
     this.#view = view;
     this.#bytes = new Uint8Array(view.buffer);
     this.#features = features;
+    this.#threshold = threshold;
   }
 
   /** The instruction of a record that left as plain, if it has no semantics; else it is too odd for a handler. */
@@ -121,6 +124,8 @@ export class BlockDecoder {
     const record = this.#map.allocate(RECORD.SIZE);
     const view = this.#view;
     view.setBigUint64(record + RECORD.RIP, ip, true);
+    view.setUint32(record + RECORD.SINGLE, 0, true);
+    view.setInt32(record + RECORD.HEAT, -this.#threshold, true);
     const stop = this.stops.has(linear);
     if (!insn || stop || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
@@ -128,7 +133,7 @@ export class BlockDecoder {
       else this.#plain.delete(record);
       return { record, ends: true };
     }
-    view.setUint32(record + RECORD.HANDLER, this.#handlers.index(insn, page.context.mode), true);
+    view.setUint32(record + RECORD.HANDLER, this.#handlers.single(insn, page.context.mode), true);
     view.setUint32(record + RECORD.LENGTH, insn.length, true);
     view.setBigUint64(record + RECORD.IMMEDIATE, nextIp(page, ip, insn), true);
     view.setBigUint64(record + RECORD.DISPLACEMENT, target ?? 0n, true);
@@ -180,6 +185,7 @@ export class BlockDecoder {
     const stub = this.#map.allocate(RECORD.STUB_SIZE);
     this.#view.setUint32(stub + RECORD.HANDLER, kind, true);
     this.#view.setBigUint64(stub + RECORD.RIP, ip, true);
+    this.#view.setUint32(stub + RECORD.SINGLE, 1, true);
     return stub;
   }
 }

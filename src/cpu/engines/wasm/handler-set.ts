@@ -4,7 +4,7 @@ import { emitInstruction } from '../../semantics/semantics.ts';
 import { FunctionWriter } from './assembler/function-writer.ts';
 import { IMPORT_MODULE, ModuleBuilder } from './assembler/module-builder.ts';
 import type { HandlerMode } from './mode.ts';
-import { STUB } from './record.ts';
+import { RECORD, STUB } from './record.ts';
 import type { Runtime } from './runtime.ts';
 import { HANDLER_PARAMETERS, HANDLER_RESULTS, importRuntime } from './runtime-functions.ts';
 import { WasmEmit } from './wasm-emit.ts';
@@ -19,14 +19,13 @@ export interface HandlerHost {
 }
 
 interface Wanted {
-  readonly insn: Insn;
+  readonly insns: readonly Insn[];
   readonly mode: HandlerMode;
-  readonly index: number;
 }
 
 /**
- * The handlers: one per instruction form and mode, made when a form is first decoded. A module costs about 0.4 ms
- * whatever is in it (measured), so all the new forms of a block go into one.
+ * The handlers: one per instruction form and mode, made when a form is first decoded, and one per hot sequence of forms.
+ * A module costs about 0.4 ms whatever is in it (measured), so all that is wanted at one time goes into one.
  */
 export class HandlerSet {
   readonly #host: HandlerHost;
@@ -38,24 +37,32 @@ export class HandlerSet {
     this.#host = host;
   }
 
-  /** Handlers made so far. */
+  /** Handlers asked for so far. */
   get size(): number {
     return this.#next - STUB.COUNT;
   }
 
   /** Table index of an instruction's handler; it can run after `make`. Modes are told apart by identity. */
-  index(insn: Insn, mode: HandlerMode): number {
-    let forms = this.#indices.get(mode);
-    if (!forms) {
-      forms = new Map();
-      this.#indices.set(mode, forms);
+  single(insn: Insn, mode: HandlerMode): number {
+    return this.#index(formKey(insn), [insn], mode);
+  }
+
+  /** The same for a block of instructions whose records stand one behind the other. */
+  block(insns: readonly Insn[], mode: HandlerMode): number {
+    return this.#index(insns.map(formKey).join('; '), insns, mode);
+  }
+
+  #index(key: string, insns: readonly Insn[], mode: HandlerMode): number {
+    let indices = this.#indices.get(mode);
+    if (!indices) {
+      indices = new Map();
+      this.#indices.set(mode, indices);
     }
-    const key = formKey(insn);
-    let index = forms.get(key);
+    let index = indices.get(key);
     if (index === undefined) {
       index = this.#next++;
-      forms.set(key, index);
-      this.#wanted.push({ insn, mode, index });
+      indices.set(key, index);
+      this.#wanted.push({ insns, mode });
     }
     return index;
   }
@@ -70,19 +77,30 @@ export class HandlerSet {
     module.importTable('table');
     const functions = importRuntime(module);
     const type = module.type(HANDLER_PARAMETERS, HANDLER_RESULTS);
-    const made = this.#wanted.map(({ insn, mode }) => {
+    const made = this.#wanted.map(({ insns, mode }) => {
       const f = new FunctionWriter(HANDLER_PARAMETERS, HANDLER_RESULTS);
       const emit = new WasmEmit(f, functions, base, mode, type);
-      emit.checkHorizon();
-      emit.instruction(insn, 0, 0, () => emitInstruction(emit, insn));
-      if (!emit.over) emit.goNext();
+      if (insns.length === 1) {
+        emit.checkHorizon();
+        writeAll(emit, insns);
+      } else emit.block(insns.length, () => writeAll(emit, insns));
       f.op('unreachable');
       return module.add(f);
     });
-    module.fillTable(this.#wanted[0]!.index, made);
+    module.fillTable(this.#next - made.length, made);
     new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
       [IMPORT_MODULE]: { memory, table, ...runtime.functions },
     });
     this.#wanted = [];
   }
+}
+
+/** Writes instructions whose records stand one behind the other. */
+function writeAll(emit: WasmEmit, insns: readonly Insn[]): void {
+  for (const [i, insn] of insns.entries()) {
+    emit.instruction(insn, i * RECORD.SIZE, i, () => emitInstruction(emit, insn));
+    if (emit.over) return;
+    if (i < insns.length - 1) emit.splitAfterSlowPath();
+  }
+  emit.goNext();
 }

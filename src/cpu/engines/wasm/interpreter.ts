@@ -11,6 +11,7 @@ import { BlockDecoder } from './block-decoder.ts';
 import { CodeMap } from './code-map.ts';
 import { BANK, DATA_TLB, DataTlb } from './data-tlb.ts';
 import { HandlerSet } from './handler-set.ts';
+import { HotBlocks } from './hot-blocks.ts';
 import { type CodeContext, Contexts } from './mode.ts';
 import { RECORD, STUB } from './record.ts';
 import { buildRuntime, type Runtime } from './runtime.ts';
@@ -24,6 +25,12 @@ const SLICE: EngineExit = { reason: 'slice' };
  */
 const LONGEST_STAY = 500_000;
 const PAGE_MASK = ~0xfffn;
+/**
+ * Branches to a block before it gets a handler of its own. Making one costs about as much as 100 000 instructions and
+ * saves two thirds of the time of each execution (measured: 220 MIPS with a handler for each of twelve additions,
+ * 1100 with one for all).
+ */
+const HOT = 2000;
 
 /**
  * Tier 0: an interpreter generated as WebAssembly from the semantics. Exact per instruction; what it does not cover
@@ -39,6 +46,7 @@ export class Interpreter implements Engine {
   readonly #slowPaths: InterpreterSlowPaths;
   readonly #runtime: Runtime;
   readonly #decoder: BlockDecoder;
+  readonly #hotBlocks: HotBlocks;
   readonly #view: DataView;
   readonly #base: number;
   #context!: CodeContext;
@@ -46,8 +54,8 @@ export class Interpreter implements Engine {
   /** Ticks at the start of the slice. */
   #start = 0n;
 
-  /** `features` restricts decoding, as `decode` has it. */
-  constructor(core: Core, features?: ReadonlySet<string>) {
+  /** `features` restricts decoding, as `decode` has it; `hot` is how often a block runs before it is made faster. */
+  constructor(core: Core, features?: ReadonlySet<string>, hot = HOT) {
     const { state, ports } = core;
     const { linear } = ports.memory;
     const lines = CodeLines.of(ports.memory);
@@ -64,7 +72,8 @@ export class Interpreter implements Engine {
     this.#runtime = runtime;
     this.#slowPaths.settle = runtime.settle;
     const handlers = new HandlerSet({ memory: linear, table, runtime, base: state.base });
-    this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features);
+    this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features, hot);
+    this.#hotBlocks = new HotBlocks(this.#map, handlers, state.view, features, hot);
   }
 
   run(fuel: number): EngineExit {
@@ -145,6 +154,7 @@ export class Interpreter implements Engine {
       }
       const why = this.#runtime.enter(record);
       if (why === LEAVE.LINK) this.#link(this.#record);
+      else if (why === LEAVE.HOT) this.#promote(state.rip);
       else if (why === LEAVE.SYSTEM) {
         const insn = this.#decoder.system(this.#record);
         if (this.#stopsHere()) return SLICE;
@@ -220,6 +230,13 @@ export class Interpreter implements Engine {
       view.setUint32(stub + RECORD.EDGE, record, true);
       view.setUint32(stub + RECORD.HANDLER, STUB.GOTO, true);
     } else view.setUint32(edge, record, true);
+  }
+
+  /** Gives a handler of its own to the block at `rip`, and to those of its page that are nearly as hot. */
+  #promote(rip: bigint): void {
+    if (this.#find(rip) === 0) return;
+    const slots = this.#slots(rip);
+    if (slots) this.#hotBlocks.promote(slots.page);
   }
 
   #enterMode(): void {

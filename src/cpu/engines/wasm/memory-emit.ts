@@ -30,6 +30,8 @@ export class MemoryEmit extends FlagEmit {
   protected done = 0;
   #place: Place | undefined;
   #slowed: number | undefined;
+  /** Whether the current instruction has a slow path. */
+  protected maySlow = false;
 
   constructor(f: FunctionWriter, runtime: RuntimeIndices, base: number, mode: HandlerMode) {
     super(f, runtime, base);
@@ -110,8 +112,8 @@ export class MemoryEmit extends FlagEmit {
 
   load(size: ValueSize, segment: SegmentName, offset: Value, aligned?: boolean): Value {
     const { f } = this;
-    const linear = this.#linear(size, segment, offset, false, aligned);
-    const entry = this.#lookup(linear, size, DATA_TLB.READ_TAG);
+    const linear = this.#linear(size, segment, offset, false);
+    const entry = this.#lookup(linear, size, DATA_TLB.READ_TAG, aligned);
     const type = size === 16 ? 'v128' : size === 8 ? 'i64' : 'i32';
     f.if(
       type,
@@ -120,7 +122,7 @@ export class MemoryEmit extends FlagEmit {
         f.memory(LOAD[size], 0);
       },
       () => {
-        this.#slow(linear, size, segment);
+        this.#slow(linear, size, segment, aligned);
         f.call(this.runtime.load);
         this.reloadFuel();
         if (size === 16)
@@ -141,8 +143,8 @@ export class MemoryEmit extends FlagEmit {
     aligned?: boolean,
   ): void {
     const { f } = this;
-    const linear = this.#linear(size, segment, offset, true, aligned);
-    const entry = this.#lookup(linear, size, DATA_TLB.WRITE_TAG);
+    const linear = this.#linear(size, segment, offset, true);
+    const entry = this.#lookup(linear, size, DATA_TLB.WRITE_TAG, aligned);
     f.if(
       undefined,
       () => {
@@ -156,7 +158,7 @@ export class MemoryEmit extends FlagEmit {
           push128(f, value);
           f.memory('v128.store', this.base + INTERPRETER.OPERAND);
         }
-        this.#slow(linear, size, segment);
+        this.#slow(linear, size, segment, aligned);
         if (size === 16) f.i64(0);
         else push64(f, value);
         f.call(this.runtime.store);
@@ -167,14 +169,14 @@ export class MemoryEmit extends FlagEmit {
 
   loadForWrite(size: ValueSize, segment: SegmentName, offset: Value, aligned?: boolean): Value {
     const { f } = this;
-    const linear = this.#linear(size, segment, offset, true, aligned);
-    const entry = this.#lookup(linear, size, DATA_TLB.WRITE_TAG);
+    const linear = this.#linear(size, segment, offset, true);
+    const entry = this.#lookup(linear, size, DATA_TLB.WRITE_TAG, aligned);
     const host = f.local('i32');
     f.if(
       'i32',
       () => this.#host(linear, entry),
       () => {
-        this.#slow(linear, size, segment);
+        this.#slow(linear, size, segment, aligned);
         f.call(this.runtime.update);
         this.reloadFuel();
       },
@@ -252,6 +254,7 @@ export class MemoryEmit extends FlagEmit {
     if (this.done > 0) f.i32(this.done).op('i32.add');
     f.set(PARAMETER.FUEL);
     f.i32(1).set(this.slowed());
+    this.maySlow = true;
   }
 
   /** A local that is 1 once a slow path was taken, which may have ended the slice or overwritten code. */
@@ -260,34 +263,15 @@ export class MemoryEmit extends FlagEmit {
     return this.#slowed;
   }
 
-  #slow(linear: Value, size: number, segment: SegmentName): void {
+  #slow(linear: Value, size: number, segment: SegmentName, aligned = false): void {
     this.pushHandler();
     push64(this.f, linear);
-    this.f.i32(size | (SEGMENT_INDEX[segment] << ACCESS.SEGMENT_SHIFT));
+    const flag = aligned ? ACCESS.ALIGNED : 0;
+    this.f.i32(size | (SEGMENT_INDEX[segment] << ACCESS.SEGMENT_SHIFT) | flag);
   }
 
-  /** The linear address of an access; #GP(0) or #SS(0) where a segment that is not flat does not allow it. */
-  #linear(
-    size: number,
-    segment: SegmentName,
-    offset: Value,
-    write: boolean,
-    aligned = false,
-  ): Value {
-    const linear = this.#segmented(size, segment, offset, write);
-    if (aligned) {
-      push32(this.f, linear);
-      this.f
-        .i32(size - 1)
-        .op('i32.and')
-        .i32(0)
-        .op('i32.ne');
-      this.trapIf(this.condition(), '#GP', 0);
-    }
-    return linear;
-  }
-
-  #segmented(size: number, segment: SegmentName, offset: Value, write: boolean): Value {
+  /** The linear address of an access. Traps where a segment that is not flat does not allow it. */
+  #linear(size: number, segment: SegmentName, offset: Value, write: boolean): Value {
     const { f, base } = this;
     const index = SEGMENT_INDEX[segment];
     if (this.mode.codeSize === 8) {
@@ -329,9 +313,10 @@ export class MemoryEmit extends FlagEmit {
 
   /**
    * Leaves on the stack whether the TLB has a page under `tag`, and returns the local with its entry's address.
-   * An access that crosses the page's end compares with the next page's address and so always misses.
+   * An access that crosses the page's end compares with the next page's address and so always misses, as one does
+   * that is not aligned where it must be.
    */
-  #lookup(linear: Value, size: number, tag: number): number {
+  #lookup(linear: Value, size: number, tag: number, aligned = false): number {
     const { f } = this;
     const entry = f.local('i32');
     f.get(linear.local)
@@ -343,8 +328,9 @@ export class MemoryEmit extends FlagEmit {
       .op('i32.add')
       .set(entry);
     f.get(linear.local);
-    if (size > 1) f.i64(size - 1).op('i64.add');
-    f.i64(-4096).op('i64.and').get(entry).memory('i64.load', tag).op('i64.eq');
+    if (size > 1 && !aligned) f.i64(size - 1).op('i64.add');
+    f.i64(aligned ? -4096 | (size - 1) : -4096).op('i64.and');
+    f.get(entry).memory('i64.load', tag).op('i64.eq');
     return entry;
   }
 

@@ -9,21 +9,25 @@ export const RECORD = {
   EDGE: 4,
   /** u64: the instruction's own RIP; of a stub, the one to go on at. */
   RIP: 8,
+  /** u32: the instruction's own handler, if HANDLER is one of the block that begins here; not 0 in a stub. */
+  SINGLE: 16,
+  /** i32: how often control must still come here by a branch, negated, until the block gets a handler. */
+  HEAT: 20,
   /** u32, of a LINK stub: the slots that the target must be found in for the edge to be patched. */
-  STUB_SLOTS: 16,
+  STUB_SLOTS: 20,
   STUB_SIZE: 24,
   /** u64: displacement; with RIP-relative addressing the whole address; target of a direct branch. */
-  DISPLACEMENT: 16,
+  DISPLACEMENT: 24,
   /** u64: immediate; RIP of the next instruction where there is none. */
-  IMMEDIATE: 24,
+  IMMEDIATE: 32,
   /** 4 × u16: byte offset from the state block of the registers that are operands. */
-  OPERAND: 32,
+  OPERAND: 40,
   /** u16: the same of the base and index register of the memory operand. */
-  BASE: 40,
-  INDEX: 42,
+  BASE: 48,
+  INDEX: 50,
   /** u32: bytes of the instruction. */
-  LENGTH: 44,
-  SIZE: 48,
+  LENGTH: 52,
+  SIZE: 56,
 } as const;
 
 /** Table indices of the handlers that belong to no form. */

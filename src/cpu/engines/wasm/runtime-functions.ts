@@ -67,7 +67,9 @@ export const LEAVE = {
   LINK: 3,
   /** The instruction at RIP is for plain TypeScript. */
   SYSTEM: 4,
+  /** RIP is where a branch has led often: its block deserves a handler. */
+  HOT: 5,
 } as const;
 
-/** How a slow path is told what is accessed: size, segment number and kind. */
-export const ACCESS = { SIZE: 0xff, SEGMENT_SHIFT: 8 } as const;
+/** How a slow path is told what is accessed: size, segment number, and whether it must be aligned. */
+export const ACCESS = { SIZE: 0xff, SEGMENT_SHIFT: 8, SEGMENT: 7, ALIGNED: 0x1_0000 } as const;

@@ -99,18 +99,19 @@ export class InterpreterSlowPaths implements SlowPaths {
 
   /**
    * Size of an access, which is canonical or, where its segment begins at 0, within 4 GiB: what generated code does
-   * not check, since no page of RAM is there. @throws Fault #GP(0), #SS(0)
+   * not check, since no page of RAM is there; and aligned where it must be. @throws Fault #GP(0), #SS(0)
    */
   #size(linear: bigint, access: number): number {
-    const { SIZE, SEGMENT_SHIFT } = ACCESS;
+    const { SIZE, SEGMENT_SHIFT, SEGMENT, ALIGNED } = ACCESS;
     const core = this.#core;
     const size = access & SIZE;
-    const segment = SEGMENTS[access >> SEGMENT_SHIFT]!;
+    const segment = SEGMENTS[(access >> SEGMENT_SHIFT) & SEGMENT]!;
     const last = linear + BigInt(size - 1);
     const inside = is64Bit(core.state)
       ? core.isCanonical(linear) && core.isCanonical(last & MASK64)
       : last <= MASK32 || core.state.segment(segment).base !== 0n;
     if (!inside) throw new Fault(segment === 'SS' ? '#SS' : '#GP', 0);
+    if ((access & ALIGNED) !== 0 && linear % BigInt(size) !== 0n) throw new Fault('#GP', 0);
     return size;
   }
 
