@@ -1,11 +1,25 @@
 import type { Cpu } from '../cpu/cpu.ts';
+import { Fault } from '../cpu/fault.ts';
 import type { Insn } from '../cpu/insn.ts';
 import { MicroArchitecture, MODELLED } from '../cpu/models/micro-architecture.ts';
 import type { MicroArchitectureParameters } from '../cpu/models/parameters.ts';
 import { surroundings } from '../cpu/models/surroundings.ts';
 import type { Observer, Retired } from '../cpu/observer.ts';
-import type { Total } from '../cpu/state/layout.ts';
+import { STATE, type Total } from '../cpu/state/layout.ts';
+import { tsc } from '../cpu/system/register-access.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
 import { BRANCH_KIND, type BranchKind, type TakenBranch } from '../pmu/lbr.ts';
+import type { SampledState, Sampling } from '../pmu/ports.ts';
+
+/** What cannot be reached gives nothing: PEBS drops the record. */
+function attempt<T>(access: () => T): T | undefined {
+  try {
+    return access();
+  } catch (thrown) {
+    if (thrown instanceof Fault || thrown instanceof VmExit) return undefined;
+    throw thrown;
+  }
+}
 
 /** Kind of a near transfer; undefined for everything else. */
 function nearKind({ op, operands }: Insn): BranchKind | undefined {
@@ -16,24 +30,36 @@ function nearKind({ op, operands }: Insn): BranchKind | undefined {
   return op === 'JCC' || op === 'JCXZ' || op.startsWith('LOOP') ? BRANCH_KIND.COND : undefined;
 }
 
-/** What listens to a core on the PMU's behalf: the timing model while a total of it is armed, LBRs while they record. */
+/**
+ * What listens to a core on the PMU's behalf: the timing model while a total of it is armed, LBRs while they record,
+ * PEBS while it samples.
+ */
 export class Instruments {
-  readonly #cpu: Cpu;
+  readonly #cpuOnceBuilt: () => Cpu;
   readonly #parameters: MicroArchitectureParameters | undefined;
   readonly #branch: (taken: TakenBranch) => void;
   #model: MicroArchitecture | undefined;
   #armed: readonly Total[] = [];
   #tracing = false;
+  #sampling = false;
+  /** Of the last instruction that retired, while PEBS samples. */
+  #eventingIp = 0n;
+  #dataAddress = 0n;
+  #accessed = 0n;
 
-  /** @param timing parameters of the timing model; none: unit timing. */
+  /** @param cpu gives the core, which is built later; @param timing none is unit timing. */
   constructor(parts: {
-    cpu: Cpu;
+    cpu: () => Cpu;
     timing: MicroArchitectureParameters | undefined;
     branch: (taken: TakenBranch) => void;
   }) {
-    this.#cpu = parts.cpu;
+    this.#cpuOnceBuilt = parts.cpu;
     this.#parameters = parts.timing;
     this.#branch = parts.branch;
+  }
+
+  get #cpu(): Cpu {
+    return this.#cpuOnceBuilt();
   }
 
   arm(names: readonly Total[]): void {
@@ -46,6 +72,24 @@ export class Instruments {
     this.#attach();
   }
 
+  /** The core as PEBS samples it. */
+  readonly sampling: Sampling = {
+    arm: (on) => {
+      this.#sampling = on;
+      this.#attach();
+    },
+    state: () => this.#state(),
+    read: (linear) => attempt(() => this.#cpu.core.memory.read(linear, 8, 'supervisor')),
+    write: (linear, bytes) =>
+      attempt(() => {
+        const { memory } = this.#cpu.core;
+        for (const [i, byte] of bytes.entries()) {
+          memory.write(linear + BigInt(i), 1, BigInt(byte), 'supervisor');
+        }
+        return true;
+      }) ?? false,
+  };
+
   /** A far transfer, an interrupt or an exception, which the core reports apart. */
   far(from: bigint, to: bigint, cplFrom: number, cplTo: number): void {
     if (!this.#tracing) return;
@@ -53,11 +97,17 @@ export class Instruments {
   }
 
   save() {
-    return { model: this.#model?.save() };
+    return {
+      model: this.#model?.save(),
+      eventingIp: this.#eventingIp,
+      dataAddress: this.#dataAddress,
+    };
   }
 
   /** What is armed follows from the PMU, which is restored after this. */
   restore(saved: ReturnType<Instruments['save']>): void {
+    this.#eventingIp = saved.eventingIp;
+    this.#dataAddress = saved.dataAddress;
     if (saved.model) this.#modelled()?.restore(saved.model);
     else this.#model = undefined;
   }
@@ -65,7 +115,8 @@ export class Instruments {
   #attach(): void {
     const needsModel = this.#tracing || this.#armed.some((name) => MODELLED.has(name));
     const model = needsModel ? this.#modelled() : undefined;
-    this.#cpu.arm(this.#armed, this.#tracing ? this.#tracer(model) : model);
+    const listening = this.#tracing || this.#sampling;
+    this.#cpu.arm(this.#armed, listening ? this.#listener(model) : model);
   }
 
   #modelled(): MicroArchitecture | undefined {
@@ -83,14 +134,33 @@ export class Instruments {
       flushed: (stale) => model?.flushed(stale),
       retired: (what: Retired) => {
         const before = state.total('mispredictedBranches');
+        this.#eventingIp = what.linear;
+        this.#dataAddress = this.#accessed;
+        this.#accessed = 0n;
         model?.retired(what);
-        const kind = what.taken ? nearKind(what.insn) : undefined;
+        const kind = this.#tracing && what.taken ? nearKind(what.insn) : undefined;
         if (kind === undefined) return;
         const mispredicted = state.total('mispredictedBranches') !== before;
         const { cpl } = state;
         const place = { from: what.linear, to: what.next, cplFrom: cpl, cplTo: cpl };
         this.#branch({ kind, ...place, mispredicted, ...this.#timed() });
       },
+    };
+  }
+
+  #state(): SampledState {
+    const { state, core } = this.#cpu;
+    return {
+      gpr: [...state.gpr],
+      rflags: core.rflags,
+      rip: state.rip,
+      eventingIp: this.#eventingIp,
+      xmm: Array.from({ length: 16 }, (_, i) => {
+        const at = STATE.XMM + 32 * i;
+        return state.get(at) | (state.get(at + 8) << 64n);
+      }),
+      tsc: tsc(core),
+      dataAddress: this.#dataAddress,
     };
   }
 

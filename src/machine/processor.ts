@@ -83,6 +83,11 @@ export class Processor {
         ...(parts.devices && { external: parts.devices.external }),
       },
     );
+    this.instruments = new Instruments({
+      cpu: () => this.cpu,
+      timing: profile.timing,
+      branch: (taken) => this.pmu.branch(taken),
+    });
     this.pmu = new Pmu({
       profile: profile.pmu,
       totals: { read: (name) => state.total(name) },
@@ -90,6 +95,7 @@ export class Processor {
         changed: attention,
         arm: (names) => this.instruments.arm(names),
         traceBranches: (on) => this.instruments.traceBranches(on),
+        sampling: this.instruments.sampling,
       },
       timing: profile.timing ? 'modelled' : 'unit',
       raisePmi: () => this.apic.raisePmi(),
@@ -103,11 +109,6 @@ export class Processor {
       ports: this.#ports(memory, io, random),
       features,
       engine,
-    });
-    this.instruments = new Instruments({
-      cpu: this.cpu,
-      timing: profile.timing,
-      branch: (taken) => this.pmu.branch(taken),
     });
     this.vmx.connect(this.cpu.core);
     attachSystemMsrs(this.msrs, this.cpu.core);

@@ -79,6 +79,7 @@ export class Pmu {
   #pmis = 0;
   #armed = '';
   #tracing = false;
+  #sampling = false;
 
   /** @throws RangeError if the profile has PEBS and the core offers no state to sample. */
   constructor(parts: {
@@ -412,6 +413,11 @@ export class Pmu {
     if (tracing !== this.#tracing) {
       this.#tracing = tracing;
       this.#core.traceBranches?.(tracing);
+    }
+    const sampling = (this.#pebs?.enabled ?? 0n) !== 0n;
+    if (sampling !== this.#sampling) {
+      this.#sampling = sampling;
+      this.#core.sampling?.arm(sampling);
     }
     this.#core.changed();
   }

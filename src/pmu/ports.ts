@@ -34,6 +34,8 @@ export interface SampledState {
 
 /** The core as PEBS sees it: registers to record and linear memory to record them in. */
 export interface Sampling {
+  /** Whether some counter samples: what `state` says of the last instruction must be right meanwhile. */
+  arm(on: boolean): void;
   state(): SampledState;
   /** Reads 8 bytes of supervisor data; undefined where that would fault. */
   read(linear: bigint): bigint | undefined;

@@ -24,6 +24,7 @@ export class PmuBench {
   changes = 0;
   armed: readonly Total[] = [];
   tracing = false;
+  sampling = false;
   /** What PEBS sees of the core, and the linear memory it sees. */
   state: SampledState = NOWHERE;
   readonly memory = new Map<bigint, number>();
@@ -45,6 +46,9 @@ export class PmuBench {
           this.tracing = on;
         },
         sampling: {
+          arm: (on) => {
+            this.sampling = on;
+          },
           state: () => this.state,
           read: (linear) => this.quadword(linear),
           write: (linear, bytes) => {
