@@ -125,11 +125,14 @@ export class Instruments {
     return this.#model;
   }
 
-  /** Near branches to the LBRs, with what the model made of them. */
-  #tracer(model: MicroArchitecture | undefined): Observer {
+  /** Near branches to the LBRs, with what the model made of them; what PEBS wants to know of each instruction. */
+  #listener(model: MicroArchitecture | undefined): Observer {
     const { state } = this.#cpu;
     return {
-      accessed: (access, linear, physical, size) => model?.accessed(access, linear, physical, size),
+      accessed: (access, linear, physical, size) => {
+        this.#accessed = linear;
+        model?.accessed(access, linear, physical, size);
+      },
       delivered: () => model?.delivered(),
       flushed: (stale) => model?.flushed(stale),
       retired: (what: Retired) => {
