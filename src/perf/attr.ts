@@ -7,6 +7,10 @@ export interface PerfEventAttr {
   readonly config: bigint;
   /** Must be on hardware whenever its context is, or it goes to ERROR. */
   readonly pinned: boolean;
+  /** Pinned, and before CPU-pinned events too: Mattson's proposal for KVM, not in Linux. */
+  readonly priority: boolean;
+  /** The one counter it may live on: an identity map from guest to host counters, not in Linux. -1 for any. */
+  readonly counter: number;
   /** Only group on the PMU while it is on. */
   readonly exclusive: boolean;
   readonly excludeUser: boolean;
@@ -28,6 +32,8 @@ export interface PerfEventAttr {
 const DEFAULTS: PerfEventAttr = {
   config: 0n,
   pinned: false,
+  priority: false,
+  counter: -1,
   exclusive: false,
   excludeUser: false,
   excludeKernel: false,

@@ -1,5 +1,5 @@
 import { bit, isSet, ones } from '../bits/bitfield.ts';
-import { RAW_EVENT_MASK } from './attr.ts';
+import { type PerfEventAttr, RAW_EVENT_MASK } from './attr.ts';
 
 /** First bit of the fixed counters in a counter bitmap, and the number of the first of them. */
 export const FIXED_BASE = 32;
@@ -32,7 +32,10 @@ const population = (mask: bigint): number => {
 };
 
 /** Where an event may live. Edge, inversion and counter mask exist on general-purpose counters only. */
-export function constraintOf(config: bigint, { gp, fixed }: CounterShape): Constraint {
+export function constraintOf(
+  { config, counter }: Pick<PerfEventAttr, 'config' | 'counter'>,
+  { gp, fixed }: CounterShape,
+): Constraint {
   const event = config & RAW_EVENT_MASK;
   const row = FIXED_EVENTS.find((candidate) => candidate.config === event);
   let counters = gp;
@@ -40,6 +43,7 @@ export function constraintOf(config: bigint, { gp, fixed }: CounterShape): Const
     counters = isSet(fixed, bit(row.fixed)) ? bit(FIXED_BASE + row.fixed) : 0n;
     if (row.generalToo) counters |= gp;
   }
+  if (counter >= 0) counters &= bit(counter);
   return { counters, weight: population(counters) };
 }
 
@@ -57,12 +61,13 @@ function pick({ counters }: Constraint, used: bigint): number {
 /**
  * Gives each event a counter, or answers `undefined` when they do not all fit. `previous` are the
  * counters the events had last; they are kept if every one still fits, otherwise the most constrained
- * event chooses first.
+ * event chooses first. `taken` counters are not to be had.
  */
 export function assignCounters(
   events: readonly { readonly constraint: Constraint; readonly previous: number }[],
+  taken = 0n,
 ): number[] | undefined {
-  let used = 0n;
+  let used = taken;
   const kept: number[] = [];
   for (const { constraint, previous } of events) {
     if (previous < 0 || !isSet(constraint.counters, bit(previous)) || isSet(used, bit(previous))) {
@@ -73,7 +78,7 @@ export function assignCounters(
   }
   if (kept.length === events.length) return kept;
 
-  used = 0n;
+  used = taken;
   const assigned = new Array<number>(events.length).fill(-1);
   const byWeight = events
     .map(({ constraint }, place) => ({ constraint, place }))

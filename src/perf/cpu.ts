@@ -1,10 +1,25 @@
 import type { HostCpu } from '../host/cpu.ts';
-import { type Half, PerfEventContext } from './context.ts';
+import { HALVES, type Half, PerfEventContext } from './context.ts';
 import { type PerfEvent, STATE } from './event.ts';
-import { X86Pmu } from './x86-pmu.ts';
+import { X86Pmu, type X86PmuOptions } from './x86-pmu.ts';
 
 const FLEXIBLE_ONLY: readonly Half[] = ['flexible'];
-const BOTH: readonly Half[] = ['flexible', 'pinned'];
+
+type Kind = PerfEventContext['kind'];
+
+/** The order in which everything gets counters: the CPU before the task in each half. */
+const ORDER: readonly (readonly [Half, Kind])[] = HALVES.flatMap((half) => [
+  [half, 'cpu'] as const,
+  [half, 'task'] as const,
+]);
+
+/** What comes no sooner than `half` of a context, of the contexts of one kind: what has to stand back for it. */
+const notBefore = (half: Half, kind: Kind, of: Kind): Half[] => {
+  const place = ORDER.findIndex(([h, k]) => h === half && k === kind);
+  return ORDER.slice(place)
+    .filter(([, k]) => k === of)
+    .map(([h]) => h);
+};
 
 /**
  * perf on one CPU: its own context, the context of the task that runs there, and the order in which the two
@@ -21,19 +36,10 @@ export class PerfCpu {
   /** Called when some flexible group found no counter: the rotation timer must run. */
   readonly #needsRotation: (cpu: PerfCpu) => void;
 
-  constructor(
-    host: HostCpu,
-    {
-      needsRotation,
-      minimumPeriod,
-    }: {
-      needsRotation: (cpu: PerfCpu) => void;
-      minimumPeriod?: bigint | undefined;
-    },
-  ) {
+  constructor(host: HostCpu, options: X86PmuOptions & { needsRotation: (cpu: PerfCpu) => void }) {
     this.host = host;
-    this.pmu = new X86Pmu(host, minimumPeriod === undefined ? {} : { minimumPeriod });
-    this.#needsRotation = needsRotation;
+    this.pmu = new X86Pmu(host, options);
+    this.#needsRotation = options.needsRotation;
     this.context.cpu = host.id;
   }
 
@@ -47,8 +53,9 @@ export class PerfCpu {
     this.task = context;
     context.cpu = this.host.id;
     this.#masked(() => {
-      // Task pinned events come before CPU flexible ones, which therefore have to stand back first.
-      if (context.groups.pinned.length > 0) this.#out(this.context, FLEXIBLE_ONLY);
+      // Pinned events of the task come before flexible ones of the CPU, which therefore stand back first.
+      const first = HALVES.find((half) => context.groups[half].length > 0);
+      if (first) this.#out(this.context, notBefore(first, 'task', 'cpu'));
       this.#allIn();
     });
   }
@@ -57,7 +64,7 @@ export class PerfCpu {
   taskOut(): void {
     const context = this.task;
     if (!context) return;
-    this.#masked(() => this.#out(context, BOTH));
+    this.#masked(() => this.#out(context, HALVES));
     context.stop(this.host.now());
     context.cpu = undefined;
     this.task = undefined;
@@ -65,11 +72,10 @@ export class PerfCpu {
 
   /** ctx_resched: something about the events of `halves` in `context` has changed. */
   resched(context: PerfEventContext, half: Half): void {
-    const halves = half === 'pinned' ? BOTH : FLEXIBLE_ONLY;
     this.#masked(() => {
-      if (this.task) this.#out(this.task, halves);
-      if (context.kind === 'cpu') this.#out(this.context, halves);
-      else if (half === 'pinned') this.#out(this.context, FLEXIBLE_ONLY);
+      for (const other of this.#contexts()) {
+        this.#out(other, notBefore(half, context.kind, other.kind));
+      }
       this.#allIn();
     });
   }
@@ -111,7 +117,7 @@ export class PerfCpu {
     this.#displaced = which;
     this.#masked(() => {
       for (const context of this.#contexts()) {
-        for (const half of BOTH) {
+        for (const half of HALVES) {
           for (const leader of [...context.active[half]]) {
             if (which(leader)) this.#groupOut(leader);
           }
@@ -124,8 +130,7 @@ export class PerfCpu {
   resume(): void {
     this.#displaced = undefined;
     this.#masked(() => {
-      if (this.task) this.#out(this.task, BOTH);
-      this.#out(this.context, BOTH);
+      for (const context of this.#contexts()) this.#out(context, HALVES);
       this.#allIn();
     });
   }
@@ -143,8 +148,9 @@ export class PerfCpu {
   }
 
   #allIn(): void {
-    for (const half of ['pinned', 'flexible'] as const) {
-      for (const context of this.#contexts()) this.#in(context, half);
+    for (const [half, kind] of ORDER) {
+      const context = kind === 'cpu' ? this.context : this.task;
+      if (context) this.#in(context, half);
     }
   }
 
@@ -165,7 +171,7 @@ export class PerfCpu {
       }
       // Once one group of a half did not fit, none behind it is tried.
       canAdd = false;
-      if (half === 'pinned') leader.setState(STATE.ERROR);
+      if (half !== 'flexible') leader.setState(STATE.ERROR);
       else {
         context.rotateNecessary = true;
         this.#needsRotation(this);
@@ -192,7 +198,7 @@ export class PerfCpu {
     if (this.#exclusive) return false;
     return (
       !leader.attr.exclusive ||
-      this.#contexts().every(({ active }) => active.pinned.length + active.flexible.length === 0)
+      this.#contexts().every(({ active }) => HALVES.every((half) => active[half].length === 0))
     );
   }
 

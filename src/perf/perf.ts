@@ -5,7 +5,7 @@ import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
 import { FrequencyMode } from './frequency.ts';
-import type { GuestMsr } from './x86-pmu.ts';
+import type { GuestMsr, X86PmuOptions } from './x86-pmu.ts';
 
 /** A thread that events can follow. */
 export interface PerfTask {
@@ -25,10 +25,7 @@ export interface PerfReading {
   readonly running: bigint;
 }
 
-export interface PerfOptions {
-  /** Shortest period the driver programs: 2 in Linux. */
-  readonly minimumPeriod?: bigint;
-}
+export type PerfOptions = X86PmuOptions;
 
 /** Vector of PMIs while a mediated guest owns the PMU. */
 export const PERF_GUEST_MEDIATED_PMI_VECTOR = 0xf5;
@@ -60,7 +57,7 @@ export class Perf {
     this.#cpus = hosts.map(
       (host) =>
         new PerfCpu(host, {
-          minimumPeriod: options.minimumPeriod,
+          ...options,
           needsRotation: (cpu) => this.onRotationNeeded?.(cpu.host.id),
         }),
     );
@@ -230,6 +227,15 @@ export class Perf {
   /** perf_guest_get_msrs: what to load at VM entry and what to restore at VM exit on this CPU. */
   guestMsrs(id: number): GuestMsr[] {
     return this.cpu(id).pmu.guestMsrs();
+  }
+
+  /** A guest is about to run on a CPU: where events share counters by side, the guest's take their place. */
+  enterGuest(id: number): void {
+    this.cpu(id).pmu.enterGuest();
+  }
+
+  exitGuest(id: number): void {
+    this.cpu(id).pmu.exitGuest();
   }
 
   /**

@@ -21,6 +21,16 @@ export interface GuestMsr {
   readonly guest: bigint;
 }
 
+export interface X86PmuOptions {
+  /** Shortest period the driver programs: Linux refuses to program 1. */
+  readonly minimumPeriod?: bigint;
+  /**
+   * An event that excludes the host and one that excludes guests may live on one counter, which is then switched
+   * between them at VM entry and exit. Judged too costly for Linux.
+   */
+  readonly sharesSides?: boolean;
+}
+
 // biome-ignore format: a table
 const MSR = {
   PMC0: 0x0c1, PERFEVTSEL0: 0x186, FIXED_CTR0: 0x309, PERF_CAPABILITIES: 0x345, FIXED_CTR_CTRL: 0x38d, GLOBAL_STATUS: 0x38e,
@@ -33,6 +43,9 @@ const RDPMC_FIXED = 0x4000_0000;
 export const LVTPC_NMI = 0x400n;
 
 const PDCM = 1 << 15;
+
+const isGuestOnly = ({ attr }: PerfEvent): boolean => attr.excludeHost && !attr.excludeGuest;
+const isHostOnly = ({ attr }: PerfEvent): boolean => attr.excludeGuest && !attr.excludeHost;
 
 /** Positions of the bits that are set, ascending. */
 function bitsOf(mask: bigint): number[] {
@@ -74,8 +87,8 @@ export const hardwareConfig = (attr: PerfEventAttr): bigint =>
 export class X86Pmu {
   readonly shape: HostPmu;
   readonly #host: HostCpu;
-  /** Shortest period the driver programs; Linux refuses to program 1. */
   readonly #minimumPeriod: bigint;
+  readonly #sharesSides: boolean;
   readonly #mask: bigint;
   /** Events that have or are getting a counter, in the order they were added. */
   #events: PerfEvent[] = [];
@@ -86,8 +99,10 @@ export class X86Pmu {
   #transaction: { events: number; added: number } | undefined;
   /** Events that are started, by counter. */
   readonly #active = new Map<number, PerfEvent>();
-  /** Bumped whenever a counter changes hands. */
-  readonly #tags = new Map<number, number>();
+  /** Started events without their counter, which an event of the other side has for now. */
+  readonly #asleep = new Map<number, PerfEvent>();
+  /** Bumped whenever a counter changes hands, for each side where sides share. */
+  readonly #tags = new Map<string, number>();
   #disabled = 0;
   #enabled = false;
   #fixedControl = 0n;
@@ -97,9 +112,10 @@ export class X86Pmu {
   #excludeGuest = 0n;
   #lvtProgrammed = false;
 
-  constructor(host: HostCpu, { minimumPeriod = 2n }: { minimumPeriod?: bigint } = {}) {
+  constructor(host: HostCpu, { minimumPeriod = 2n, sharesSides = false }: X86PmuOptions = {}) {
     this.#host = host;
     this.#minimumPeriod = minimumPeriod;
+    this.#sharesSides = sharesSides;
     this.shape = hostPmuOf(host);
     this.#mask = ones(this.shape.width);
   }
@@ -132,7 +148,7 @@ export class X86Pmu {
       lastCpu: -1,
       lastTag: -1,
       config: hardwareConfig(attr),
-      constraint: constraintOf(attr.config, this.shape),
+      constraint: constraintOf(attr, this.shape),
       previous: 0n,
       samplePeriod: period,
       lastPeriod: period,
@@ -199,7 +215,7 @@ export class X86Pmu {
 
   /** Collects one event of the group under way; false if there are more events than counters. */
   add(event: PerfEvent): boolean {
-    if (this.#events.length >= this.#counterCount()) return false;
+    if (!this.#hasRoomFor(event)) return false;
     this.#host.spend('perf-event-sched');
     this.#events.push(event);
     this.#added += 1;
@@ -222,12 +238,19 @@ export class X86Pmu {
   }
 
   start(event: PerfEvent, reload: boolean): void {
-    if (!event.hw.stopped) return;
+    const { hw } = event;
+    if (!hw.stopped) return;
+    hw.stopped = false;
+    hw.keepStopped = false;
+    const other = this.#active.get(hw.index);
+    if (other && isGuestOnly(event)) {
+      this.#asleep.set(hw.index, event);
+      return;
+    }
+    if (other) this.#sleep(other);
     if (reload) this.setPeriod(event);
-    event.hw.stopped = false;
-    event.hw.upToDate = false;
-    event.hw.keepStopped = false;
-    this.#active.set(event.hw.index, event);
+    hw.upToDate = false;
+    this.#active.set(hw.index, event);
     this.#enableEvent(event);
   }
 
@@ -235,6 +258,10 @@ export class X86Pmu {
     if (this.#active.get(event.hw.index) === event) {
       this.#disableEvent(event);
       this.#active.delete(event.hw.index);
+      event.hw.stopped = true;
+      this.#wake(event.hw.index);
+    } else if (this.#asleep.get(event.hw.index) === event) {
+      this.#asleep.delete(event.hw.index);
       event.hw.stopped = true;
     }
     if (update && !event.hw.upToDate) {
@@ -246,6 +273,7 @@ export class X86Pmu {
   /** Adds to the event what its counter has counted since the last time. */
   update(event: PerfEvent): void {
     const { hw } = event;
+    if (this.#asleep.get(hw.index) === event) return;
     const value = this.#readCounter(hw.index);
     const delta = (value - hw.previous) & this.#mask;
     hw.previous = value;
@@ -314,25 +342,99 @@ export class X86Pmu {
     ];
   }
 
+  /** Before VM entry: events of the guest's side take the counters they share. */
+  enterGuest(): void {
+    this.#swapSides(isGuestOnly);
+  }
+
+  /** After VM exit: the host's side takes them back. */
+  exitGuest(): void {
+    this.#swapSides((event) => !isGuestOnly(event));
+  }
+
   armLvtpc(): void {
     this.#host.wrmsr(MSR.LVTPC, LVTPC_NMI);
     this.#lvtProgrammed = true;
+  }
+
+  /** Gives each counter that is shared by sides to the events for which `side` holds. Nothing counts meanwhile. */
+  #swapSides(side: (event: PerfEvent) => boolean): void {
+    const coming = [...this.#asleep.values()].filter(side);
+    if (coming.length === 0) return;
+    this.disable();
+    for (const event of coming) {
+      const other = this.#active.get(event.hw.index);
+      if (other) this.#sleep(other);
+      this.#asleep.delete(event.hw.index);
+      if (other) this.#asleep.set(event.hw.index, other);
+      this.#rouse(event);
+    }
+    this.enable();
+  }
+
+  /** A started event gives its counter up to one of the other side. */
+  #sleep(event: PerfEvent): void {
+    const { index } = event.hw;
+    this.#disableEvent(event);
+    this.update(event);
+    event.hw.upToDate = true;
+    this.#active.delete(index);
+    this.#asleep.set(index, event);
+  }
+
+  /** The event that shared a counter has it for itself. */
+  #wake(index: number): void {
+    const event = this.#asleep.get(index);
+    if (!event) return;
+    this.#asleep.delete(index);
+    this.#rouse(event);
+  }
+
+  #rouse(event: PerfEvent): void {
+    this.setPeriod(event);
+    event.hw.upToDate = false;
+    this.#active.set(event.hw.index, event);
+    this.#enableEvent(event);
   }
 
   #counterCount(): number {
     return bitsOf(this.allCounters).length;
   }
 
+  #hasRoomFor(event: PerfEvent): boolean {
+    if (!this.#sharesSides) return this.#events.length < this.#counterCount();
+    const side = isGuestOnly(event) ? isHostOnly : isGuestOnly;
+    return this.#events.filter((other) => !side(other)).length < this.#counterCount();
+  }
+
   #schedule(events: readonly PerfEvent[]): number[] | undefined {
-    return assignCounters(
-      events.map(({ hw }) => ({ constraint: hw.constraint, previous: hw.index })),
+    const wanted = ({ hw }: PerfEvent) => ({ constraint: hw.constraint, previous: hw.index });
+    if (!this.#sharesSides) return assignCounters(events.map(wanted));
+    // Sides apart: the guest's own events avoid only what counts on both sides.
+    const rest = events.filter((event) => !isGuestOnly(event));
+    const assigned = assignCounters(rest.map(wanted));
+    if (!assigned) return undefined;
+    let taken = 0n;
+    rest.forEach((event, at) => {
+      if (!isHostOnly(event)) taken |= bit(assigned[at]!);
+    });
+    const own = events.filter(isGuestOnly);
+    const theirs = assignCounters(own.map(wanted), taken);
+    if (!theirs) return undefined;
+    return events.map((event) =>
+      isGuestOnly(event) ? theirs[own.indexOf(event)]! : assigned[rest.indexOf(event)]!,
     );
+  }
+
+  /** Which holder of a counter is meant: one, or one per side where sides share. */
+  #holder(event: PerfEvent, index: number): string {
+    return this.#sharesSides && isGuestOnly(event) ? `guest ${index}` : `${index}`;
   }
 
   #keepsCounter(event: PerfEvent, place: number): boolean {
     const { hw } = event;
     const index = this.#assigned[place]!;
-    const tag = this.#tags.get(index) ?? 0;
+    const tag = this.#tags.get(this.#holder(event, index)) ?? 0;
     return hw.index === index && hw.lastCpu === this.#host.id && hw.lastTag === tag;
   }
 
@@ -348,8 +450,9 @@ export class X86Pmu {
       const { hw } = event;
       if (!this.#keepsCounter(event, place)) {
         const index = this.#assigned[place]!;
-        const tag = (this.#tags.get(index) ?? 0) + 1;
-        this.#tags.set(index, tag);
+        const holder = this.#holder(event, index);
+        const tag = (this.#tags.get(holder) ?? 0) + 1;
+        this.#tags.set(holder, tag);
         Object.assign(hw, { index, lastCpu: this.#host.id, lastTag: tag });
       } else if (place < old) continue;
       if (!hw.keepStopped) this.start(event, true);
