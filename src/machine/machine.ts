@@ -1,4 +1,5 @@
-import { STATE } from '../cpu/state/layout.ts';
+import { readStatusFlags } from '../cpu/flags.ts';
+import { ALWAYS_KEPT, STATE } from '../cpu/state/layout.ts';
 import type { Region } from '../platform/boot/regions.ts';
 import type { Board } from './board.ts';
 import { digest } from './digest.ts';
@@ -19,18 +20,25 @@ export interface Machine {
   run(options?: { maxInstructions?: bigint }): RunResult;
 }
 
-/** SHA-256 of what a guest could tell apart: memory, processors, devices, console. */
+/** The parts of a state block that every engine leaves the same: all but lazy flags, engine fields and dynamic totals. */
+// biome-ignore format: a table
+const STATE_PARTS: readonly (readonly [number, number])[] = [
+  [STATE.GPR, STATE.FLAG_X], [STATE.CR0, STATE.TOTALS], [STATE.MXCSR, STATE.SCRATCH],
+];
+
+/** SHA-256 of what a guest could tell apart: memory, processors with their flags and counts, devices, console. */
 export function machineDigest({ hardware, board }: Machine): string {
   const { memory, processors } = hardware;
   const parts: unknown[] = [memory.bytes.subarray(memory.ramBase)];
   for (const { state, pmu, apic } of processors) {
-    const block = new Uint8Array(memory.linear.buffer, state.base, STATE.FLAG_X);
-    const rest = new Uint8Array(
-      memory.linear.buffer,
-      state.base + STATE.CR0,
-      STATE.SCRATCH - STATE.CR0,
+    for (const [from, to] of STATE_PARTS) {
+      parts.push(new Uint8Array(memory.linear.buffer, state.base + from, to - from));
+    }
+    parts.push(
+      readStatusFlags(state),
+      [...ALWAYS_KEPT].map((name) => state.total(name)),
     );
-    parts.push(block, rest, pmu.save(), apic.save());
+    parts.push(pmu.save(), apic.save());
   }
   parts.push(board.save());
   return digest(parts);
