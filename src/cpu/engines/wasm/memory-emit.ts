@@ -294,7 +294,7 @@ export class MemoryEmit extends FlagEmit {
     f.i64(size - 1)
       .op('i64.add')
       .i32(0)
-      .memory('i64.load32_u', limits + high)
+      .memory('i64.load', limits + high)
       .op('i64.gt_u', 'i32.or');
     this.trapIf(this.condition(), segment === 'SS' ? '#SS' : '#GP', 0);
     push32(f, offset);

@@ -133,14 +133,15 @@ export class Contexts {
       const top = (rights & RIGHTS.DB) !== 0 ? 0xffff_ffff : 0xffff;
       const empty = down && limit >= top;
       const low = empty ? 1 : down ? limit + 1 : 0;
-      const high = empty ? 0 : down ? top : limit;
+      // Nothing is beyond a limit of 4 GiB: accesses wrap around.
+      const high = empty ? 0 : down ? top : limit === 0xffff_ffff ? 2 ** 33 : limit;
       const at = base + INTERPRETER.SEGMENTS + i * SEGMENT_LIMITS.SIZE;
       view.setUint32(at + SEGMENT_LIMITS.BASE, Number(segment.base & 0xffff_ffffn), true);
       view.setUint32(at + SEGMENT_LIMITS.READ_LOW, readable ? low : 1, true);
-      view.setUint32(at + SEGMENT_LIMITS.READ_HIGH, readable ? high : 0, true);
+      view.setBigUint64(at + SEGMENT_LIMITS.READ_HIGH, readable ? BigInt(high) : 0n, true);
       view.setUint32(at + SEGMENT_LIMITS.WRITE_LOW, writable ? low : 1, true);
-      view.setUint32(at + SEGMENT_LIMITS.WRITE_HIGH, writable ? high : 0, true);
-      const whole = readable && writable && low === 0 && high === 0xffff_ffff;
+      view.setBigUint64(at + SEGMENT_LIMITS.WRITE_HIGH, writable ? BigInt(high) : 0n, true);
+      const whole = readable && writable && low === 0 && high === 2 ** 33;
       if (segment.base === 0n && (whole || i === CS)) flat |= 1 << i;
     }
     return flat;

@@ -1,8 +1,9 @@
-import { MASK32, MASK64, SIZE_MASK } from '../../../bits/u64.ts';
+import { MASK64, SIZE_MASK } from '../../../bits/u64.ts';
 import { PAGE_SIZE } from '../../../memory/physical-memory.ts';
 import { ASSISTS } from '../../assists/assists.ts';
 import { type Exception, Fault, VECTORS } from '../../fault.ts';
-import { INTERPRETER, SEGMENTS } from '../../state/layout.ts';
+import { INTERPRETER } from '../../state/layout.ts';
+import { SEGMENT_INDEX } from '../../state/state.ts';
 import type { Core } from '../../system/core.ts';
 import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
@@ -98,20 +99,21 @@ export class InterpreterSlowPaths implements SlowPaths {
   readonly vector = this.assist;
 
   /**
-   * Size of an access, which is canonical or, where its segment begins at 0, within 4 GiB: what generated code does
-   * not check, since no page of RAM is there; and aligned where it must be. @throws Fault #GP(0), #SS(0)
+   * Size of an access that is canonical, which generated code does not check since no page of RAM is elsewhere, and
+   * aligned where it must be. @throws Fault #GP(0), #SS(0)
    */
   #size(linear: bigint, access: number): number {
-    const { SIZE, SEGMENT_SHIFT, SEGMENT, ALIGNED } = ACCESS;
     const core = this.#core;
-    const size = access & SIZE;
-    const segment = SEGMENTS[(access >> SEGMENT_SHIFT) & SEGMENT]!;
-    const last = linear + BigInt(size - 1);
-    const inside = is64Bit(core.state)
-      ? core.isCanonical(linear) && core.isCanonical(last & MASK64)
-      : last <= MASK32 || core.state.segment(segment).base !== 0n;
-    if (!inside) throw new Fault(segment === 'SS' ? '#SS' : '#GP', 0);
-    if ((access & ALIGNED) !== 0 && linear % BigInt(size) !== 0n) throw new Fault('#GP', 0);
+    const size = access & ACCESS.SIZE;
+    if (is64Bit(core.state)) {
+      const last = (linear + BigInt(size - 1)) & MASK64;
+      if (!core.isCanonical(linear) || !core.isCanonical(last)) {
+        const segment = (access >> ACCESS.SEGMENT_SHIFT) & ACCESS.SEGMENT;
+        throw new Fault(segment === SEGMENT_INDEX.SS ? '#SS' : '#GP', 0);
+      }
+    }
+    const misplaced = (access & ACCESS.ALIGNED) !== 0 && linear % BigInt(size) !== 0n;
+    if (misplaced) throw new Fault('#GP', 0);
     return size;
   }
 
