@@ -1,7 +1,7 @@
 import { type Lanes, map, map64, type VectorFunction } from './vector.ts';
 
 const clamp = (low: number, high: number) => (value: number) =>
-  value < low ? low : value > high ? high : value;
+  Math.max(low, Math.min(high, value));
 
 /** Signed and unsigned saturation. Vol. 1, "Saturation and Wraparound Modes". */
 export const toI8 = clamp(-0x80, 0x7f);

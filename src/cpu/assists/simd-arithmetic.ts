@@ -199,18 +199,13 @@ const dotProduct =
     const products = Array.from({ length: shape.lanes }, (_, i) =>
       (imm >> (4 + i)) & 1 ? operate(env, shape, MUL, shape.get(a, i), shape.get(b, i)) : 0n,
     );
-    const sum = (values: readonly bigint[]): bigint =>
-      values.length === 1
-        ? values[0]!
-        : operate(
-            env,
-            shape,
-            ADD,
-            sum(values.slice(0, values.length / 2)),
-            sum(values.slice(values.length / 2)),
-          );
-    const total = sum(products);
-    for (let i = 0; i < shape.lanes; i++) shape.set(r, i, (imm >> i) & 1 ? total : 0n);
+    // Each lane adds its neighbours' products to its own, which tells when there are several NaNs.
+    let sums = products;
+    for (let apart = 1; apart < shape.lanes; apart *= 2) {
+      const last = sums;
+      sums = last.map((x, i) => operate(env, shape, ADD, x, last[i ^ apart]!));
+    }
+    for (let i = 0; i < shape.lanes; i++) shape.set(r, i, (imm >> i) & 1 ? sums[i]! : 0n);
   };
 
 /** Vol. 2, "ROUNDPS—Round Packed Single Precision Floating-Point Values": RC in the immediate, or MXCSR's. */
