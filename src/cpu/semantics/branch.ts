@@ -26,8 +26,8 @@ const call: Semantics = (e, insn) => {
   const direct = insn.operands[0]?.kind === 'rel' ? operand(insn, 0, 'rel') : undefined;
   const target = direct ? e.relative(direct) : read(e, insn, 0);
   const top = stackAt(e, -n);
-  e.checkTarget(target);
   e.store(n, 'SS', top, e.low(n, e.next()));
+  e.checkTarget(target);
   setStack(e, top);
   if (direct) e.jump(direct);
   else e.jumpTo(target);

@@ -1,19 +1,27 @@
-import { type Emit, RAX, RBX, RCX, RDX } from '../emit.ts';
-import { operand, read, readForWrite, type Semantics, width, writeBack } from './operand.ts';
+import { type Emit, type GprOperand, type IntegerSize, RAX, RBX, RCX, RDX } from '../emit.ts';
+import { gpr, operand, read, readForWrite, type Semantics, width } from './operand.ts';
 
-/** Writes memory in any case, the accumulator only where it differed. */
+/** Memory is written in any case, a register only where it is changed. */
 const compareExchange: Semantics = (e, insn) => {
   const n = width(insn);
   const expected = e.reg(n, RAX);
   const b = read(e, insn, 1);
   const a = readForWrite(e, insn);
   const equal = e.equal(n, expected, a);
-  writeBack(e, insn, e.select(n, equal, b, a), () => setUnless(e, equal, RAX, n, a));
+  if (insn.operands[0]?.kind === 'mem') e.storeBack(n, e.select(n, equal, b, a));
+  setUnless(e, equal, RAX, n, a);
+  if (insn.operands[0]?.kind === 'gpr') setUnless(e, e.not(equal), gpr(insn, 0), n, b);
   e.flags('SUB', n, expected, a);
 };
 
 /** Writes a register, all of it kept where `c` holds. */
-function setUnless<V, C>(e: Emit<V, C>, c: C, register: number, n: 1 | 2 | 4 | 8, value: V): void {
+function setUnless<V, C>(
+  e: Emit<V, C>,
+  c: C,
+  register: GprOperand | number,
+  n: IntegerSize,
+  value: V,
+): void {
   if (n < 4) e.setReg(n, register, e.select(n, c, e.reg(n, register), value));
   else e.setReg(8, register, e.select(8, c, e.reg(8, register), value));
 }

@@ -2,16 +2,15 @@ import { operand, type Semantics, width } from './operand.ts';
 
 const nothing: Semantics = () => {};
 
-/** #BR unless the index lies between the two bounds in memory. */
+/** #BR unless the index lies between the two bounds in memory. The second is read only if the first holds. */
 const bound: Semantics = (e, insn) => {
   const n = width(insn);
   const memory = operand(insn, 1, 'mem');
   const index = e.reg(n, operand(insn, 0, 'gpr'));
-  const address = e.address(memory);
-  const lower = e.load(n, memory.segment, address);
-  const second = e.bin('add', insn.addressSize, address, e.const(insn.addressSize, n));
-  const upper = e.load(n, memory.segment, second);
-  e.trapIf(e.either(e.less(n, index, lower), e.less(n, upper, index)), '#BR');
+  const lower = e.address(memory);
+  e.trapIf(e.less(n, index, e.load(n, memory.segment, lower)), '#BR');
+  const upper = e.bin('add', insn.addressSize, lower, e.const(insn.addressSize, n));
+  e.trapIf(e.less(n, e.load(n, memory.segment, upper), index), '#BR');
 };
 
 /** The cache-line instructions ask for read access to the byte they name. */

@@ -226,7 +226,7 @@ export class Core {
     if (expandDown) {
       const top = (rights & RIGHTS.DB) !== 0 ? 0xffff_ffff : 0xffff;
       if (first <= limit || last > top) throw fault();
-    } else if (last > limit) throw fault();
+    } else if (last > limit && limit !== 0xffff_ffff) throw fault(); // 4 GiB: accesses wrap around
     return (base + offset) & MASK32;
   }
 
