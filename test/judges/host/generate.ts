@@ -34,7 +34,7 @@ export interface Generated {
 export class Generator {
   readonly #choice: Choice;
   readonly #samples: readonly FormSample[];
-  #random: () => number = seedrandom('');
+  #random: () => number = seedrandom.alea('');
 
   constructor(choice: Choice) {
     this.#choice = choice;
@@ -46,7 +46,7 @@ export class Generator {
   }
 
   generate(seed: string): Generated {
-    this.#random = seedrandom(seed);
+    this.#random = seedrandom.alea(seed);
     const { codeSize } = this.#choice;
     const length = this.#chance(0.6) ? 1 : 2 + this.#below(5);
     const parts: { bytes: Uint8Array; insn: Insn }[] = [];
