@@ -310,7 +310,7 @@ export class Vcpu {
       this.#loadVpmu();
       if (!this.#requestPmu && !this.#requestPmi) break;
       // Something came up on the way (an NMI, say): not this time.
-      this.#putVpmu();
+      this.#putAfterExit();
       host.interruptsOn();
     }
     this.#vmEntry();
@@ -319,6 +319,7 @@ export class Vcpu {
   /** The VM entry itself; interrupts are off. */
   #vmEntry(): void {
     const host = this.#host;
+    this.vpmu.sync();
     this.#globalCtrl.program(host, this.vpmu.globalCtrlSwitch());
     this.#armPreemptionTimer();
     this.statistics.entries += 1;
@@ -396,11 +397,11 @@ export class Vcpu {
         this.#vmEntry();
         return undefined;
       }
-      this.#putVpmu();
+      this.#putAfterExit();
       host.interruptsOn();
       return undefined;
     }
-    this.#putVpmu();
+    this.#putAfterExit();
     if (reason === EXIT_REASON.EXTERNAL_INTERRUPT) host.handleInterrupt(interruption & 0xff);
     host.interruptsOn();
     if (isNmi || reason === EXIT_REASON.EXTERNAL_INTERRUPT) return undefined;
@@ -470,17 +471,35 @@ export class Vcpu {
   }
 
   #loadVpmu(): void {
-    if (this.vpmu.design.kind !== 'mediated' || this.#vpmuLoaded) return;
-    this.vm.observer?.vpmu?.({ vcpu: this.id, step: 'load' });
+    if (this.#vpmuLoaded) return;
+    if (this.#switches) this.vm.observer?.vpmu?.({ vcpu: this.id, step: 'load' });
     this.vpmu.load();
     this.#vpmuLoaded = true;
+    if (!this.#switches) return;
     this.statistics.loads += 1;
+    // A design that keeps the PMU gives it back as soon as the host programs an event.
+    this.vm.perf.reclaim.set(this.#host.id, () => this.#putVpmu());
+  }
+
+  /** Whether loading and putting is work at all. */
+  get #switches(): boolean {
+    const { kind, sharesSides } = this.vpmu.design;
+    return kind === 'mediated' || sharesSides;
+  }
+
+  /** After an exit, as far as the design takes the PMU back then. */
+  #putAfterExit(): void {
+    const { switchPoint } = this.vpmu.design;
+    if (switchPoint === 'sched' || (switchPoint === 'lazy' && !this.vpmu.hostWantsPmu())) return;
+    this.#putVpmu();
   }
 
   #putVpmu(): void {
     if (!this.#vpmuLoaded) return;
-    this.vpmu.put();
     this.#vpmuLoaded = false;
+    this.vm.perf.reclaim.delete(this.#host.id);
+    this.vpmu.put();
+    if (!this.#switches) return;
     this.statistics.puts += 1;
     this.vm.observer?.vpmu?.({ vcpu: this.id, step: 'put' });
   }

@@ -122,15 +122,25 @@ export class Vm {
 
   /** KVM_CREATE_VCPU, on the CPU it is to start on. @throws PerfError EBUSY where the design forbids it. */
   createVcpu(host: HostCpu): Vcpu {
-    if (this.vcpus.length === 0 && this.design.hostRule === 'refuse') this.perf.createMediatedPmu();
+    const { hostRule } = this.design;
+    if (this.vcpus.length === 0 && hostRule === 'refuse') this.perf.createMediatedPmu();
     const vcpu = new Vcpu(this, this.vcpus.length, host);
     this.vcpus.push(vcpu);
+    if (hostRule === 'error' || hostRule === 'error-scoped') {
+      this.perf.claims.add(hostRule, vcpu.task);
+    }
     return vcpu;
   }
 
   /** The VM goes away. */
   destroy(): void {
-    for (const vcpu of this.vcpus) vcpu.vpmu.release();
+    const { hostRule } = this.design;
+    for (const vcpu of this.vcpus) {
+      vcpu.vpmu.release();
+      if (hostRule === 'error' || hostRule === 'error-scoped') {
+        this.perf.claims.remove(hostRule, vcpu.task);
+      }
+    }
     if (this.vcpus.length > 0 && this.design.hostRule === 'refuse') {
       this.perf.releaseMediatedPmu();
     }

@@ -4,7 +4,7 @@ import type { CpuPorts } from '../host/ports.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
-import type { VpmuDesign } from '../kvm/vpmu/designs.ts';
+import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { Perf } from '../perf/perf.ts';
 import { Board } from './board.ts';
@@ -50,7 +50,7 @@ export class VirtualMachine implements Machine {
     enterRootMode(processor);
     this.host = new HostCpu(this.#rootCpu());
 
-    this.perf = new Perf([this.host]);
+    this.perf = new Perf([this.host], perfOptionsOf(design));
     const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
     const kvm = new Kvm([this.host], { perf: this.perf, pages });
     this.board = new Board({

@@ -126,6 +126,22 @@ export class PerfCpu {
     });
   }
 
+  /** What `which` holds for leaves the PMU for good: it is in ERROR until somebody enables it again. */
+  fail(which: (event: PerfEvent) => boolean): void {
+    this.#masked(() => {
+      for (const context of this.#contexts()) {
+        context.update(this.host.now());
+        for (const half of HALVES) {
+          for (const leader of context.groups[half]) {
+            if (leader.state < STATE.INACTIVE || !this.#isHere(leader) || !which(leader)) continue;
+            this.#groupOut(leader);
+            leader.setState(STATE.ERROR);
+          }
+        }
+      }
+    });
+  }
+
   /** Events that were displaced may come back, in the usual order. */
   resume(): void {
     this.#displaced = undefined;

@@ -1,6 +1,7 @@
 import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
-import { PerfEventContext } from './context.ts';
+import { GuestClaims } from './claims.ts';
+import { HALVES, PerfEventContext } from './context.ts';
 import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
@@ -25,7 +26,10 @@ export interface PerfReading {
   readonly running: bigint;
 }
 
-export type PerfOptions = X86PmuOptions;
+export interface PerfOptions extends X86PmuOptions {
+  /** false: the host's PMU was given up at boot, there is none for anybody here. */
+  readonly hasHardware?: boolean;
+}
 
 /** Vector of PMIs while a mediated guest owns the PMU. */
 export const PERF_GUEST_MEDIATED_PMI_VECTOR = 0xf5;
@@ -41,19 +45,24 @@ export class Perf {
   readonly #cpus: readonly PerfCpu[];
   /** Called with a CPU whose flexible events need turns: `rotate` it after the multiplexing interval. */
   onRotationNeeded: ((cpu: number) => void) | undefined;
+  /** Whether this host has a PMU to give. */
+  readonly hasHardware: boolean;
+  /** By CPU, what makes a guest give the PMU back that keeps it beyond its exits. Called when an event is programmed. */
+  readonly reclaim = new Map<number, () => void>();
   /** Sampling rates: frequency mode and throttling. */
   readonly rates = new FrequencyMode();
   #nextId = 1;
   /** Live events, in the order of creation. */
   readonly #events = new Set<PerfEvent>();
-  /** How many mediated VMs exist. */
-  #mediatedVms = 0;
+  /** Who may not open an event that does not exclude guests, while VMs of some design exist. */
+  readonly claims = new GuestClaims();
   /** CPUs on which a mediated guest owns the PMU. */
   readonly #guestOwned = new Set<number>();
   /** CPU of each task that runs, so that its first event finds it there. */
   readonly #running = new Map<PerfTask, number>();
 
   constructor(hosts: readonly HostCpu[], options: PerfOptions = {}) {
+    this.hasHardware = options.hasHardware ?? true;
     this.#cpus = hosts.map(
       (host) =>
         new PerfCpu(host, {
@@ -85,12 +94,8 @@ export class Perf {
     target: PerfTarget,
     { leader, overflow }: { leader?: PerfEvent; overflow?: OverflowHandler } = {},
   ): PerfEvent {
-    if (this.#mediatedVms > 0 && !attr.excludeGuest) {
-      throw new PerfError(
-        'EOPNOTSUPP',
-        'a mediated VM exists and the event does not exclude guests',
-      );
-    }
+    if (!this.hasHardware) throw new PerfError('ENOENT', 'this host has given its PMU up');
+    if (!attr.excludeGuest) this.claims.check(target);
     const context = this.#contextOf(target);
     const event = new PerfEvent({
       id: this.#nextId++,
@@ -247,18 +252,30 @@ export class Perf {
       if (event.attr.excludeGuest) continue;
       throw new PerfError('EBUSY', 'an event that does not exclude guests is open');
     }
-    this.#mediatedVms += 1;
+    this.claims.add('refuse');
   }
 
   releaseMediatedPmu(): void {
-    this.#mediatedVms -= 1;
+    this.claims.remove('refuse');
   }
 
-  /** perf_load_guest_context: every event that excludes guests makes room. Interrupts are off. */
-  loadGuestContext(id: number): void {
+  /** Whether anything of a CPU or of its task waits for a counter or has one. */
+  hasEvents(id: number): boolean {
+    const { context, task } = this.cpu(id);
+    return [context, task].some((each) =>
+      HALVES.some((half) => each?.groups[half].some(({ state }) => state >= STATE.INACTIVE)),
+    );
+  }
+
+  /**
+   * perf_load_guest_context: every event that excludes guests makes room, interrupts off. What does not exclude
+   * them, where designs allow it to be there at all, goes to ERROR.
+   */
+  loadGuestContext(id: number, meeting: 'displace' | 'error' = 'displace'): void {
     const cpu = this.cpu(id);
     cpu.host.spend('perf-load-guest');
     const now = cpu.host.now();
+    if (meeting === 'error') cpu.fail(({ attr }) => !attr.excludeGuest);
     cpu.displace(({ attr }) => attr.excludeGuest);
     cpu.context.setGuest(now, true);
     cpu.task?.setGuest(now, true);
@@ -301,6 +318,7 @@ export class Perf {
   #install(event: PerfEvent, on: PerfCpu): void {
     const { leader, context } = event;
     if (leader !== event && leader.state !== STATE.ACTIVE) return;
+    if (this.#guestOwned.has(on.host.id)) this.reclaim.get(on.host.id)?.();
     on.resched(context, context.half(leader));
   }
 

@@ -13,24 +13,40 @@ const exitsOf = (run: ReturnType<typeof hosted>) =>
       .filter(([name]) => name !== 'IO_INSTRUCTION'),
   );
 
+const found = (run: ReturnType<typeof hosted>) => {
+  expect(run.run()).toBe('stopped');
+  expect(run.board.console.split('\n').filter((line) => line.startsWith('FAIL'))).toEqual([]);
+  expect(run.board.exitValue).toBe(0);
+};
+
 describe.each([
   ['emulated', 'sapphire-rapids'],
   ['mediated', 'sapphire-rapids'],
   ['mediated', 'skylake-server'],
-  ['rfc-v1', 'sapphire-rapids'],
-  ['rfc-v1-filter', 'skylake-server'],
 ] as const)('under the %s design on %s', (name, profile) => {
   it.each(['count', 'overflow', 'emulated'])(
     'guest %s finds every number it worked out by hand',
-    (guest) => {
-      const run = hosted({ guest, profile, design: DESIGNS[name] });
-      expect(run.run()).toBe('stopped');
-      expect(run.board.console.split('\n').filter((line) => line.startsWith('FAIL'))).toEqual([]);
-      expect(run.board.exitValue).toBe(0);
-    },
+    (guest) => found(hosted({ guest, profile, design: DESIGNS[name] })),
     MINUTE,
   );
 });
+
+it.each([
+  ['rfc-v1', 'sapphire-rapids'],
+  ['rfc-v1-filter', 'skylake-server'],
+  ['emulated-priority', 'sapphire-rapids'],
+  ['emulated-identity', 'sapphire-rapids'],
+  ['emulated-sides', 'skylake-server'],
+  ['emulated-all-three', 'skylake-server'],
+  ['guest-owned', 'sapphire-rapids'],
+  ['opt-out', 'sapphire-rapids'],
+  ['opt-out', 'skylake-server'],
+  ['blend', 'skylake-server'],
+] as const)(
+  'guest overflow finds every number under the %s design on %s',
+  (name, profile) => found(hosted({ guest: 'overflow', profile, design: DESIGNS[name] })),
+  MINUTE,
+);
 
 describe('exits of the overflow guest', () => {
   const overflow = (

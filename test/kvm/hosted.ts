@@ -5,7 +5,7 @@ import { HostCpu } from '../../src/host/cpu.ts';
 import { PageAllocator } from '../../src/host/pages.ts';
 import type { KvmObserver } from '../../src/kvm/observer.ts';
 import { Kvm, Vm } from '../../src/kvm/vm.ts';
-import { DESIGNS, type VpmuDesign } from '../../src/kvm/vpmu/designs.ts';
+import { DESIGNS, perfOptionsOf, type VpmuDesign } from '../../src/kvm/vpmu/designs.ts';
 import type { PmuExposure } from '../../src/kvm/vpmu/exposure.ts';
 import { Board } from '../../src/machine/board.ts';
 import { guestEmulator } from '../../src/machine/emulator.ts';
@@ -51,7 +51,10 @@ export function hosted({
   enterRootMode(processor);
   const host = new HostCpu(rootCpu(processor, hardware));
   const pages = new PageAllocator(host.memory, { base: GUEST_RAM, size: 8 * MEGABYTE });
-  const perf = new Perf([host], minimumPeriod === undefined ? {} : { minimumPeriod });
+  const perf = new Perf([host], {
+    ...(minimumPeriod !== undefined && { minimumPeriod }),
+    ...perfOptionsOf(design),
+  });
   const kvm = new Kvm([host], { perf, pages });
   const vm = new Vm(kvm, host, {
     ram: { base: 0, size: GUEST_RAM },

@@ -54,6 +54,10 @@ export interface Vpmu {
   load(): void;
   /** After them, interrupts still off. */
   put(): void;
+  /** Immediately before an entry, loaded: what has to follow the guest's local APIC does. */
+  sync(): void;
+  /** Whether the host has use for the PMU now; a design that gives it back lazily then puts. */
+  hostWantsPmu(): boolean;
   /** What GLOBAL_CTRL must be at the entry that follows. */
   globalCtrlSwitch(): GlobalCtrlSwitch | undefined;
   /** A VM exit has happened; the exit saved GLOBAL_CTRL `saved` if it was to. */

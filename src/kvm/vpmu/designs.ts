@@ -1,3 +1,5 @@
+import type { PerfOptions } from '../../perf/perf.ts';
+
 /** How guest accesses to one kind of PMU register are dealt with. */
 export type Interception =
   /** Always a VM exit. */
@@ -24,15 +26,19 @@ export type SwitchPoint =
   | 'entry'
   /** Once per pass of the run loop; entries from fastpath exits are within one pass. */
   | 'pass'
-  /** Given on the first entry of a pass; taken back when the vCPU leaves its CPU, or sooner if the host wants its PMU. */
-  | 'lazy';
+  /** Given before an entry; taken back after the exit only if the host has events on that CPU, else when the vCPU leaves it. */
+  | 'lazy'
+  /** Given when the vCPU comes to a CPU, taken back when it leaves. */
+  | 'sched';
 
 /** What becomes of host events that do not exclude guests. */
 export type HostRule =
-  /** No VM while one is open, none opened while a VM exists. */
+  /** No VM while one is open (EBUSY), none opened while a VM exists (EOPNOTSUPP). */
   | 'refuse'
-  /** They go to ERROR when they meet the vCPU. */
+  /** They go to ERROR when they meet the vCPU; while a VM exists none is opened on a CPU or on a vCPU (EBUSY). */
   | 'error'
+  /** They go to ERROR when they meet the vCPU; only events on the vCPU's own thread are refused (EOPNOTSUPP). */
+  | 'error-scoped'
   /** There are none: the host has no PMU. */
   | 'none'
   /** They share counters with the guest as perf sees fit. */
@@ -55,6 +61,8 @@ export interface VpmuDesign {
   readonly alwaysWins: boolean;
   /** Emulated: guest counter i is host counter i, and GLOBAL_CTRL passes. */
   readonly identity: boolean;
+  /** Emulated: perf switches a counter between a host-only and a guest-only event at entry and exit. */
+  readonly sharesSides: boolean;
 }
 
 const EMULATED: Omit<VpmuDesign, 'name' | 'title'> = {
@@ -67,6 +75,7 @@ const EMULATED: Omit<VpmuDesign, 'name' | 'title'> = {
   hostRule: 'share',
   alwaysWins: false,
   identity: false,
+  sharesSides: false,
 };
 
 const MEDIATED: Omit<VpmuDesign, 'name' | 'title'> = {
@@ -79,6 +88,7 @@ const MEDIATED: Omit<VpmuDesign, 'name' | 'title'> = {
   hostRule: 'refuse',
   alwaysWins: false,
   identity: false,
+  sharesSides: false,
 };
 
 const RFC_V1: Omit<VpmuDesign, 'name' | 'title'> = {
@@ -115,6 +125,63 @@ export const DESIGNS = {
     interception: { ...RFC_V1.interception, selectors: 'trap' },
     title: 'as rfc-v1, selectors and FIXED_CTR_CTRL trap for the event filter (RFC as posted)',
   },
+  'emulated-priority': {
+    ...EMULATED,
+    name: 'emulated-priority',
+    alwaysWins: true,
+    title:
+      'as emulated, KVM’s events come before CPU-pinned ones of the host (Mattson, October 2023)',
+  },
+  'emulated-identity': {
+    ...EMULATED,
+    name: 'emulated-identity',
+    identity: true,
+    title:
+      'as emulated, guest counter i is host counter i, so GLOBAL_CTRL passes (Mattson, October 2023)',
+  },
+  'emulated-sides': {
+    ...EMULATED,
+    name: 'emulated-sides',
+    sharesSides: true,
+    title:
+      'as emulated, host-only and guest-only events take turns on one counter at entry and exit',
+  },
+  'emulated-all-three': {
+    ...EMULATED,
+    name: 'emulated-all-three',
+    alwaysWins: true,
+    identity: true,
+    sharesSides: true,
+    title: 'emulated with the priority class, the identity map and shared sides together',
+  },
+  'guest-owned': {
+    ...MEDIATED,
+    name: 'guest-owned',
+    hostRule: 'error-scoped',
+    title:
+      'a guest that asks at boot gets the PMU; host events that meet it go to ERROR (Zijlstra, October 2023)',
+  },
+  'opt-out': {
+    ...MEDIATED,
+    name: 'opt-out',
+    switchPoint: 'sched',
+    hostRule: 'none',
+    title:
+      'the host gives its PMU up at boot; guests own it always (Christopherson, September 2023)',
+  },
+  blend: {
+    ...MEDIATED,
+    name: 'blend',
+    switchPoint: 'lazy',
+    title:
+      'as mediated, but taken back only if the host has events on the CPU (the blend of October 2023)',
+  },
 } as const satisfies Readonly<Record<string, VpmuDesign>>;
 
 export type DesignName = keyof typeof DESIGNS;
+
+/** What the host's perf has to be for a design. */
+export const perfOptionsOf = ({ sharesSides, hostRule }: VpmuDesign): PerfOptions => ({
+  sharesSides,
+  hasHardware: hostRule !== 'none',
+});

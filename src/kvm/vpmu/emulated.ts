@@ -10,6 +10,7 @@ import type { VpmuDesign } from './designs.ts';
 import { isAllowed } from './event-filter.ts';
 import { guestPmuShape } from './exposure.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
+import { MSR } from './registers.ts';
 
 /** kvm_pmc beside what the guest wrote: the counter's value is the sum of its parts. */
 interface Backing {
@@ -60,8 +61,9 @@ export class EmulatedVpmu implements Vpmu {
     for (const { index } of this.pmu.pmcs) this.#backing.set(index, fresh());
   }
 
-  intercepts(): boolean {
-    return true;
+  /** With guest counters where host counters are, the guest may open and close them itself. */
+  intercepts(address: number): boolean {
+    return !(this.design.identity && address === MSR.GLOBAL_CTRL);
   }
 
   rdmsr(address: number): ReadOutcome {
@@ -76,17 +78,36 @@ export class EmulatedVpmu implements Vpmu {
     return this.pmu.rdpmc(ecx);
   }
 
-  load(): void {}
+  load(): void {
+    this.#perf.enterGuest(this.#host.id);
+  }
 
-  put(): void {}
+  put(): void {
+    this.#perf.exitGuest(this.#host.id);
+  }
+
+  sync(): void {}
+
+  hostWantsPmu(): boolean {
+    return true;
+  }
 
   /** atomic_switch_perf_msrs: whatever perf says must differ between the two sides. */
   globalCtrlSwitch(): GlobalCtrlSwitch | undefined {
     const { host, guest } = this.#perf.guestMsrs(this.#host.id)[0]!;
+    if (this.design.identity) {
+      // Counters the guest can see follow its own enables, whoever's event is on them.
+      const seen = this.#seen;
+      return { guest: (guest & ~seen) | (this.pmu.globalCtrl & seen), host, save: true };
+    }
     return host === guest ? undefined : { guest, host, save: false };
   }
 
-  exited(): void {}
+  exited(saved: bigint | undefined): void {
+    if (saved === undefined) return;
+    this.#host.spend('vmread');
+    this.pmu.globalCtrl = saved & this.#seen;
+  }
 
   instructionRetired({ branch, cpl }: { branch: boolean; cpl: number }): void {
     for (const pmc of this.pmu.pmcs) {
@@ -158,6 +179,12 @@ export class EmulatedVpmu implements Vpmu {
     this.refresh();
   }
 
+  /** The guest's counters, as GLOBAL_CTRL names them. */
+  get #seen(): bigint {
+    const { gp, fixed } = this.pmu.shape;
+    return gp | (fixed << BigInt(FIXED_BASE));
+  }
+
   get #host(): HostCpu {
     return this.#owner.host();
   }
@@ -202,7 +229,9 @@ export class EmulatedVpmu implements Vpmu {
     const backing = this.#of(pmc);
     const wrapped = this.#pause(pmc);
     const control = this.pmu.localControl(pmc);
-    if (!control.enabled || !this.pmu.isGloballyEnabled(pmc)) return true;
+    // Where GLOBAL_CTRL passes, the hardware gates: the event is there as long as it is locally enabled.
+    const gated = !this.design.identity && !this.pmu.isGloballyEnabled(pmc);
+    if (!control.enabled || gated) return true;
     if (!isAllowed(this.#owner.filter(), pmc)) return true;
     if (wrapped) this.#overflow(pmc);
 
@@ -248,6 +277,8 @@ export class EmulatedVpmu implements Vpmu {
     const attr = perfEventAttr({
       config: pmc.eventsel & RAW_EVENT_MASK,
       pinned: true,
+      priority: this.design.alwaysWins,
+      counter: this.design.identity ? pmc.index : -1,
       excludeHost: true,
       excludeIdle: true,
       excludeUser: !control.user,

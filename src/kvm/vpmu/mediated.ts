@@ -36,6 +36,8 @@ export class MediatedVpmu implements Vpmu {
   #fixedCtrlHw = 0n;
   /** Between load and put. */
   #loaded = false;
+  /** Whether the physical LVTPC is masked: as the guest's, and by the delivery of a PMI. */
+  #lvtpcMasked = false;
   #whole: boolean;
 
   constructor({ owner, perf, host, design, exposure }: VpmuParts) {
@@ -60,11 +62,16 @@ export class MediatedVpmu implements Vpmu {
   }
 
   rdmsr(address: number): ReadOutcome {
+    if (this.#loaded && address === MSR.GLOBAL_STATUS) this.#readStatus();
     return this.pmu.rdmsr(address);
   }
 
   wrmsr(address: number, value: bigint): WriteOutcome {
-    return this.pmu.wrmsr(address, value);
+    const outcome = this.pmu.wrmsr(address, value);
+    if (this.#loaded && address === MSR.GLOBAL_STATUS_RESET && outcome === 'done') {
+      this.#host.wrmsr(MSR.GLOBAL_STATUS_RESET, value);
+    }
+    return outcome;
   }
 
   rdpmc(ecx: number): bigint | '#GP' {
@@ -74,9 +81,10 @@ export class MediatedVpmu implements Vpmu {
   /** kvm_mediated_pmu_load. */
   load(): void {
     const host = this.#host;
-    this.#perf.loadGuestContext(host.id);
+    if (this.#hostHasPmu) this.#perf.loadGuestContext(host.id, this.#meeting);
     host.wrmsr(MSR.GLOBAL_CTRL, 0n);
-    this.#perf.loadGuestLvtpc(host.id, this.#owner.pmiMasked());
+    this.#lvtpcMasked = this.#owner.pmiMasked();
+    this.#perf.loadGuestLvtpc(host.id, this.#lvtpcMasked);
     for (const pmc of this.pmu.pmcs) {
       const value = this.#counters.get(pmc.index)!;
       if (!this.design.elides || host.rdpmc(rdpmcIndex(pmc)) !== value) {
@@ -112,7 +120,19 @@ export class MediatedVpmu implements Vpmu {
     }
     this.#loaded = false;
     this.#perf.putGuestLvtpc(host.id);
-    this.#perf.putGuestContext(host.id);
+    if (this.#hostHasPmu) this.#perf.putGuestContext(host.id);
+  }
+
+  /** The guest may have masked or opened its LVTPC since, or a PMI have masked the physical one. */
+  sync(): void {
+    const masked = this.#owner.pmiMasked();
+    if (masked === this.#lvtpcMasked) return;
+    this.#perf.loadGuestLvtpc(this.#host.id, masked);
+    this.#lvtpcMasked = masked;
+  }
+
+  hostWantsPmu(): boolean {
+    return this.#hostHasPmu && this.#perf.hasEvents(this.#host.id);
   }
 
   globalCtrlSwitch(): GlobalCtrlSwitch {
@@ -134,6 +154,7 @@ export class MediatedVpmu implements Vpmu {
       this.#write(pmc, value);
       if (value !== 0n) continue;
       this.pmu.globalStatus |= bit(pmc.index);
+      if (this.#loaded) this.#host.wrmsr(MSR.GLOBAL_STATUS_SET, bit(pmc.index));
       if (this.pmu.localControl(pmc).interrupt) this.#owner.requestPmi();
     }
   }
@@ -150,6 +171,7 @@ export class MediatedVpmu implements Vpmu {
   handleRequests(): void {}
 
   mediatedPmi(): void {
+    this.#lvtpcMasked = true;
     this.#owner.requestPmi();
   }
 
@@ -193,6 +215,20 @@ export class MediatedVpmu implements Vpmu {
     return this.#owner.host();
   }
 
+  get #hostHasPmu(): boolean {
+    return this.design.hostRule !== 'none';
+  }
+
+  get #meeting(): 'displace' | 'error' {
+    return this.design.hostRule === 'error' || this.design.hostRule === 'error-scoped'
+      ? 'error'
+      : 'displace';
+  }
+
+  #readStatus(): void {
+    this.pmu.globalStatus = this.#host.rdmsr(MSR.GLOBAL_STATUS);
+  }
+
   #passes(kind: keyof VpmuDesign['interception']): boolean {
     const rule = this.design.interception[kind];
     return rule === 'pass' || (rule === 'pass-if-whole' && this.#whole);
@@ -211,12 +247,15 @@ export class MediatedVpmu implements Vpmu {
   #changed(pmc: Pmc): void {
     const allowed = isAllowed(this.#owner.filter(), pmc);
     if (pmc.index < FIXED_BASE) {
-      this.#selectorHw.set(pmc.index, allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN);
+      const selector = allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN;
+      this.#selectorHw.set(pmc.index, selector);
+      if (this.#loaded) this.#host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, selector);
       return;
     }
     const nibble = 0xfn << BigInt(4 * (pmc.index - FIXED_BASE));
     this.#fixedCtrlHw =
       (this.#fixedCtrlHw & ~nibble) | (allowed ? this.pmu.fixedCtrl & nibble : 0n);
+    if (this.#loaded) this.#host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedCtrlHw);
   }
 
   /** Selectors that the guest wrote without an exit. */
