@@ -61,7 +61,7 @@ export interface ProcessorIdentity {
 
 /** State components of XSAVE beyond the legacy area: size and offset in the standard format. */
 // biome-ignore format: a table
-const XSAVE_COMPONENTS: Readonly<Record<number, { size: number; offset: number }>> = {
+export const XSAVE_COMPONENTS: Readonly<Record<number, { size: number; offset: number }>> = {
   2: { size: 256, offset: 576 },
   9: { size: 8,   offset: 2688 },
 };

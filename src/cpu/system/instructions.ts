@@ -1,4 +1,5 @@
 import type { Mnemonic } from '../decode/mnemonics.ts';
+import { X87_INSTRUCTIONS } from '../x87/instructions.ts';
 import {
   clts,
   invd,
@@ -75,4 +76,6 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Partial<Record<Mnemonic, SystemFuncti
   // flags, halting, ports
   PUSHF: pushf,  POPF: popf,  CLI: cli,  STI: sti,  CLAC: clac,  STAC: stac,  HLT: hlt,  PAUSE: pause,
   MONITOR: monitor,  MWAIT: mwait,  IN: input,  OUT: output,  INS: ins,  OUTS: outs,
+  // floating-point state
+  ...X87_INSTRUCTIONS,
 };

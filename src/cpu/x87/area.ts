@@ -1,0 +1,47 @@
+import { Fault } from '../fault.ts';
+import type { Insn } from '../insn.ts';
+import type { Core } from '../system/core.ts';
+
+/** The memory operand of an instruction that saves or restores state: bytes, all or nothing. */
+export class Area {
+  readonly #core: Core;
+  readonly #linear: bigint;
+  readonly #size: number;
+
+  /** @throws Fault #GP(0) unless aligned, and as any access */
+  constructor(core: Core, insn: Insn, size: number, access: 'read' | 'write', alignment = 1) {
+    const memory = core.memoryOperand(insn)!;
+    const offset = core.offset(memory, insn);
+    if (core.linearOf(memory, insn) % BigInt(alignment) !== 0n) throw new Fault('#GP', 0);
+    this.#core = core;
+    this.#size = size;
+    this.#linear = core.linear(memory.segment, offset, size, access);
+    for (let at = 0; at < size; at += 4096) this.#probe(at, Math.min(4096, size - at), access);
+  }
+
+  #probe(at: number, size: number, access: 'read' | 'write'): void {
+    this.#core.memory.probe(this.#at(at), size, this.#core.privilege, access);
+  }
+
+  #at(offset: number): bigint {
+    return this.#linear + BigInt(offset);
+  }
+
+  read(at: number, size: number): bigint {
+    return this.#core.memory.read(this.#at(at), size, this.#core.privilege);
+  }
+
+  write(at: number, size: number, value: bigint | number): void {
+    this.#core.memory.write(this.#at(at), size, BigInt(value), this.#core.privilege);
+  }
+
+  /** Bytes from `at` on are zero. */
+  isClear(at: number, length: number): boolean {
+    for (let i = 0; i < length; i += 8) if (this.read(at + i, 8) !== 0n) return false;
+    return true;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+}
