@@ -28,7 +28,7 @@ export function countingName({ overcounts, skid, losesPmi }: Deviations): string
   const on = [
     ...overcounts.map((name) => `overcounts ${name}`),
     ...(skid > 0 ? [`skid ${skid}`] : []),
-    ...(losesPmi > 0 ? [`loses every ${losesPmi}th PMI`] : []),
+    ...(losesPmi > 0 ? [`loses one PMI in ${losesPmi}`] : []),
   ];
   return on.length === 0 ? 'ideal' : `silicon (${on.join(', ')})`;
 }
