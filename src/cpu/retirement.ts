@@ -30,9 +30,9 @@ const FLOATING_POINT: Partial<Record<Mnemonic, readonly Total[]>> = {
  */
 // biome-ignore format: a table
 const SYSTEM_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
-  ...of('loads')('LGDT', 'LIDT', 'INVPCID', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'POPSEG', 'BOUND', 'OUTS',
+  ...of('loads')('LGDT', 'LIDT', 'INVPCID', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'POPSEG', 'OUTS',
     'VMXON', 'VMPTRLD', 'VMCLEAR', 'INVEPT', 'INVVPID'),
-  ...of('stores')('SGDT', 'SIDT', 'PUSHSEG', 'INS', 'VMPTRST'),
+  ...of('stores')('SGDT', 'SIDT', 'INS', 'VMPTRST'),
 };
 // biome-ignore format: a table
 const OPERAND_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
@@ -42,7 +42,6 @@ const OPERAND_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
   JMPF: [...FAR, 'loads'],  CALLF: [...FAR, 'loads', 'stores'],
 };
 const SEGMENT_LOAD: readonly Total[] = ['loads'];
-const SEGMENT_STORE: readonly Total[] = ['stores'];
 
 /** What an instruction of a mnemonic counts as when it retires, beyond `instructions` and `ticks`. */
 // biome-ignore format: a table
@@ -76,7 +75,6 @@ export function retirement(insn: Insn): readonly Total[] {
   if (op === 'JMP') return direct ? JUMP : JUMP_INDIRECT;
   if (op === 'CALL') return direct ? CALL : CALL_INDIRECT;
   const [first, second] = operands;
-  if (op === 'MOVSEG' && first?.kind === 'mem') return SEGMENT_STORE;
   if (op === 'MOVSEG' && second?.kind === 'mem') return SEGMENT_LOAD;
   if (OPERAND_ACCESSES[op] && operands.some(({ kind }) => kind === 'mem'))
     return OPERAND_ACCESSES[op];

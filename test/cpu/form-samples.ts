@@ -9,21 +9,26 @@ export interface FormSample {
   readonly insn: Insn;
 }
 
-/** Memory with a base, base and index, RIP or no base; low and high registers. */
-const MODRM_RM = [0x00, 0x04, 0x05, 0x40, 0x44, 0x06, 0xc0, 0xc4];
-const PREFIXES = [[], [0x66], [0xf3], [0xf2], [0xf0], [0x66, 0xf0], [0x66, 0xf3], [0x66, 0xf2]];
+/** Memory with a base, base and index, RIP or no base, RBP; low and high registers. */
+const MODRM_RM = [0x00, 0x04, 0x05, 0x45, 0x06, 0xc0, 0xc4];
 const MAPS = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
+// biome-ignore format: a table
+const PREFIXES = [
+  [], [0x66], [0xf3], [0xf2], [0xf0], [0x66, 0xf0], [0x66, 0xf3], [0x66, 0xf2], [0x67], [0x67, 0xf3], [0x67, 0xf2],
+];
+/** In 64-bit mode some of these again with REX. */
+// biome-ignore format: a table
+const WITH_REX = [
+  [0x48], [0x66, 0x48], [0xf3, 0x48], [0xf2, 0x48], [0xf0, 0x48], [0x67, 0x48], [0x67, 0xf3, 0x48], [0x40], [0xf0, 0x40],
+];
 
 function* encodings(codeSize: 2 | 4 | 8): Generator<number[]> {
-  const rex = codeSize === 8 ? [[], [0x48], [0x40]] : [[]];
+  const prefixes = codeSize === 8 ? [...PREFIXES, ...WITH_REX] : PREFIXES;
   for (const map of MAPS)
     for (let opcode = 0; opcode < 256; opcode++)
-      for (const prefix of PREFIXES)
-        for (const r of rex)
-          for (const a of map.length > 1 ? [[]] : [[], [0x67]])
-            for (let reg = 0; reg < 8; reg++)
-              for (const rm of MODRM_RM)
-                yield [...a, ...prefix, ...r, ...map, opcode, rm | (reg << 3)];
+      for (const prefix of prefixes)
+        for (let reg = 0; reg < 8; reg++)
+          for (const rm of MODRM_RM) yield [...prefix, ...map, opcode, rm | (reg << 3)];
   for (const map of [2, 3])
     for (let opcode = 0xf0; opcode < 0x100; opcode++)
       for (let pp = 0; pp < 4; pp++)
