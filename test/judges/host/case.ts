@@ -1,6 +1,6 @@
 /** One test case: what `harness.c` calls struct test, and the FXSAVE state where the FPU is judged too. */
 export interface Case {
-  readonly codeSize: 4 | 8;
+  readonly codeSize: 2 | 4 | 8;
   /** Instructions (iterations of REP) to execute. */
   readonly steps: number;
   readonly code: Uint8Array;
@@ -29,7 +29,10 @@ export interface Outcome {
   readonly fx?: Uint8Array;
 }
 
-/** Where the pages of a case lie: one of code, one read-only, two writable; around each there is nothing. */
+/**
+ * Where the pages of a case lie: one of code, one read-only, two writable; around each there is nothing.
+ * 16-bit cases have them as their segments, from offset 0 on.
+ */
 export const CODE = 0x1000_0000;
 export const DATA = 0x2000_0000;
 export const PAGE = 4096;

@@ -16,7 +16,7 @@ const MASK64 = 0xffff_ffff_ffff_ffffn;
 const PREFIXES = [0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
 export interface Choice {
-  readonly codeSize: 4 | 8;
+  readonly codeSize: 2 | 4 | 8;
   /** Which instructions take part. */
   readonly wanted: (insn: Insn) => boolean;
   /** Which may only stand last, because what they leave is not defined. */
@@ -39,6 +39,11 @@ export class Generator {
   constructor(choice: Choice) {
     this.#choice = choice;
     this.#samples = formSamples(choice.codeSize, (insn) => this.#allowed(insn));
+  }
+
+  /** Address of the data pages, as the code sees it. */
+  get #base(): number {
+    return this.#choice.codeSize === 2 ? 0 : DATA;
   }
 
   get forms(): number {
@@ -66,7 +71,7 @@ export class Generator {
       this.#aim(memory, target, gpr, first);
     }
     const patch = this.#bytes(32);
-    const wanted = targets.length > 0 ? Number((target - BigInt(DATA)) & 0xffff_ffffn) : 0;
+    const wanted = targets.length > 0 ? Number((target - BigInt(this.#base)) & 0xffff_ffffn) : 0;
     const patchAt =
       wanted >= PAGE && wanted <= 3 * PAGE - 32 ? wanted : PAGE + this.#below(2 * PAGE - 32);
 
@@ -180,7 +185,7 @@ export class Generator {
 
   /** An address for a memory operand: mostly writable, sometimes at an edge or beyond. */
   #target(): bigint {
-    const at = (offset: number) => BigInt(DATA + offset);
+    const at = (offset: number) => BigInt(this.#base + offset);
     const near = (edge: number) => at(edge - this.#below(20));
     const dice = this.#random();
     if (dice < 0.75) return at(PAGE + this.#below(2 * PAGE - 32));
@@ -193,7 +198,7 @@ export class Generator {
   }
 
   #pointer(): bigint {
-    return BigInt(DATA + PAGE + 512 + this.#below(2 * PAGE - 1024));
+    return BigInt(this.#base + PAGE + 512 + this.#below(2 * PAGE - 1024));
   }
 
   #value(): bigint {

@@ -2,12 +2,14 @@
 // instructions by single-stepping, and reports registers, memory and fault. Cases on stdin, results on stdout, both as
 // the structs below (see case.ts). Linux on x86-64; `harness fpu` adds 512 bytes of FXSAVE state to each.
 #define _GNU_SOURCE
+#include <asm/ldt.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -16,6 +18,9 @@
 #define PAGE 4096
 #define BATCH 4096
 #define TF 0x100
+#define CODE16 0x07         // LDT segments of 16-bit cases, on the same pages
+#define DATA16 0x0f
+#define FLAT 0x2b
 
 struct test {
   uint8_t code_size, steps, code_length, pad;
@@ -48,9 +53,12 @@ static void load(ucontext_t *uc, const struct test *t) {
   memcpy(code + t->code_at, t->code, t->code_length);
   memcpy((uint8_t *)DATA + t->patch_at, t->patch, t->patch_length);
   for (int i = 0; i < 16; i++) g[GPR[i]] = t->gpr[i];
-  g[REG_RIP] = CODE + t->code_at;
+  int small = t->code_size == 2;
+  uint64_t cs = small ? CODE16 : t->code_size == 8 ? 0x33 : 0x23, data = small ? DATA16 : FLAT;
+  g[REG_RIP] = (small ? 0 : CODE) + t->code_at;
   g[REG_EFL] = t->rflags | TF;
-  g[REG_CSGSFS] = t->code_size == 8 ? 0x002b000000000033 : 0x002b000000000023;
+  g[REG_CSGSFS] = cs | data << 48;
+  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(data)); // not part of a signal frame
   if (fpu) {
     memcpy(uc->uc_mcontext.fpregs, fx_in[current], 464); // the rest of the area is the kernel's
     uint64_t *xstate_bv = (uint64_t *)((uint8_t *)uc->uc_mcontext.fpregs + 512);
@@ -108,6 +116,11 @@ static void handler(int signal, siginfo_t *info, void *context) {
   if (fpu) memcpy(uc->uc_mcontext.fpregs, home_fx, 464);
 }
 
+static void segment(int number, unsigned base, unsigned limit, int contents) {
+  struct user_desc it = {.entry_number = number, .base_addr = base, .limit = limit, .contents = contents, .useable = 1};
+  if (syscall(SYS_modify_ldt, 1, &it, sizeof it) != 0) exit(2);
+}
+
 static void *map(unsigned long at, size_t length, int protection, int fd) {
   int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_POPULATE | (at ? MAP_FIXED_NOREPLACE : 0);
   void *p = mmap((void *)at, length, protection, flags, fd, 0);
@@ -136,8 +149,8 @@ int main(int argc, char **argv) {
   struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, NULL);
-  // 32-bit code needs data segments; 64-bit processes have null ones.
-  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(0x2b));
+  segment(CODE16 >> 3, CODE, 0xffff, MODIFY_LDT_CONTENTS_CODE);
+  segment(DATA16 >> 3, DATA, 3 * PAGE - 1, MODIFY_LDT_CONTENTS_DATA);
 
   for (;;) {
     for (count = 0; count < BATCH; count++) {

@@ -10,7 +10,7 @@ describe.skipIf(!hostJudges())('integer instructions, judged by the processor we
   const host = new Host();
   afterAll(() => host.close());
 
-  it.each([8, 4] as const)(`do the same in code of %i bytes, in ${CASES} cases`, (codeSize) => {
+  it.each([8, 4, 2] as const)(`do the same in code of %i bytes, in ${CASES} cases`, (codeSize) => {
     const judge = new Judge(host, codeSize, (insn) => INTEGER[insn.op] !== undefined);
     expect(judge.find(SEED, CASES)).toBeUndefined();
   });

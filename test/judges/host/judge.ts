@@ -14,7 +14,7 @@ export class Judge {
   readonly #model = new Model();
   readonly #generator: Generator;
 
-  constructor(host: Host, codeSize: 4 | 8, wanted: (insn: Insn) => boolean) {
+  constructor(host: Host, codeSize: 2 | 4 | 8, wanted: (insn: Insn) => boolean) {
     this.#host = host;
     this.#generator = new Generator({
       codeSize,

@@ -24,8 +24,22 @@ const NO_EXECUTE = 1n << 63n;
 const TF = 0x100n;
 const STATUS = 0x8d5n;
 
-const CODE_RIGHTS = { 4: 0xc0fb, 8: 0xa0fb };
-const DATA_RIGHTS = 0xc0f3;
+/** Segments by code size, as Linux has them; those of 16-bit cases are the harness's. */
+// biome-ignore format: a table
+const SEGMENTS = {
+  2: {
+    code: { selector: 0x07, base: BigInt(CODE), limit: 0xffff, rights: 0x00fb },
+    data: { selector: 0x0f, base: BigInt(DATA), limit: 3 * PAGE - 1, rights: 0x00f3 },
+  },
+  4: {
+    code: { selector: 0x23, base: 0n, limit: 0xffff_ffff, rights: 0xc0fb },
+    data: { selector: 0x2b, base: 0n, limit: 0xffff_ffff, rights: 0xc0f3 },
+  },
+  8: {
+    code: { selector: 0x33, base: 0n, limit: 0xffff_ffff, rights: 0xa0fb },
+    data: { selector: 0x2b, base: 0n, limit: 0xffff_ffff, rights: 0xc0f3 },
+  },
+} as const;
 const UNUSABLE = 0x1_0000;
 
 /** Our own machine in the same situation: CPL 3 under Linux, with the same pages. */
@@ -50,14 +64,6 @@ export class Model {
     this.state.set(STATE.CR4, 0x620n); // OSXMMEXCPT OSFXSR PAE
     this.state.set(STATE.EFER, 0xd01n); // NXE LMA LME SCE
     this.state.set32(STATE.CPL, 3);
-    for (const name of ['SS', 'DS', 'ES'] as const) {
-      this.state.setSegment(name, {
-        selector: 0x2b,
-        base: 0n,
-        limit: 0xffff_ffff,
-        rights: DATA_RIGHTS,
-      });
-    }
     for (const name of ['FS', 'GS'] as const) {
       this.state.setSegment(name, { selector: 0, base: 0n, limit: 0, rights: UNUSABLE });
     }
@@ -86,16 +92,16 @@ export class Model {
     this.#memory.load(CODE_PAGE, code);
     this.#memory.load(DATA_PAGES + it.patchAt, it.patch);
     for (let i = 0; i < 16; i++) state.gpr[i] = it.gpr[i]!;
-    state.rip = BigInt(CODE + it.codeAt);
+    const first = BigInt(it.codeSize === 2 ? it.codeAt : CODE + it.codeAt);
+    state.rip = first;
     state.set(STATE.RFLAGS_SYSTEM, (it.rflags & ~STATUS) | TF);
     writeStatusFlags(state, it.rflags);
-    const cs = it.codeSize === 8 ? 0x33 : 0x23;
-    const rights = CODE_RIGHTS[it.codeSize];
-    state.setSegment('CS', { selector: cs, base: 0n, limit: 0xffff_ffff, rights });
+    const { code: cs, data } = SEGMENTS[it.codeSize];
+    state.setSegment('CS', cs);
+    for (const name of ['SS', 'DS', 'ES'] as const) state.setSegment(name, data);
     if (it.fx) loadFx(state, it.fx);
 
     let stop = { vector: 1, error: 0, cr2: 0n };
-    const first = BigInt(CODE + it.codeAt);
     const inside = insideOf(insns);
     for (let i = 0; i < it.steps && stop.vector === 1; i++) {
       if (inside.has(Number(state.rip - first))) {
