@@ -1,0 +1,115 @@
+import { REPORT_PORT } from '../../machine/host-machine.ts';
+
+const DEBUG_EXIT = 0xf4;
+
+const le = (value: number, bytes: number): number[] =>
+  Array.from({ length: bytes }, (_, at) => (value >>> (8 * at)) & 0xff);
+
+/**
+ * A guest program of a few instructions, put together by its calls: 64-bit code without a stack or an IDT.
+ * Each call's comment says what it retires.
+ */
+export class GuestCode {
+  readonly #bytes: number[] = [];
+
+  get bytes(): Uint8Array {
+    return Uint8Array.from(this.#bytes);
+  }
+
+  /** MOV ECX, MOV EAX, MOV EDX, WRMSR: four instructions. */
+  wrmsr(address: number, value: bigint): this {
+    const low = Number(value & 0xffff_ffffn);
+    const high = Number((value >> 32n) & 0xffff_ffffn);
+    return this.#emit(
+      0xb9,
+      ...le(address, 4),
+      0xb8,
+      ...le(low, 4),
+      0xba,
+      ...le(high, 4),
+      0x0f,
+      0x30,
+    );
+  }
+
+  /** MOV ECX, RDMSR, and five to report: seven instructions, two of which leave the guest for the port. */
+  reportMsr(address: number): this {
+    this.#emit(0xb9, ...le(address, 4), 0x0f, 0x32);
+    return this.#report();
+  }
+
+  /** The same with RDPMC. */
+  reportPmc(ecx: number): this {
+    this.#emit(0xb9, ...le(ecx, 4), 0x0f, 0x33);
+    return this.#report();
+  }
+
+  /** XOR EAX, EAX and CPUID: two instructions. */
+  cpuid(): this {
+    return this.#emit(0x31, 0xc0, 0x0f, 0xa2);
+  }
+
+  nop(count = 1): this {
+    return this.#emit(...Array<number>(count).fill(0x90));
+  }
+
+  /** MOV ESI, then `turns` times DEC and JNZ: 1 + 2 · turns instructions, `turns` branches. */
+  loop(turns: number): this {
+    return this.#emit(0xbe, ...le(turns, 4), 0xff, 0xce, 0x75, 0xfc);
+  }
+
+  /** MOV EBP, then `turns` times the body, DEC EBP and JNZ: 1 + turns · (body + 2) instructions. */
+  repeat(turns: number, body: (code: GuestCode) => void): this {
+    const inner = new GuestCode();
+    body(inner);
+    const back = -(inner.#bytes.length + 2 + 6);
+    this.#emit(0xbd, ...le(turns, 4), ...inner.#bytes);
+    return this.#emit(0xff, 0xcd, 0x0f, 0x85, ...le(back, 4));
+  }
+
+  /** JMP to itself, for ever. */
+  forever(): this {
+    return this.#emit(0xeb, 0xfe);
+  }
+
+  /** HLT with interrupts off: sleeps until somebody ends it. */
+  halt(): this {
+    return this.#emit(0xf4);
+  }
+
+  /** The local APIC in x2APIC mode, software-enabled, LVTPC as told. */
+  lvtpc(value: bigint): this {
+    return this.wrmsr(0x1b, 0xfee0_0d00n).wrmsr(0x80f, 0x1ffn).wrmsr(0x834, value);
+  }
+
+  /** Ends the VM. */
+  end(): this {
+    return this.#emit(0xb8, ...le(0, 4), 0x66, 0xba, ...le(DEBUG_EXIT, 2), 0xef);
+  }
+
+  /** MOV EBX, EDX; MOV DX, port; OUT; MOV EAX, EBX; OUT. */
+  #report(): this {
+    const out = [0x66, 0xba, ...le(REPORT_PORT, 2), 0xef];
+    return this.#emit(0x89, 0xd3, ...out, 0x89, 0xd8, 0xef);
+  }
+
+  #emit(...bytes: number[]): this {
+    this.#bytes.push(...bytes);
+    return this;
+  }
+}
+
+/** Addresses of the PMU's registers as guest programs use them. */
+// biome-ignore format: a table
+export const MSR = {
+  PMC0: 0x0c1, PERFEVTSEL0: 0x186, FIXED_CTR0: 0x309, FIXED_CTR_CTRL: 0x38d, GLOBAL_STATUS: 0x38e, GLOBAL_CTRL: 0x38f,
+  GLOBAL_OVF_CTRL: 0x390,
+} as const;
+
+/** Selectors, enabled at all privilege levels; with INT where they are to interrupt. */
+export const SELECT = {
+  INSTRUCTIONS: 0x43_00c0n,
+  BRANCHES: 0x43_00c4n,
+  CYCLES: 0x43_003cn,
+  SAMPLING: 0x53_00c0n,
+} as const;

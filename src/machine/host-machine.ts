@@ -1,0 +1,218 @@
+import type { EngineFactory } from '../cpu/engines/engine.ts';
+import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
+import type { Total } from '../cpu/state/layout.ts';
+import { HostCpu } from '../host/cpu.ts';
+import { HostKernel, type KernelOptions } from '../host/kernel.ts';
+import { PageAllocator } from '../host/pages.ts';
+import { HostProgram, type Mix } from '../host/task.ts';
+import type { Vcpu } from '../kvm/vcpu.ts';
+import { VcpuTask } from '../kvm/vcpu-task.ts';
+import { Kvm, Vm } from '../kvm/vm.ts';
+import type { VpmuDesign } from '../kvm/vpmu/designs.ts';
+import type { PmuExposure } from '../kvm/vpmu/exposure.ts';
+import { PhysicalMemory } from '../memory/physical-memory.ts';
+import { attachPerf } from '../perf/host-kernel.ts';
+import { Perf, type PerfOptions, type PerfTask } from '../perf/perf.ts';
+import { enterElf64 } from '../platform/boot/entry-state.ts';
+import { Board } from './board.ts';
+import { guestEmulator } from './emulator.ts';
+import { guestState } from './guest-state.ts';
+import { Hardware } from './hardware.ts';
+import { GuestLedger } from './ledger.ts';
+import { profileNamed } from './profiles.ts';
+import { enterRootMode, rootCpu } from './root-cpu.ts';
+
+const MEGABYTE = 1 << 20;
+const HOST_MEMORY = 16 * MEGABYTE;
+const HOST_PAGES = MEGABYTE;
+const GUEST_MEMORY = 4 * MEGABYTE;
+const MOST_GUESTS = 8;
+
+/** Where a bare guest program is loaded and entered, in 64-bit mode with the first 4 GiB mapped one to one. */
+export const PROGRAM_BASE = 0x10_0000;
+/** 32-bit port to which such a program writes what it has read: low half, then high half. */
+export const REPORT_PORT = 0x2000;
+
+export interface HostMachineOptions {
+  readonly profile?: string;
+  readonly processors?: number;
+  readonly engine?: EngineFactory;
+  readonly seed?: string;
+  readonly kernel?: KernelOptions;
+  readonly perf?: PerfOptions;
+  /** perf_event_mux_interval_ms in ticks. */
+  readonly muxInterval?: number;
+}
+
+export interface GuestOptions {
+  readonly name?: string;
+  readonly code: Uint8Array;
+  readonly design: VpmuDesign;
+  readonly cpu?: number;
+  readonly exposure?: PmuExposure;
+}
+
+/** One guest program in a VM of its own on a `HostMachine`. */
+export class HostedProgram {
+  readonly vm: Vm;
+  readonly vcpu: Vcpu;
+  readonly task: VcpuTask;
+  readonly board: Board;
+  /** What the program has reported, in its order. */
+  readonly readings: bigint[] = [];
+  readonly #ledgers: readonly GuestLedger[];
+
+  constructor(parts: {
+    vm: Vm;
+    vcpu: Vcpu;
+    name: string;
+    board: Board;
+    ledgers: readonly GuestLedger[];
+  }) {
+    this.vm = parts.vm;
+    this.vcpu = parts.vcpu;
+    this.task = new VcpuTask(parts.vcpu, parts.name);
+    this.board = parts.board;
+    this.#ledgers = parts.ledgers;
+    let low: bigint | undefined;
+    this.board.ports.attach(REPORT_PORT, 4, {
+      read: () => 0,
+      write: (_offset, _size, value) => {
+        if (low === undefined) {
+          low = BigInt(value);
+          return;
+        }
+        this.readings.push(low | (BigInt(value) << 32n));
+        low = undefined;
+      },
+    });
+  }
+
+  /** How often something has really happened in the guest, on whatever processor. */
+  truth(total: Total): bigint {
+    return this.#ledgers.reduce((sum, ledger) => sum + ledger.read(total), 0n);
+  }
+
+  get ended(): boolean {
+    return this.board.exitValue !== undefined;
+  }
+}
+
+/** Processors with a host kernel, its perf and KVM on them, to run guest programs and host programs side by side. */
+export class HostMachine {
+  readonly hardware: Hardware;
+  readonly hosts: readonly HostCpu[];
+  readonly kernel: HostKernel;
+  readonly perf: Perf;
+  readonly kvm: Kvm;
+  readonly guests: HostedProgram[] = [];
+
+  constructor(options: HostMachineOptions = {}) {
+    const { processors = 1, seed = 'host', muxInterval } = options;
+    this.hardware = new Hardware({
+      profile: profileNamed(options.profile ?? 'sapphire-rapids'),
+      memorySize: HOST_MEMORY + MOST_GUESTS * GUEST_MEMORY,
+      processors,
+      engine: options.engine ?? ((core) => new Interpreter(core)),
+      seed,
+      io: { read: () => 0xffff_ffff, write: () => {} },
+    });
+    this.hosts = this.hardware.processors.map((processor) => {
+      enterRootMode(processor);
+      return new HostCpu(rootCpu(processor, this.hardware));
+    });
+    this.kernel = new HostKernel(this.hosts, options.kernel);
+    this.perf = new Perf(this.hosts, options.perf);
+    const cpus = this.hosts.map(({ id }) => id);
+    attachPerf(this.perf, this.kernel, { cpus, ...(muxInterval && { muxInterval }) });
+    const { memory } = this.hardware;
+    const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
+    this.kvm = new Kvm(this.hosts, { perf: this.perf, pages });
+  }
+
+  /** Creates a VM with one vCPU and makes its thread ready. @throws PerfError where the design refuses. */
+  start({ code, design, cpu = 0, exposure = {}, name }: GuestOptions): HostedProgram {
+    const host = this.hosts[cpu]!;
+    const { memory, processors } = this.hardware;
+    const base = HOST_MEMORY + this.guests.length * GUEST_MEMORY;
+    const ledgers = processors.map(({ state }) => new GuestLedger(state));
+    const board = new Board({
+      onExit: () => {
+        vm.stopped = true;
+      },
+    });
+    const vm = new Vm(this.kvm, host, {
+      ram: { base, size: GUEST_MEMORY },
+      design,
+      exposure,
+      ports: {
+        io: board.ports,
+        mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
+        emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest),
+      },
+      observer: {
+        entry: () => ledgers[vcpu.host.id]!.enter(),
+        exit: () => ledgers[vcpu.host.id]!.leave(),
+        retired: ({ branch }) =>
+          ledgers[vcpu.host.id]!.retire([
+            ['instructions', 1n],
+            ...(branch ? ([['branches', 1n]] as const) : []),
+          ]),
+      },
+    });
+    const ram = new PhysicalMemory({
+      linear: memory.linear,
+      reserved: memory.offset(base),
+      ramSize: GUEST_MEMORY,
+    });
+    ram.load(PROGRAM_BASE, code);
+    const vcpu = vm.createVcpu(host);
+    vcpu.setState(guestState(enterElf64(ram, PROGRAM_BASE)));
+    const guest = new HostedProgram({
+      vm,
+      vcpu,
+      name: name ?? `guest ${this.guests.length}`,
+      board,
+      ledgers,
+    });
+    this.guests.push(guest);
+    this.kernel.spawn(guest.task, cpu);
+    return guest;
+  }
+
+  /** Starts a host program whose thread perf can follow. */
+  startProgram(
+    name: string,
+    mix: Mix,
+    { cpu = 0, rounds }: { cpu?: number; rounds?: number } = {},
+  ) {
+    const task: PerfTask = { name, perf: undefined };
+    let on: HostCpu | undefined;
+    const program = new HostProgram(name, mix, {
+      ...(rounds !== undefined && { rounds }),
+      onSchedule: {
+        in: (host) => {
+          on = host;
+          this.perf.taskIn(host.id, task);
+        },
+        out: () => {
+          if (on) this.perf.taskOut(on.id);
+        },
+      },
+    });
+    this.kernel.spawn(program, cpu);
+    return { task, program };
+  }
+
+  /** Lets `ticks` pass on every processor, or less if `until` becomes true. */
+  run(ticks: number, until: () => boolean = () => false): void {
+    const latest = Math.max(...this.hosts.map((host) => Number(host.now())));
+    this.kernel.run(BigInt(latest + ticks), until);
+  }
+
+  /** Runs until every guest has ended. @throws RangeError if they take longer than `ticks`. */
+  finish(ticks = 2_000_000_000): void {
+    this.run(ticks, () => this.guests.every(({ ended }) => ended));
+    if (!this.guests.every(({ ended }) => ended)) throw new RangeError('a guest did not end');
+  }
+}

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { DESIGNS } from '../../src/kvm/vpmu/designs.ts';
+import { GuestCode, MSR, SELECT } from '../../src/lab/scenarios/guest-code.ts';
+import { HostMachine } from '../../src/machine/host-machine.ts';
+import { perfEventAttr } from '../../src/perf/attr.ts';
+
+/** Counts a loop of so many turns on GP 0 and reports the counter. */
+const counting = (turns: number) =>
+  new GuestCode()
+    .wrmsr(MSR.GLOBAL_CTRL, 0n)
+    .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
+    .wrmsr(MSR.GLOBAL_CTRL, 1n)
+    .loop(turns)
+    .wrmsr(MSR.GLOBAL_CTRL, 0n)
+    .reportMsr(MSR.PMC0)
+    .end().bytes;
+
+/** The enabling WRMSR, MOV ESI, the loop, and three MOVs before the WRMSR that disables. */
+const counted = (turns: number) => BigInt(1 + 1 + 2 * turns + 3);
+
+describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
+  'two vCPUs of %s guests',
+  (name) => {
+    const options = { perf: { hasHardware: name !== 'opt-out' }, kernel: { slice: 300_000 } };
+
+    it('on one processor take turns, and each counts its own instructions only', () => {
+      const machine = new HostMachine(options);
+      const design = DESIGNS[name];
+      const guests = [400_000, 700_000].map((turns) =>
+        machine.start({ code: counting(turns), design }),
+      );
+      machine.finish();
+      expect(guests.map(({ readings }) => readings)).toEqual([
+        [counted(400_000)],
+        [counted(700_000)],
+      ]);
+      expect(machine.hosts[0]!.account.entry('context-switch').times).toBeGreaterThan(3);
+    });
+
+    it('on two processors run beside each other', () => {
+      const machine = new HostMachine({ ...options, processors: 2 });
+      const design = DESIGNS[name];
+      const guests = [400_000, 700_000].map((turns, cpu) =>
+        machine.start({ code: counting(turns), design, cpu }),
+      );
+      machine.finish();
+      expect(guests.map(({ readings }) => readings)).toEqual([
+        [counted(400_000)],
+        [counted(700_000)],
+      ]);
+      expect(machine.hosts.map(({ account }) => account.entry('context-switch').times)).toEqual([
+        1, 1,
+      ]);
+    });
+
+    it('move between processors without losing a count', () => {
+      const machine = new HostMachine({ ...options, processors: 2 });
+      const guest = machine.start({ code: counting(900_000), design: DESIGNS[name] });
+      for (let to = 1; to < 8; to++) {
+        machine.run(200_000);
+        machine.kernel.migrate(guest.task, to % 2);
+      }
+      machine.finish();
+      expect(guest.readings).toEqual([counted(900_000)]);
+      expect(guest.truth('branches')).toBe(900_000n);
+    });
+  },
+);
+
+describe('the timer tick of the host', () => {
+  it('interrupts a guest as often as it ticks, and the guest counts on', () => {
+    const machine = new HostMachine({ kernel: { hz: 1000 } });
+    const guest = machine.start({ code: counting(6_000_000), design: DESIGNS.emulated });
+    machine.finish();
+    expect(guest.readings).toEqual([counted(6_000_000)]);
+    // Twelve million ticks at one an instruction, a tick of the timer every three million.
+    expect(guest.vcpu.statistics.exits.get(1)).toBe(4);
+  });
+});
+
+describe('a host program', () => {
+  it('is counted by the events on its thread, while it runs only', () => {
+    const machine = new HostMachine({ kernel: { slice: 100_000 } });
+    const [first, second] = ['first', 'second'].map((name) =>
+      machine.startProgram(name, { ticks: 2000, instructions: 1000 }),
+    );
+    const events = [first!, second!].map(({ task }) =>
+      machine.perf.create(perfEventAttr({ config: 0xc0n }), { task }),
+    );
+    machine.run(4_000_000);
+    const counts = events.map((event) => Number(machine.perf.read(event)!.count));
+    for (const count of counts) {
+      expect(count).toBeGreaterThan(900_000);
+      expect(count).toBeLessThan(1_200_000);
+    }
+  });
+});
