@@ -81,16 +81,21 @@ const enter: Semantics = (e, insn) => {
   const below = (slots: number, register: number) =>
     e.bin('sub', e.stackSize, e.reg(e.stackSize, register), e.const(e.stackSize, slots * n));
   const frame = below(1, RSP);
+  // The new frame pointer has all of the operand size, even where the stack pointer is narrower.
+  const pointer =
+    n > e.stackSize
+      ? e.bin('or', n, e.bin('and', n, e.reg(n, RSP), e.const(n, 0xffff_0000)), frame)
+      : e.low(n, frame);
   e.store(n, 'SS', frame, e.reg(n, RBP));
   for (let i = 1; i < level; i++) {
     e.store(n, 'SS', below(i + 1, RSP), e.load(n, 'SS', below(i, RBP)));
   }
-  if (level > 0) e.store(n, 'SS', below(level + 1, RSP), frame);
+  if (level > 0) e.store(n, 'SS', below(level + 1, RSP), pointer);
   const bottom = below(level + 1, RSP);
   const top = e.bin('sub', e.stackSize, bottom, e.imm(2, operand(insn, 0, 'imm')));
   e.probe(n, 'SS', top);
   setStack(e, top);
-  e.setReg(n, RBP, e.low(n, frame));
+  e.setReg(n, RBP, pointer);
 };
 
 const leave: Semantics = (e, insn) => {
