@@ -1,38 +1,20 @@
 import { isSet } from '../bits/bitfield.ts';
 import { signed } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
-import {
-  DEBUGCTL,
-  INUSE_PMI,
-  MISC_ENABLE,
-  PERF_GLOBAL,
-  PERFEVTSEL,
-  pmuMsrs,
-  selectMask,
-} from '../msr/pmu.ts';
-import { type EventRow, FIXED_EVENTS } from './events.ts';
+import { DEBUGCTL, INUSE_PMI, MISC_ENABLE, PERF_GLOBAL, pmuMsrs, selectMask } from '../msr/pmu.ts';
+import { Demands } from './demands.ts';
+import { EventChoice, type UnsupportedEvent } from './event-choice.ts';
 import { Lbr, type SavedLbr, type TakenBranch } from './lbr.ts';
 import { PerfMetrics } from './metrics.ts';
 import { Pebs, type SavedPebs } from './pebs.ts';
+import { Pmi, type SavedPmi } from './pmi.ts';
 import type { PmuCore, Totals } from './ports.ts';
 import type { PmuProfile } from './profiles.ts';
-import { encoding, fixedSelection, generalSelection, OFF, selectedEncoding } from './select.ts';
-import { countingName, type Deviations, deviating, IDEAL } from './silicon.ts';
+import { countingName, type Deviations, IDEAL } from './silicon.ts';
 import { type Slot, slots } from './slot.ts';
-import { NOTHING, readBy, type Source } from './source.ts';
-import { type Timing, timed } from './timing.ts';
+import { readBy } from './source.ts';
+import type { Timing } from './timing.ts';
 import type { Total } from './totals.ts';
-
-/** An event that software enabled and this model cannot count: it counts 0. */
-export interface UnsupportedEvent {
-  readonly event: number;
-  readonly umask: number;
-  /**
-   * `'unknown'`, or the event is known but nothing of it in single cycles, which CMASK or EDGE asks for, or only the
-   * micro-architecture model could count it and unit timing is on.
-   */
-  readonly why: 'unknown' | 'cycles unmodelled' | 'needs the timing model';
-}
 
 /** What a PMU needs to resume; plain data. */
 export interface SavedPmu {
@@ -43,8 +25,7 @@ export interface SavedPmu {
   readonly fastStrings: bigint;
   readonly cpl: number;
   readonly halted: boolean;
-  readonly pmiDue: bigint | undefined;
-  readonly pmis: number;
+  readonly pmi: SavedPmi;
   readonly unsupported: readonly UnsupportedEvent[];
   readonly metrics: readonly bigint[] | undefined;
   readonly lbr: SavedLbr | undefined;
@@ -58,28 +39,21 @@ export class Pmu {
   readonly timing: Timing;
   readonly #msrs: ReturnType<typeof pmuMsrs>;
   readonly #totals: Totals;
-  readonly #core: PmuCore;
-  readonly #raisePmi: () => void;
-  readonly #events: ReadonlyMap<number, EventRow>;
+  readonly #demands: Demands;
+  readonly #choice: EventChoice;
+  readonly #pmi: Pmi;
   readonly #gp: ReadonlyMap<number, Slot>;
   readonly #fixed: ReadonlyMap<number, Slot>;
   readonly #slots: readonly Slot[];
   readonly #metrics: PerfMetrics | undefined;
   readonly #lbr: Lbr | undefined;
   readonly #pebs: Pebs | undefined;
-  readonly #unsupported = new Map<string, UnsupportedEvent>();
   #globalControl = 0n;
   #globalStatus = 0n;
   #debugctl = 0n;
   #fastStrings = MISC_ENABLE.FAST_STRINGS;
   #cpl = 0;
   #halted = false;
-  /** Tick at which a skidding interrupt request is made. */
-  #pmiDue: bigint | undefined;
-  #pmis = 0;
-  #armed = '';
-  #tracing = false;
-  #sampling = false;
 
   /** @throws RangeError if the profile has PEBS and the core offers no state to sample. */
   constructor(parts: {
@@ -97,15 +71,13 @@ export class Pmu {
     this.deviations = deviations;
     this.timing = timing;
     this.#msrs = pmuMsrs(shape);
-    this.#core = core;
-    this.#raisePmi = raisePmi;
-    this.#events = new Map(
-      events
-        .filter(({ select }) => select === undefined)
-        .map((row) => [encoding(row.event, row.umask), row]),
-    );
+    this.#demands = new Demands(core);
+    this.#choice = new EventChoice({ events, deviations, timing });
+    this.#pmi = new Pmi(deviations, () => {
+      this.#freeze();
+      raisePmi();
+    });
     this.#lbr = shape.lbr && new Lbr(shape, change);
-    // LBR inserts happen here and are no business of the core.
     this.#totals = {
       read: (name) => (name === 'lbrInserts' ? (this.#lbr?.inserts ?? 0n) : totals.read(name)),
     };
@@ -213,11 +185,8 @@ export class Pmu {
     if (this.#metrics && isSet(status, PERF_GLOBAL.FIXED_0 << 3n))
       status |= PERF_GLOBAL.PERF_METRICS;
     this.#globalStatus |= status;
-    if (pmi && this.deviations.skid > 0) {
-      this.#pmiDue ??= this.#totals.read('ticks') + BigInt(this.deviations.skid);
-    } else if (pmi) this.#requestPmi();
-    if (this.#pmiDue !== undefined && this.#totals.read('ticks') >= this.#pmiDue)
-      this.#requestPmi();
+    if (pmi) this.#pmi.request(this.#now());
+    this.#pmi.elapse(this.#now());
   }
 
   /** The CPU has changed privilege level, halted or woken. The core settles before the change. */
@@ -225,7 +194,7 @@ export class Pmu {
     this.#cpl = cpl;
     this.#halted = halted;
     this.#rerun();
-    if (halted && this.#pmiDue !== undefined) this.#requestPmi();
+    if (halted) this.#pmi.flush();
   }
 
   /** A transfer was taken; the core reports it while it traces branches, in order, before it settles. */
@@ -236,14 +205,10 @@ export class Pmu {
   /** Ticks that may pass before anything is due, as of the last settling; no event happens while halted. */
   horizon(): number {
     if (this.#halted) return Number.POSITIVE_INFINITY;
-    const skid =
-      this.#pmiDue === undefined
-        ? Number.POSITIVE_INFINITY
-        : Number(this.#pmiDue - this.#totals.read('ticks'));
     return this.#slots.reduce(
       (least, { counter, recordsNext }) =>
         Math.min(least, recordsNext ? counter.horizon(1n) : counter.horizon()),
-      skid,
+      this.#pmi.horizon(this.#now()),
     );
   }
 
@@ -258,7 +223,7 @@ export class Pmu {
 
   /** Events that software enabled and this model cannot count, in the order in which they were first met. */
   unsupportedEvents(): readonly UnsupportedEvent[] {
-    return [...this.#unsupported.values()];
+    return this.#choice.unsupported();
   }
 
   save(): SavedPmu {
@@ -275,8 +240,7 @@ export class Pmu {
       fastStrings: this.#fastStrings,
       cpl: this.#cpl,
       halted: this.#halted,
-      pmiDue: this.#pmiDue,
-      pmis: this.#pmis,
+      pmi: this.#pmi.save(),
       unsupported: this.unsupportedEvents(),
       metrics: this.#metrics?.save(),
       lbr: this.#lbr?.save(),
@@ -295,7 +259,7 @@ export class Pmu {
       slot.counter.load(value);
       slot.control = control;
       slot.recordsNext = recordsNext;
-      this.#choose(slot);
+      this.#choice.choose(slot);
     });
     this.#globalControl = saved.globalControl;
     this.#globalStatus = saved.globalStatus;
@@ -303,10 +267,8 @@ export class Pmu {
     this.#fastStrings = saved.fastStrings;
     this.#cpl = saved.cpl;
     this.#halted = saved.halted;
-    this.#pmiDue = saved.pmiDue;
-    this.#pmis = saved.pmis;
-    this.#unsupported.clear();
-    for (const each of saved.unsupported) this.#unsupported.set(nameOf(each), each);
+    this.#pmi.restore(saved.pmi);
+    this.#choice.restore(saved.unsupported);
     this.#rerun();
   }
 
@@ -314,15 +276,14 @@ export class Pmu {
     this.#globalControl = this.#msrs.IA32_PERF_GLOBAL_CTRL.reset ?? 0n;
     this.#globalStatus = 0n;
     this.#fastStrings = MISC_ENABLE.FAST_STRINGS;
-    this.#pmiDue = undefined;
-    this.#pmis = 0;
-    this.#unsupported.clear();
+    this.#pmi.clear();
+    this.#choice.restore([]);
     this.#metrics?.write(0n, 0n);
     this.#pebs?.reset();
     for (const slot of this.#slots) {
       slot.control = 0n;
       this.#load(slot, 0n);
-      this.#choose(slot);
+      this.#choice.choose(slot);
     }
   }
 
@@ -348,7 +309,7 @@ export class Pmu {
     if ((value & ~selectMask(this.profile.shape, slot.index)) !== 0n) return '#GP';
     this.#change(() => {
       slot.control = value;
-      this.#choose(slot);
+      this.#choice.choose(slot);
     });
     return undefined;
   }
@@ -357,7 +318,7 @@ export class Pmu {
   #selectFixed(control: bigint): void {
     for (const slot of this.#fixed.values()) {
       slot.control = (control >> BigInt(4 * slot.index)) & 0xf_0000_000fn;
-      this.#choose(slot);
+      this.#choice.choose(slot);
     }
   }
 
@@ -368,66 +329,22 @@ export class Pmu {
     return control;
   }
 
-  /** Reads a counter's control anew; one that cannot be obeyed is off, and noted. */
-  #choose(slot: Slot): void {
-    const row = slot.fixed
-      ? FIXED_EVENTS[slot.index]
-      : this.#events.get(selectedEncoding(slot.control));
-    const selection = slot.fixed
-      ? fixedSelection(slot.control, row?.source ?? NOTHING)
-      : generalSelection(slot.control, row);
-    const source = selection && this.#counted(selection.source);
-    slot.selection = source ? { ...selection, source } : OFF;
-    const wanted = slot.fixed ? selection?.enabled : isSet(slot.control, PERFEVTSEL.EN);
-    if (source || !wanted) return;
-    const named = row ? encoding(row.event, row.umask) : selectedEncoding(slot.control);
-    this.#unsupport({
-      event: named & 0xff,
-      umask: named >> 8,
-      why: selection ? 'needs the timing model' : row ? 'cycles unmodelled' : 'unknown',
-    });
-  }
-
-  /** A source as this PMU counts it. */
-  #counted(source: Source): Source | undefined {
-    return timed(deviating(source, this.deviations), this.timing);
-  }
-
-  #unsupport(missing: UnsupportedEvent): void {
-    if (!this.#unsupported.has(nameOf(missing))) this.#unsupported.set(nameOf(missing), missing);
-  }
-
   /** Starts, stops and redirects what is settled, and tells the core what to keep and until when. */
   #rerun(): void {
-    const armed = new Set<Total>();
+    const totals = new Set<Total>();
     for (const slot of this.#slots) {
       const { selection, counter } = slot;
       counter.run(this.#counts(slot) ? selection.source : undefined);
-      if (counter.source) for (const name of readBy(counter.source)) armed.add(name);
+      if (counter.source) for (const name of readBy(counter.source)) totals.add(name);
     }
     const metering = this.#metering();
     this.#metrics?.run(metering);
-    if (metering) for (const name of this.#metrics!.reads) armed.add(name);
-    this.#arm(armed);
-    const tracing = this.#recording();
-    if (tracing !== this.#tracing) {
-      this.#tracing = tracing;
-      this.#core.traceBranches?.(tracing);
-    }
-    const sampling = (this.#pebs?.enabled ?? 0n) !== 0n;
-    if (sampling !== this.#sampling) {
-      this.#sampling = sampling;
-      this.#core.sampling?.arm(sampling);
-    }
-    this.#core.changed();
-  }
-
-  #arm(totals: ReadonlySet<Total>): void {
-    const names = [...totals].filter((name) => name !== 'lbrInserts').sort();
-    const key = names.join(' ');
-    if (key === this.#armed) return;
-    this.#armed = key;
-    this.#core.arm(names);
+    if (metering) for (const name of this.#metrics!.reads) totals.add(name);
+    this.#demands.tell({
+      totals,
+      branches: this.#recording(),
+      sampling: (this.#pebs?.enabled ?? 0n) !== 0n,
+    });
   }
 
   #counts({ mask, selection }: Slot): boolean {
@@ -465,20 +382,15 @@ export class Pmu {
     return outcome === 'threshold';
   }
 
-  /** Status is set; now the interrupt. Vol. 3, "Freezing LBR and Performance Counters on PMI". */
-  #requestPmi(): void {
-    this.#pmiDue = undefined;
-    this.#pmis += 1;
-    if (this.deviations.losesPmi > 0 && this.#pmis % this.deviations.losesPmi === 0) return;
+  /**
+   * Before the interrupt of a PMI. Legacy freezing clears the enables; streamlined freezing, from version 4, sets
+   * status bits that overrule them. Vol. 3, "Freezing LBR and Performance Counters on PMI".
+   */
+  #freeze(): void {
+    const { CTR_FRZ, LBR_FRZ } = PERF_GLOBAL;
     const counters = isSet(this.#debugctl, DEBUGCTL.FREEZE_PERFMON_ON_PMI);
     const lbrs = isSet(this.#debugctl, DEBUGCTL.FREEZE_LBRS_ON_PMI);
-    if (counters || lbrs) this.#freeze(counters, lbrs);
-    this.#raisePmi();
-  }
-
-  /** Legacy freezing clears the enables; streamlined freezing, from version 4, sets status bits that overrule them. */
-  #freeze(counters: boolean, lbrs: boolean): void {
-    const { CTR_FRZ, LBR_FRZ } = PERF_GLOBAL;
+    if (!counters && !lbrs) return;
     if (this.profile.shape.version >= 4) {
       this.#globalStatus |= (counters ? CTR_FRZ : 0n) | (lbrs ? LBR_FRZ : 0n);
     } else {
@@ -497,10 +409,12 @@ export class Pmu {
     }, 0n);
   }
 
+  #now(): bigint {
+    return this.#totals.read('ticks');
+  }
+
   #miscEnable(): bigint {
     const constants = (this.#msrs.IA32_MISC_ENABLE.reset ?? 0n) & ~MISC_ENABLE.FAST_STRINGS;
     return constants | this.#fastStrings;
   }
 }
-
-const nameOf = ({ event, umask, why }: UnsupportedEvent): string => `${event} ${umask} ${why}`;
