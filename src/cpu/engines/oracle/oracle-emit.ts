@@ -362,8 +362,15 @@ export class OracleEmit implements Emit<bigint, boolean> {
     access: MemoryAccess,
     aligned: boolean,
   ): bigint {
+    const { state } = this.#core;
+    const below = BigInt(size - 1);
+    if (aligned && is64Bit(state)) {
+      // First, even where a stack address is not canonical.
+      const base = segment === 'FS' || segment === 'GS' ? state.segment(segment).base : 0n;
+      if (((base + offset) & below) !== 0n) throw new Fault('#GP', 0);
+    }
     const linear = this.#core.linear(segment, offset, size, access);
-    if ((linear & BigInt(size - 1)) === 0n) return linear;
+    if ((linear & below) === 0n) return linear;
     if (aligned) throw new Fault('#GP', 0);
     if (size < 16 && this.#alignmentChecked()) throw new Fault('#AC', 0);
     return linear;

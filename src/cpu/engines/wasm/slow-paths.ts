@@ -105,6 +105,8 @@ export class InterpreterSlowPaths implements SlowPaths {
   #size(linear: bigint, access: number): number {
     const core = this.#core;
     const size = access & ACCESS.SIZE;
+    const misplaced = (access & ACCESS.ALIGNED) !== 0 && linear % BigInt(size) !== 0n;
+    if (misplaced) throw new Fault('#GP', 0); // first, even where a stack address is not canonical
     if (is64Bit(core.state)) {
       const last = (linear + BigInt(size - 1)) & MASK64;
       if (!core.isCanonical(linear) || !core.isCanonical(last)) {
@@ -112,8 +114,6 @@ export class InterpreterSlowPaths implements SlowPaths {
         throw new Fault(segment === SEGMENT_INDEX.SS ? '#SS' : '#GP', 0);
       }
     }
-    const misplaced = (access & ACCESS.ALIGNED) !== 0 && linear % BigInt(size) !== 0n;
-    if (misplaced) throw new Fault('#GP', 0);
     return size;
   }
 
