@@ -421,6 +421,9 @@ export class Cpu {
   /** Raises `fault`, which arose while `first` was being delivered (if anything was). */
   #raiseAfter(first: Event | undefined, fault: Fault, chain: readonly FaultRecord[]): void {
     const { core, state } = this;
+    const raised = exceptionEvent(fault);
+    // Its own bit of the exception bitmap comes before what two exceptions make together.
+    core.nonRoot?.exception(raised, fault.address);
     const outcome = combine(first, fault);
     if (outcome instanceof TripleFault) {
       core.nonRoot?.tripleFault();
@@ -429,7 +432,7 @@ export class Cpu {
       return;
     }
     const isDebug = outcome.vector === VECTORS['#DB'];
-    core.nonRoot?.exception(outcome, fault.address);
+    if (outcome.vector !== raised.vector) core.nonRoot?.exception(outcome, 0n);
     if (outcome.vector === VECTORS['#PF']) state.set(STATE.CR2, fault.address);
     if (isDebug) this.#latchDebug(fault.address);
     state.addTotal('exceptions', 1n);
@@ -504,7 +507,7 @@ export class Cpu {
    */
   arm(names: readonly Total[], observer?: Observer): void {
     this.core.observer = observer;
-    this.core.watched = observer !== undefined || names.some((name) => !ALWAYS_KEPT.has(name));
+    this.core.armed = names.some((name) => !ALWAYS_KEPT.has(name));
     this.attention();
   }
 }

@@ -70,8 +70,8 @@ export class Core {
   waiting = false;
   /** Hears what is executed, while something needs to know. */
   observer: Observer | undefined;
-  /** Whether something is armed that not every engine keeps: an observer, or dynamic totals. The oracle keeps all. */
-  watched = false;
+  /** Whether totals are armed that engines may leave alone otherwise. */
+  armed = false;
   /**
    * Retires the instruction under way before its effects, and nothing after it: VM entry belongs to the host that
    * makes it, not to the guest it leads to. Whoever executes system instructions supplies it.

@@ -57,8 +57,10 @@ const flat = (base: number) => ({ base, limit: 0xffff });
 const STARTS: Readonly<Record<string, Start>> = {
   '64-bit code at CPL 0': { codeSize: 8, paging: true, user: false },
   '64-bit code at CPL 3': { codeSize: 8, paging: true, user: true },
+  '64-bit code, all totals armed': { codeSize: 8, paging: true, user: false, armed: true },
   'flat 32-bit code': { codeSize: 4, paging: true, user: false },
   'flat 32-bit code at CPL 3': { codeSize: 4, paging: true, user: true },
+  'flat 32-bit code, all totals armed': { codeSize: 4, paging: true, user: true, armed: true },
   'flat 32-bit code without paging': { codeSize: 4, paging: false, user: false },
   '32-bit code with a 16-bit stack': {
     codeSize: 4,

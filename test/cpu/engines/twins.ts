@@ -10,8 +10,8 @@ import { PhysicalMemory } from '../../../src/memory/physical-memory.ts';
 
 export type Random = () => number;
 
-/** Totals that every engine always keeps: the first group of `TOTALS`. */
-const ALWAYS_KEPT = TOTALS.indexOf('loads');
+/** Totals that every engine always keeps are the first group of `TOTALS`; the others move while armed. */
+const DYNAMIC = TOTALS.indexOf('loads');
 
 /** So low that random programs are promoted. */
 const HOT = 2;
@@ -33,6 +33,8 @@ export interface Start {
   /** Outside 64-bit mode: bases and limits of segments that are not flat. */
   readonly segments?: Readonly<Record<string, { base: number; limit: number; rights?: number }>>;
   readonly stackSize?: 2 | 4;
+  /** The dynamic totals are armed. */
+  readonly armed?: boolean;
 }
 
 /** One CPU with an engine of its own, in a chosen mode. */
@@ -53,7 +55,9 @@ export class Twin {
     const features = { physicalWidth: 46, cr4: 0n, xcr0: 7n, xss: 0n };
     this.#start = start;
     this.reset();
-    this.engine = engine = makeEngine(new Core(this.state, ports, features, reach));
+    const core = new Core(this.state, ports, features, reach);
+    core.armed = start.armed ?? false;
+    this.engine = engine = makeEngine(core);
   }
 
   /** Zeroes memory and state, and enters the chosen mode. */
@@ -109,7 +113,7 @@ export class Twin {
     return [
       `rip ${state.rip.toString(16)} flags ${readStatusFlags(state).toString(16)} ${state.get(STATE.RFLAGS_SYSTEM).toString(16)}`,
       `gpr ${hex(state.gpr)}`,
-      `totals ${hex(state.totals.subarray(0, ALWAYS_KEPT))}`,
+      `totals ${hex(state.totals.subarray(0, this.#start.armed ? TOTALS.length : DYNAMIC))}`,
       `xmm ${hex(xmm)}`,
       `x87 ${hex(x87)} ${state.get(STATE.MXCSR).toString(16)} ${state.get(STATE.FTW).toString(16)}`,
     ].join('\n');

@@ -45,7 +45,9 @@ export class ControlEmit extends MemoryEmit {
     this.done = done;
     this.#over = false;
     this.maySlow = false;
+    this.armed?.begin();
     semantics();
+    if (!this.#over) this.armed?.retire(insn);
   }
 
   /** Whether the instruction's semantics ended it: nothing is to be written behind it. */
@@ -65,6 +67,7 @@ export class ControlEmit extends MemoryEmit {
   }
 
   jump(_operand: RelOperand, taken?: Condition): void {
+    this.armed?.retire(this.insn);
     if (!taken) {
       this.#count(classOf(this.insn));
       this.#branch();
@@ -79,6 +82,7 @@ export class ControlEmit extends MemoryEmit {
   }
 
   jumpTo(target: Value): void {
+    this.armed?.retire(this.insn);
     this.#count(classOf(this.insn));
     this.goRip(target);
     this.end();

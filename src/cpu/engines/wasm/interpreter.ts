@@ -77,7 +77,7 @@ export class Interpreter implements Engine {
   }
 
   run(fuel: number): EngineExit {
-    if (this.#core.watched || this.#alignmentChecked()) return this.#oracle.run(fuel);
+    if (this.#core.observer || this.#alignmentChecked()) return this.#oracle.run(fuel);
     this.#ended = false;
     this.#start = this.#core.state.total('ticks');
     this.#enterMode();
@@ -241,6 +241,7 @@ export class Interpreter implements Engine {
 
   #enterMode(): void {
     const { state } = this.#core;
+    this.#contexts.armed = this.#core.armed;
     this.#context = this.#contexts.current();
     const cr4 = state.get(STATE.CR4);
     const flags = state.get(STATE.RFLAGS_SYSTEM);

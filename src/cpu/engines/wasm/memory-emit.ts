@@ -3,6 +3,7 @@ import { type Exception, VECTORS } from '../../fault.ts';
 import type { Memory } from '../../insn.ts';
 import { INTERPRETER, SEGMENT, type SegmentName, STATE } from '../../state/layout.ts';
 import { SEGMENT_INDEX } from '../../state/state.ts';
+import { ArmedTotals } from './armed-totals.ts';
 import type { FunctionWriter } from './assembler/function-writer.ts';
 import { DATA_TLB } from './data-tlb.ts';
 import { FlagEmit } from './flag-emit.ts';
@@ -16,6 +17,7 @@ import { type Condition, push, push32, push64, push128, type Value } from './val
 /** Where a read-modify-write found its operand. */
 interface Place {
   readonly host: number;
+  readonly linear: Value;
   readonly size: ValueSize;
 }
 
@@ -26,6 +28,8 @@ interface Place {
  */
 export class MemoryEmit extends FlagEmit {
   protected readonly mode: HandlerMode;
+  /** The dynamic totals, where the mode is armed. */
+  protected readonly armed: ArmedTotals | undefined;
   /** Instructions of this handler that are done when the current one starts: ticks to be taken off FUEL. */
   protected done = 0;
   #place: Place | undefined;
@@ -36,6 +40,7 @@ export class MemoryEmit extends FlagEmit {
   constructor(f: FunctionWriter, runtime: RuntimeIndices, base: number, mode: HandlerMode) {
     super(f, runtime, base);
     this.mode = mode;
+    this.armed = mode.armed ? new ArmedTotals(f, base) : undefined;
   }
 
   get stackSize(): 2 | 4 | 8 {
@@ -132,7 +137,9 @@ export class MemoryEmit extends FlagEmit {
         else if (size < 8) f.op('i32.wrap_i64');
       },
     );
-    return this.take(size);
+    const value = this.take(size);
+    this.armed?.accessed('load', linear, size);
+    return value;
   }
 
   store(
@@ -165,6 +172,7 @@ export class MemoryEmit extends FlagEmit {
         this.reloadFuel();
       },
     );
+    this.armed?.accessed('store', linear, size);
   }
 
   loadForWrite(size: ValueSize, segment: SegmentName, offset: Value, aligned?: boolean): Value {
@@ -182,16 +190,19 @@ export class MemoryEmit extends FlagEmit {
       },
     );
     f.tee(host).memory(LOAD[size], 0);
-    this.#place = { host, size };
-    return this.take(size);
+    this.#place = { host, linear, size };
+    const value = this.take(size);
+    this.armed?.accessed('load', linear, size);
+    return value;
   }
 
   storeBack(size: ValueSize, value: Value): void {
     const { f } = this;
-    const { host } = this.#place!;
+    const { host, linear } = this.#place!;
     f.get(host);
     push(f, size, value);
     f.memory(STORE[size], 0);
+    this.armed?.accessed('store', linear, size);
     f.get(host)
       .i32(this.base + INTERPRETER.OPERAND)
       .op('i32.eq');

@@ -18,6 +18,8 @@ export interface HandlerMode {
   readonly flat: number;
   /** Bits of a canonical linear address: 48 or 57. */
   readonly linearWidth: 48 | 57;
+  /** Whether handlers keep the dynamic totals (armed-totals.ts). */
+  readonly armed: boolean;
 }
 
 /** What decoded code is specialised on: its handlers' mode, who fetches it, and where its segment lies. */
@@ -43,10 +45,13 @@ export class Contexts {
   readonly #state: State;
   readonly #modes = new Map<number, HandlerMode>();
   readonly #contexts = new Map<string, CodeContext>();
-  /** Contexts in 64-bit mode by linear width and whether CPL is 3: the only ones looked up often. */
+  /** Contexts in 64-bit mode by what is armed, linear width and whether CPL is 3: the only ones looked up often. */
   readonly #long: (CodeContext | undefined)[] = [];
   /** Called when numbers are about to be given out anew. */
   readonly #exhausted: () => void;
+
+  /** Whether dynamic totals are armed. */
+  armed = false;
 
   constructor(state: State, exhausted: () => void) {
     this.#state = state;
@@ -59,7 +64,7 @@ export class Contexts {
     const size = codeSize(state);
     const wide = (state.get32(STATE.CR4) & LA57) !== 0;
     if (size === 8) {
-      const slot = (wide ? 2 : 0) + (user ? 1 : 0);
+      const slot = (this.armed ? 4 : 0) + (wide ? 2 : 0) + (user ? 1 : 0);
       this.#long[slot] ??= this.#long64(wide ? 57 : 48, user);
       return this.#long[slot];
     }
@@ -106,15 +111,24 @@ export class Contexts {
     flat: number,
     linearWidth: 48 | 57,
   ): HandlerMode {
-    const mode: HandlerMode = { codeSize: size, stackSize: stack, virtual8086, flat, linearWidth };
+    const mode: HandlerMode = {
+      codeSize: size,
+      stackSize: stack,
+      virtual8086,
+      flat,
+      linearWidth,
+      armed: this.armed,
+    };
     const key = this.#key(mode);
     const known = this.#modes.get(key);
     if (!known) this.#modes.set(key, mode);
     return known ?? mode;
   }
 
-  #key({ codeSize: size, stackSize: stack, virtual8086, flat, linearWidth }: HandlerMode): number {
-    return size | (stack << 4) | (virtual8086 ? 0x100 : 0) | (linearWidth << 9) | (flat << 16);
+  #key(mode: HandlerMode): number {
+    const { codeSize: size, stackSize: stack, virtual8086, flat, linearWidth, armed } = mode;
+    const bits = size | (stack << 4) | (virtual8086 ? 0x100 : 0) | (linearWidth << 9);
+    return bits | (flat << 16) | (armed ? 1 << 22 : 0);
   }
 
   /** Works out what the segments allow; returns which are flat. */

@@ -48,6 +48,7 @@ const STUB_MODE: HandlerMode = {
   virtual8086: false,
   flat: 0,
   linearWidth: 48,
+  armed: false,
 };
 
 /** Slow paths that come with a handler's parameters. */

@@ -67,6 +67,7 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
     f.block((finished) => {
       f.loop((next) => {
         f.get(this.isZero(addressSize, this.reg(addressSize, RCX)).local).branchIf(finished);
+        this.armed?.again();
         body();
         const left = this.bin(
           'sub',
