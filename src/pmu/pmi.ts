@@ -19,6 +19,11 @@ export class Pmi {
     this.#deliver = deliver;
   }
 
+  /** Whether a request is under way. */
+  get pending(): boolean {
+    return this.#due !== undefined;
+  }
+
   /** A counter has overflowed at tick `now` and asks for an interrupt; one that is under way serves both. */
   request(now: bigint): void {
     this.#due ??= now + BigInt(this.#deviations.skid);

@@ -45,6 +45,8 @@ export class Pmu {
   readonly #gp: ReadonlyMap<number, Slot>;
   readonly #fixed: ReadonlyMap<number, Slot>;
   readonly #slots: readonly Slot[];
+  /** Those that count now. */
+  #running: readonly Slot[] = [];
   readonly #metrics: PerfMetrics | undefined;
   readonly #lbr: Lbr | undefined;
   readonly #pebs: Pebs | undefined;
@@ -170,7 +172,7 @@ export class Pmu {
     let status = 0n;
     let pmi = false;
     this.#metrics?.settle();
-    for (const slot of this.#slots) {
+    for (const slot of this.#running) {
       const settled = slot.counter.settle();
       if (settled === 'still') continue;
       if (this.#pebs && isSet(this.#pebs.enabled, slot.mask)) {
@@ -186,7 +188,7 @@ export class Pmu {
       status |= PERF_GLOBAL.PERF_METRICS;
     this.#globalStatus |= status;
     if (pmi) this.#pmi.request(this.#now());
-    this.#pmi.elapse(this.#now());
+    if (this.#pmi.pending) this.#pmi.elapse(this.#now());
   }
 
   /** The CPU has changed privilege level, halted or woken. The core settles before the change. */
@@ -205,11 +207,11 @@ export class Pmu {
   /** Ticks that may pass before anything is due, as of the last settling; no event happens while halted. */
   horizon(): number {
     if (this.#halted) return Number.POSITIVE_INFINITY;
-    return this.#slots.reduce(
-      (least, { counter, recordsNext }) =>
-        Math.min(least, recordsNext ? counter.horizon(1n) : counter.horizon()),
-      this.#pmi.horizon(this.#now()),
-    );
+    let least = this.#pmi.pending ? this.#pmi.horizon(this.#now()) : Number.POSITIVE_INFINITY;
+    for (const { counter, recordsNext } of this.#running) {
+      least = Math.min(least, recordsNext ? counter.horizon(1n) : counter.horizon());
+    }
+    return least;
   }
 
   /** Vol. 3, "Processor State After Reset": INIT leaves the counters and their controls as they are. */
@@ -337,6 +339,7 @@ export class Pmu {
       counter.run(this.#counts(slot) ? selection.source : undefined);
       if (counter.source) for (const name of readBy(counter.source)) totals.add(name);
     }
+    this.#running = this.#slots.filter(({ counter }) => counter.source !== undefined);
     const metering = this.#metering();
     this.#metrics?.run(metering);
     if (metering) for (const name of this.#metrics!.reads) totals.add(name);
