@@ -44,6 +44,11 @@ export class GuestCode {
     return this.#report();
   }
 
+  /** MOV ECX, RDPMC: two instructions. */
+  rdpmc(ecx: number): this {
+    return this.#emit(0xb9, ...le(ecx, 4), 0x0f, 0x33);
+  }
+
   /** XOR EAX, EAX and CPUID: two instructions. */
   cpuid(): this {
     return this.#emit(0x31, 0xc0, 0x0f, 0xa2);
