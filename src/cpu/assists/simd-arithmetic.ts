@@ -199,11 +199,15 @@ const dotProduct =
     const products = Array.from({ length: shape.lanes }, (_, i) =>
       (imm >> (4 + i)) & 1 ? operate(env, shape, MUL, shape.get(a, i), shape.get(b, i)) : 0n,
     );
-    // Each lane adds its neighbours' products to its own, which tells when there are several NaNs.
+    // The order matters where there are several NaNs. Each lane adds in its own, as Intel's processors do.
     let sums = products;
     for (let apart = 1; apart < shape.lanes; apart *= 2) {
       const last = sums;
-      sums = last.map((x, i) => operate(env, shape, ADD, x, last[i ^ apart]!));
+      const swapped = apart < shape.lanes / 2;
+      sums = last.map((x, i) => {
+        const y = last[i ^ apart]!;
+        return swapped ? operate(env, shape, ADD, y, x) : operate(env, shape, ADD, x, y);
+      });
     }
     for (let i = 0; i < shape.lanes; i++) shape.set(r, i, (imm >> i) & 1 ? sums[i]! : 0n);
   };

@@ -80,7 +80,7 @@ export const ONLY_OBJDUMPS: readonly Unshared[] = [
 // biome-ignore format: a table
 export const ONLY_OURS: readonly Unshared[] = [
   { why: 'SALC', applies: /^SALC/ },
-  { why: 'x87 instructions under their second opcodes', applies: /^(FSTP|FXCH|FCOM|FCOMP|FFREEP) / },
+  { why: 'x87 instructions under their second opcodes', applies: /^(FSTP|FSTPNCE|FXCH|FCOM|FCOMP|FFREEP) / },
   { why: 'reserved NOPs', applies: /^NOP / },
   { why: 'a prefix without effect', applies: /^(BSF|BSR|WBINVD)\b/ },
   { why: 'fences do not look at ModRM.rm', applies: /^[LMS]FENCE/ },

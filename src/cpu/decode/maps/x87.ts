@@ -22,7 +22,7 @@ export const X87 = [
   {
     mem: { group: ['FLD Md', '', 'FST Md', 'FSTP Md', 'FLDENV Me', 'FLDCW Mw', 'FNSTENV Me', 'FNSTCW Mw'] },
     register: { group: [
-      'FLD STi', 'FXCH ST,STi', { rm: ['FNOP'] }, 'FSTP STi',
+      'FLD STi', 'FXCH ST,STi', { rm: ['FNOP'] }, 'FSTPNCE STi',
       { rm: ['FCHS', 'FABS', '', '', 'FTST', 'FXAM'] },
       { rm: ['FLD1', 'FLDL2T', 'FLDL2E', 'FLDPI', 'FLDLG2', 'FLDLN2', 'FLDZ'] },
       { rm: ['F2XM1', 'FYL2X', 'FPTAN', 'FPATAN', 'FXTRACT', 'FPREM1', 'FDECSTP', 'FINCSTP'] },
