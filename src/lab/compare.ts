@@ -4,7 +4,7 @@ import { costs } from '../machine/costs.ts';
 import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
-import { readingOf } from './guest-events.ts';
+import { GUEST_EVENTS, readingOf } from './guest-events.ts';
 import { type Reading, readings, verdicts } from './readings.ts';
 
 /** What a comparison is made of. */
@@ -52,7 +52,7 @@ export function runOn(
   options: Omit<CreateOptions, 'machine'>,
 ): MachineReport {
   const built = createMachine(image, { ...options, machine });
-  const truth = new GroundTruth(built);
+  const truth = new GroundTruth(built, Object.values(GUEST_EVENTS));
   const accesses = new PmuAccesses(built);
   const result = built.run({ maxInstructions });
   const { console } = built.board;

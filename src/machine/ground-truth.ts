@@ -1,5 +1,6 @@
 import type { EventRow, Exactness } from '../pmu/events.ts';
-import { occurrences } from '../pmu/source.ts';
+import { occurrences, readBy, type Source } from '../pmu/source.ts';
+import { type Timing, timed } from '../pmu/timing.ts';
 import type { Total } from '../pmu/totals.ts';
 import type { Machine } from './machine.ts';
 
@@ -18,15 +19,16 @@ export class GroundTruth {
   readonly #sums = new Map<string, Map<Total, bigint>>();
   readonly #passes = new Map<string, number>();
   readonly #totals: readonly Total[];
+  readonly #timing: Timing;
 
-  /** Attach before the guest runs. */
-  constructor(machine: Machine) {
+  /** Attach before the guest runs. @param encodings events to be asked for */
+  constructor(machine: Machine, encodings: readonly { event: number; umask: number }[]) {
     this.#machine = machine;
-    const { events } = machine.hardware.profile.pmu;
-    this.#totals = [
-      ...new Set(events.flatMap(({ source }) => [...source.plus, ...(source.minus ?? [])])),
-    ];
-    for (const { cpu } of machine.hardware.processors) {
+    this.#timing = machine.hardware.profile.timing ? 'modelled' : 'unit';
+    const sources = encodings.flatMap(({ event, umask }) => this.#source(event, umask) ?? []);
+    this.#totals = [...new Set(sources.flatMap(readBy))];
+    for (const { cpu, instruments } of machine.hardware.processors) {
+      instruments.keep(this.#totals);
       for (const { name, begin, end } of machine.regions) {
         cpu.watch(begin, () => this.#begin(name));
         cpu.watch(end, () => this.#end(name));
@@ -43,8 +45,9 @@ export class GroundTruth {
   count(region: string, event: number, umask: number): Truth | undefined {
     const sums = this.#sums.get(region);
     const row = this.#row(event, umask);
-    if (!sums || !row) return undefined;
-    const count = occurrences(row.source, { read: (name) => sums.get(name) ?? 0n });
+    const source = this.#source(event, umask);
+    if (!sums || !row || !source) return undefined;
+    const count = occurrences(source, { read: (name) => sums.get(name) ?? 0n });
     return { count, exactness: row.exactness, event: row.name };
   }
 
@@ -52,6 +55,11 @@ export class GroundTruth {
     return this.#machine.hardware.profile.pmu.events.find(
       (row) => row.event === event && row.umask === umask && row.select === undefined,
     );
+  }
+
+  #source(event: number, umask: number): Source | undefined {
+    const row = this.#row(event, umask);
+    return row && timed(row.source, this.#timing);
   }
 
   #begin(region: string): void {

@@ -40,6 +40,7 @@ export class Instruments {
   readonly #branch: (taken: TakenBranch) => void;
   #model: MicroArchitecture | undefined;
   #armed: readonly Total[] = [];
+  #kept: readonly Total[] = [];
   #tracing = false;
   #sampling = false;
   /** Of the last instruction that retired, while PEBS samples. */
@@ -64,6 +65,12 @@ export class Instruments {
 
   arm(names: readonly Total[]): void {
     this.#armed = names;
+    this.#attach();
+  }
+
+  /** Totals that are kept whatever the PMU arms, for whoever wants to know the truth. */
+  keep(names: readonly Total[]): void {
+    this.#kept = names;
     this.#attach();
   }
 
@@ -113,10 +120,11 @@ export class Instruments {
   }
 
   #attach(): void {
-    const needsModel = this.#tracing || this.#armed.some((name) => MODELLED.has(name));
+    const armed = [...new Set([...this.#armed, ...this.#kept])];
+    const needsModel = this.#tracing || armed.some((name) => MODELLED.has(name));
     const model = needsModel ? this.#modelled() : undefined;
     const listening = this.#tracing || this.#sampling;
-    this.#cpu.arm(this.#armed, listening ? this.#listener(model) : model);
+    this.#cpu.arm(armed, listening ? this.#listener(model) : model);
   }
 
   #modelled(): MicroArchitecture | undefined {
