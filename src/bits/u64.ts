@@ -24,6 +24,9 @@ export function signed(width: number, value: bigint): bigint {
   return low >> (w - 1n) === 1n ? low - (1n << w) : low;
 }
 
+/** Below it, every address is canonical. */
+const LOWER_HALF = 1n << 47n;
+
 /** Whether `address` is canonical for `width`-bit linear addresses (48, or 57 with CR4.LA57). */
 export const isCanonical = (address: bigint, width = 48): boolean =>
-  (signed(width, address) & MASK64) === address;
+  address < LOWER_HALF || (signed(width, address) & MASK64) === address;

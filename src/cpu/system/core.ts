@@ -206,14 +206,14 @@ export class Core {
    */
   linear(name: SegmentName, offset: bigint, size: number, access: MemoryAccess): bigint {
     const fault = (): Fault => new Fault(name === 'SS' ? '#SS' : '#GP', 0);
-    const { base, limit, rights } = this.state.segment(name);
     if (is64Bit(this.state)) {
       const based = name === 'FS' || name === 'GS' || name === 'TR' || name === 'LDTR';
-      const linear = (based ? base + offset : offset) & MASK64;
+      const linear = (based ? this.state.segment(name).base + offset : offset) & MASK64;
       if (!this.isCanonical(linear)) throw fault();
       if (!this.isCanonical((linear + BigInt(size - 1)) & MASK64)) throw fault();
       return linear;
     }
+    const { base, limit, rights } = this.state.segment(name);
     if (!isRealLike(this.state)) {
       if ((rights & RIGHTS.UNUSABLE) !== 0) throw fault();
       const writable = !isCode(rights) && (rights & RIGHTS.WRITABLE) !== 0;
