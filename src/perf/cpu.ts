@@ -115,6 +115,7 @@ export class PerfCpu {
   /** Everything off the PMU for which `which` holds, until `resume`: what a mediated guest displaces. */
   displace(which: (event: PerfEvent) => boolean): void {
     this.#displaced = which;
+    if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) {
         for (const half of HALVES) {
@@ -128,6 +129,7 @@ export class PerfCpu {
 
   /** What `which` holds for leaves the PMU for good: it is in ERROR until somebody enables it again. */
   fail(which: (event: PerfEvent) => boolean): void {
+    if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) {
         context.update(this.host.now());
@@ -145,6 +147,7 @@ export class PerfCpu {
   /** Events that were displaced may come back, in the usual order. */
   resume(): void {
     this.#displaced = undefined;
+    if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) this.#out(context, HALVES);
       this.#allIn();
@@ -152,6 +155,13 @@ export class PerfCpu {
   }
 
   #displaced: ((event: PerfEvent) => boolean) | undefined = undefined;
+
+  /** Nobody has an event here: the PMU need not be touched. */
+  get #isEmpty(): boolean {
+    return this.#contexts().every(({ groups }) =>
+      HALVES.every((half) => groups[half].length === 0),
+    );
+  }
 
   #contexts(): readonly PerfEventContext[] {
     return this.task ? [this.context, this.task] : [this.context];

@@ -1,10 +1,36 @@
 import { disjointExclusion, renumbered, stolenCounters, watchdog } from './contention.ts';
+import { boundingWrites, maskedLvtpc } from './overflow.ts';
 import type { Scenario } from './scenario.ts';
+import {
+  givingBack,
+  migration,
+  observers,
+  orderOfOpening,
+  priorityClass,
+  twoVcpus,
+} from './sharing.ts';
 import { cpuid, tenOnNine, toggle } from './toggling.ts';
 
-/** Every scenario, by name, in the order they are told. */
+/** Every scenario, in the order they are told. */
+const ALL: readonly Scenario[] = [
+  stolenCounters,
+  watchdog,
+  renumbered,
+  disjointExclusion,
+  toggle,
+  cpuid,
+  tenOnNine,
+  twoVcpus,
+  migration,
+  orderOfOpening,
+  maskedLvtpc,
+  boundingWrites,
+  observers,
+  givingBack,
+  priorityClass,
+];
+
+/** The scenarios by name. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = Object.fromEntries(
-  [stolenCounters, watchdog, renumbered, disjointExclusion, toggle, cpuid, tenOnNine].map(
-    (scenario) => [scenario.name, scenario],
-  ),
+  ALL.map((scenario) => [scenario.name, scenario]),
 );

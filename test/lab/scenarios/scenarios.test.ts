@@ -1,0 +1,330 @@
+import { describe, expect, it } from 'vitest';
+import { SCENARIOS } from '../../../src/lab/scenarios/index.ts';
+
+const LONG = 60_000;
+
+/** The table of a scenario as rows of values, by what they say. */
+const shown = (name: string) =>
+  Object.fromEntries(SCENARIOS[name]!.run().map(({ what, values }) => [what, values]));
+
+describe('every scenario', () => {
+  it.each(Object.entries(SCENARIOS))(
+    '%s is told: a title, a paragraph, its columns',
+    (name, row) => {
+      expect(row.name).toBe(name);
+      expect(row.title.length).toBeGreaterThan(20);
+      expect(row.why.length).toBeGreaterThan(150);
+      expect(row.columns.length).toBeGreaterThan(1);
+    },
+  );
+
+  it(
+    'gives a value in each of its columns, the same ones in every run',
+    () => {
+      for (const { columns, run } of [SCENARIOS['renumbered']!, SCENARIOS['bounding-writes']!]) {
+        const rows = run();
+        for (const { values } of rows) expect(Object.keys(values)).toEqual(columns);
+        expect(run()).toEqual(rows);
+      }
+    },
+    LONG,
+  );
+});
+
+describe('k CPU-pinned host events on G counters', () => {
+  it(
+    'leave an emulated guest G - k, without a fault; a mediated guest has all',
+    () => {
+      expect(shown('stolen-counters')).toMatchObject({
+        'guest counters that read it': { emulated: 5, mediated: 8 },
+        'guest counters that read 0': { emulated: 3, mediated: 0 },
+        'guest events in ERROR': { emulated: 3, mediated: 0 },
+        'host events still alive': { emulated: 3, mediated: 3 },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('the NMI watchdog', () => {
+  it(
+    'costs an emulated guest one event of nine, and forbids a mediated one unless it excludes guests',
+    () => {
+      expect(shown('watchdog')).toEqual({
+        'emulated: guest branch counters that read the truth': {
+          off: 8,
+          on: 8,
+          'on, excludes guests': 8,
+        },
+        'emulated: guest events in ERROR': { off: 0, on: 1, 'on, excludes guests': 1 },
+        'mediated: creating the vCPU': {
+          off: 'opened',
+          on: '-EBUSY',
+          'on, excludes guests': 'opened',
+        },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('guest counter 0 with host counter 0 taken', () => {
+  it(
+    'is on host counter 1 and traps, or is itself and does not',
+    () => {
+      expect(shown('renumbered')).toEqual({
+        'host counter behind guest counter 0': { emulated: 1, mediated: 0 },
+        'exits for GLOBAL_CTRL': { emulated: 3, mediated: 0 },
+        'guest reads': { emulated: 10_000n, mediated: 10_000n },
+        truth: { emulated: 10_000n, mediated: 10_000n },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('disjoint exclusions', () => {
+  it(
+    'keep a host-only event waiting, unless perf switches counters between the sides',
+    () => {
+      expect(shown('disjoint-exclusion')).toEqual({
+        'guest counters that read the truth': { emulated: 8, 'emulated-sides': 8 },
+        'host event had to wait': { emulated: 'yes', 'emulated-sides': 'no' },
+        'counters with two events': { emulated: 0, 'emulated-sides': 1 },
+        'counter switches at entry and exit': { emulated: 'none', 'emulated-sides': 'yes' },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('GLOBAL_CTRL 0, mask, 0 with n = 4 counters', () => {
+  it(
+    'is 2 exits and 2n operations on host events emulated, nothing where it passes',
+    () => {
+      expect(shown('toggle')).toMatchObject({
+        'VM exits': { emulated: 2, 'emulated-identity': 0, mediated: 0 },
+        'events paused or resumed': { emulated: 8, 'emulated-identity': 0, mediated: 0 },
+        'ticks of the host': { 'emulated-identity': 0, mediated: 0 },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('CPUID in a region with n = 4 counters', () => {
+  it(
+    'is one exit and a pause and a resume of each, or one exit with PUT and LOAD; counted once',
+    () => {
+      expect(shown('cpuid')).toMatchObject({
+        'VM exits': { emulated: 1, mediated: 1 },
+        'events paused or resumed': { emulated: 8, mediated: 0 },
+        'LOAD and PUT': { emulated: 0, mediated: 2 },
+        'instructions the guest counts': { emulated: 2, mediated: 2 },
+        'instructions that truly retired': { emulated: 2, mediated: 2 },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('a rotation of s = 9 events in the guest', () => {
+  it(
+    'is 2 + 4s exits emulated, 2s where selectors trap, none where all passes',
+    () => {
+      expect(shown('ten-on-nine')).toEqual({
+        'events scheduled in a rotation': {
+          emulated: 9,
+          mediated: 9,
+          'rfc-v1': 9,
+          'rfc-v1-filter': 9,
+        },
+        'VM exits of a rotation': { emulated: 38, mediated: 18, 'rfc-v1': 0, 'rfc-v1-filter': 18 },
+        // Each event is paused once and resumed once: what is paused already costs nothing more.
+        'operations on host events of a rotation': {
+          emulated: 18,
+          mediated: 0,
+          'rfc-v1': 0,
+          'rfc-v1-filter': 0,
+        },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('vCPUs that share or change processors', () => {
+  it(
+    'two on one each count their own, exactly',
+    () => {
+      expect(shown('two-vcpus')).toMatchObject({
+        'first guest reads': { emulated: 800_005n, mediated: 800_005n },
+        'second guest reads': { emulated: 1_400_005n, mediated: 1_400_005n },
+      });
+    },
+    LONG,
+  );
+
+  it(
+    'one that moves eight times loses nothing',
+    () => {
+      expect(shown('migration')).toMatchObject({
+        'guest reads': { emulated: 1_800_005n, mediated: 1_800_005n, 'opt-out': 1_800_005n },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('a host event without exclude_guest', () => {
+  it(
+    'shares, is refused, goes to ERROR or does not exist, by design',
+    () => {
+      expect(shown('order-of-opening')).toEqual({
+        'event first: opening it': {
+          emulated: 'opened',
+          mediated: 'opened',
+          'rfc-v1': 'opened',
+          'guest-owned': 'opened',
+          'opt-out': '-ENOENT',
+        },
+        'event first: then the VM': {
+          emulated: 'opened',
+          mediated: '-EBUSY',
+          'rfc-v1': 'opened',
+          'guest-owned': 'opened',
+          'opt-out': 'opened',
+        },
+        'event first: its state after the guest ran': {
+          emulated: 'alive',
+          mediated: 'alive',
+          'rfc-v1': 'ERROR',
+          'guest-owned': 'ERROR',
+          'opt-out': 'none',
+        },
+        'VM first: then the event, system-wide': {
+          emulated: 'opened',
+          mediated: '-EOPNOTSUPP',
+          'rfc-v1': '-EBUSY',
+          'guest-owned': 'opened',
+          'opt-out': '-ENOENT',
+        },
+        'VM first: then the event, on the vCPU’s thread': {
+          emulated: 'opened',
+          mediated: '-EOPNOTSUPP',
+          'rfc-v1': '-EBUSY',
+          'guest-owned': '-EOPNOTSUPP',
+          'opt-out': '-ENOENT',
+        },
+        'VM first: then one that excludes guests': {
+          emulated: 'opened',
+          mediated: 'opened',
+          'rfc-v1': 'opened',
+          'guest-owned': 'opened',
+          'opt-out': '-ENOENT',
+        },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('an overflow under a masked LVTPC', () => {
+  it(
+    'still exits emulated, not mediated, and sets its status bit',
+    () => {
+      expect(shown('masked-lvtpc')).toEqual({
+        'open: exits by the overflow': { emulated: 1, mediated: 1 },
+        'open: PMIs delivered': { emulated: 1, mediated: 1 },
+        'open: GLOBAL_STATUS': { emulated: 1n, mediated: 1n },
+        'masked: exits by the overflow': { emulated: 1, mediated: 0 },
+        'masked: PMIs delivered': { emulated: 0, mediated: 0 },
+        'masked: GLOBAL_STATUS': { emulated: 1n, mediated: 1n },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('a region between two GLOBAL_CTRL writes', () => {
+  it(
+    'contains exactly one of them',
+    () => {
+      expect(shown('bounding-writes')['the guest reads']).toEqual({
+        emulated: 4n,
+        'emulated-identity': 4n,
+        mediated: 4n,
+        'rfc-v1': 4n,
+      });
+    },
+    LONG,
+  );
+});
+
+describe('a host observer with :H', () => {
+  it(
+    'counts the same whether the guest is busy or idle',
+    () => {
+      const rows = shown('observers');
+      expect(rows['host instructions by :H, busy']).toEqual(rows['host instructions by :H, idle']);
+      expect(rows['guest instructions, busy']).toEqual({
+        emulated: 2_000_004n,
+        mediated: 2_000_004n,
+      });
+      expect(rows['ticks the :H event did not age, busy']).toEqual({
+        emulated: 'none',
+        mediated: 'the guest’s time',
+      });
+      expect(rows['opening :G, then the VM']).toEqual({
+        emulated: 'opened, opened',
+        mediated: 'opened, -EBUSY',
+      });
+    },
+    LONG,
+  );
+});
+
+describe('a hundred CPUID exits with an idle PMU', () => {
+  it(
+    'are dearer mediated than emulated, dearest at every entry, and as cheap where nobody takes the PMU back',
+    () => {
+      const rows = shown('giving-back');
+      expect(rows['LOADs for a hundred exits']).toEqual({
+        emulated: 0,
+        'rfc-v1': 100,
+        mediated: 100,
+        blend: 0,
+        'blend, host event': 100,
+        'opt-out': 0,
+      });
+      const ticks = rows['ticks of the host per exit'] as Record<string, number>;
+      expect(ticks['emulated']).toBe(1300);
+      expect(ticks['mediated']).toBe(4120);
+      expect(ticks['opt-out']).toBe(1300);
+      expect(ticks['blend']).toBe(1300);
+      expect(ticks['rfc-v1']).toBeGreaterThan(ticks['mediated']!);
+    },
+    LONG,
+  );
+});
+
+describe('a priority class for KVM', () => {
+  it(
+    'gives the guest its counters and kills the host’s pinned events; sharing sides saves both',
+    () => {
+      expect(shown('priority-class')).toEqual({
+        'guest counters that read the truth': {
+          emulated: 5,
+          'emulated-priority': 8,
+          'emulated-all-three': 8,
+        },
+        'host pinned events in ERROR': {
+          emulated: 0,
+          'emulated-priority': 3,
+          'emulated-all-three': 0,
+        },
+      });
+    },
+    LONG,
+  );
+});
