@@ -51,8 +51,8 @@ import {
   wrmsr,
   wrpkru,
 } from './register-access.ts';
-import { lds, les, lfs, lgs, lss, movSeg, popSeg, pushSeg } from './segment-moves.ts';
-import { bound, int, int1, int3, into, undefinedInstruction } from './software-interrupts.ts';
+import { lds, les, lfs, lgs, lss, movSeg, popSeg } from './segment-moves.ts';
+import { int, int1, int3, into, undefinedInstruction } from './software-interrupts.ts';
 
 /** Who executes which mnemonic in plain TypeScript. VMX adds its own. */
 // biome-ignore format: a table
@@ -61,14 +61,14 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Partial<Record<Mnemonic, SystemFuncti
   MOVCR: movCr,  MOVDR: movDr,  CLTS: clts,  LMSW: lmsw,  SMSW: smsw,  XGETBV: xgetbv,  XSETBV: xsetbv,
   INVLPG: invlpg,  INVPCID: invpcid,  INVD: invd,  WBINVD: wbinvd,  WBNOINVD: wbinvd,
   // segment registers and descriptor tables
-  MOVSEG: movSeg,  PUSHSEG: pushSeg,  POPSEG: popSeg,  LDS: lds,  LES: les,  LFS: lfs,  LGS: lgs,  LSS: lss,
+  MOVSEG: movSeg,  POPSEG: popSeg,  LDS: lds,  LES: les,  LFS: lfs,  LGS: lgs,  LSS: lss,
   LGDT: lgdt,  LIDT: lidt,  SGDT: sgdt,  SIDT: sidt,  LLDT: lldt,  LTR: ltr,  SLDT: sldt,  STR: str,
   VERR: verr,  VERW: verw,  LAR: lar,  LSL: lsl,  ARPL: arpl,
   RDFSBASE: rdfsbase,  RDGSBASE: rdgsbase,  WRFSBASE: wrfsbase,  WRGSBASE: wrgsbase,  SWAPGS: swapgs,
   // transfers
   CALLF: callFar,  JMPF: jmpFar,  RETF: retFar,  IRET: iret,
   SYSCALL: syscall,  SYSRET: sysret,  SYSENTER: sysenter,  SYSEXIT: sysexit,
-  INT: int,  INT3: int3,  INT1: int1,  INTO: into,  BOUND: bound,
+  INT: int,  INT3: int3,  INT1: int1,  INTO: into,
   UD0: undefinedInstruction,  UD1: undefinedInstruction,  UD2: undefinedInstruction,
   // MSRs, counters, identification
   RDMSR: rdmsr,  WRMSR: wrmsr,  RDPMC: rdpmc,  RDTSC: rdtsc,  RDTSCP: rdtscp,  RDPID: rdpid,  CPUID: cpuid,

@@ -13,27 +13,11 @@ function destination(insn: Insn, i: number): DataSegment {
   return name;
 }
 
-/** MOV to and from segment registers. */
+/** MOV to a segment register. */
 export const movSeg: SystemFunction = (core, insn) => {
-  if (insn.operands[0]?.kind === 'seg') {
-    const name = destination(insn, 0);
-    loadDataSegment(core, name, Number(core.operand(insn, 1, 2)));
-    if (name === 'SS') blockByMovSs(core);
-    return;
-  }
-  const from = insn.operands[1];
-  const name = from?.kind === 'seg' ? SEGMENTS[from.index] : undefined;
-  if (!name || from?.kind !== 'seg' || from.index > 5) throw new Fault('#UD');
-  const selector = BigInt(core.state.segment(name).selector);
-  core.setOperand(insn, 0, selector, core.memoryOperand(insn) ? 2 : insn.size);
-};
-
-/** PUSH of a segment register. */
-export const pushSeg: SystemFunction = (core, insn) => {
-  const operand = insn.operands[0];
-  const name = operand?.kind === 'seg' ? SEGMENTS[operand.index] : undefined;
-  if (!name) throw new Fault('#UD');
-  core.push([BigInt(core.state.segment(name).selector)], insn.size);
+  const name = destination(insn, 0);
+  loadDataSegment(core, name, Number(core.operand(insn, 1, 2)));
+  if (name === 'SS') blockByMovSs(core);
 };
 
 /** POP of a segment register: the selector is its low 16 bits. */

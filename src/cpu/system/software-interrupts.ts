@@ -1,4 +1,3 @@
-import { signed } from '../../bits/u64.ts';
 import { RFLAGS } from '../control-registers.ts';
 import { EVENT_TYPE, type EventType } from '../event.ts';
 import { Fault, VECTORS } from '../fault.ts';
@@ -31,20 +30,6 @@ export const into: SystemFunction = (core, insn) => {
   if ((core.rflags & RFLAGS.OF) !== 0n) {
     trap(core, VECTORS['#OF'], EVENT_TYPE.SOFTWARE_EXCEPTION, insn);
   }
-};
-
-/** BOUND: the index against a pair of signed bounds in memory. */
-export const bound: SystemFunction = (core, insn) => {
-  const memory = core.memoryOperand(insn);
-  if (!memory) throw new Fault('#UD');
-  const { size } = insn;
-  const width = size * 8;
-  const offset = core.offset(memory, insn);
-  core.linear(memory.segment, offset, 2 * size, 'read');
-  const index = signed(width, core.operand(insn, 0));
-  const lower = signed(width, core.load(memory.segment, offset, size));
-  const upper = signed(width, core.load(memory.segment, offset + BigInt(size), size));
-  if (index < lower || index > upper) throw new Fault('#BR');
 };
 
 /** UD0, UD1, UD2. */
