@@ -26,6 +26,8 @@ export function exitCodeOf({
   exitValue: number | undefined;
 }): number {
   if (reason === 'triple-fault') return EXIT_CODE.FAULT;
+  if (reason === 'shutdown') return EXIT_CODE.PASS;
+  if (reason === 'reset') return EXIT_CODE.FAIL;
   if (reason !== 'exit') return EXIT_CODE.BUDGET;
   if (exitValue === 0) return EXIT_CODE.PASS;
   return exitValue === SKIPPED ? EXIT_CODE.SKIP : EXIT_CODE.FAIL;

@@ -25,7 +25,10 @@ function fault({ vector, code, rip, cr2 }: FaultRecord): string {
 export function outcomeLine({ reason, rip, faults }: Outcome): string | undefined {
   switch (reason) {
     case 'exit':
+    case 'shutdown':
       return undefined;
+    case 'reset':
+      return `the guest reset the machine at RIP ${hex(rip)}`;
     case 'budget':
       return `the instruction budget was reached at RIP ${hex(rip)} (--max-instructions raises it)`;
     case 'halted-forever':

@@ -1,31 +1,63 @@
+import type { ApicMessage } from '../apic/message.ts';
 import type { MmioDevice, PhysicalMemory } from '../memory/physical-memory.ts';
-import { attachDebugConsole, attachDebugExit } from '../platform/debug-ports.ts';
-import { PortBus } from '../platform/port-bus.ts';
-import { Serial } from '../platform/serial.ts';
+import type { Clock } from '../platform/clock.ts';
+import { Pc, type PcOptions } from '../platform/pc.ts';
 
-const COM1 = 0x3f8;
+/** What the devices need of the processors they belong to. */
+export interface BoardSurroundings extends Clock {
+  /** An interrupt message from the I/O APIC. */
+  send(message: ApicMessage): void;
+  /** What the i8259 pair asks for may have changed. */
+  attention(): void;
+}
 
-/** The devices around the processors that a guest reaches through ports: one set per guest. */
+/** How a guest ended its machine itself. */
+export type BoardEnd = 'exit' | 'shutdown' | 'reset';
+
+export interface BoardOptions {
+  /** Called when the guest ends the machine. */
+  readonly onExit: () => void;
+  /** Called with each byte of the console. */
+  readonly onOutput?: (byte: number) => void;
+  readonly pc?: PcOptions;
+  /** Without them time stands still and no device interrupts. */
+  readonly around?: BoardSurroundings;
+}
+
+const ALONE: BoardSurroundings = { now: () => 0, send: () => {}, attention: () => {} };
+
+/** The devices of one guest, and what it has said and done through them. */
 export class Board {
-  readonly ports = new PortBus();
-  readonly com1: Serial;
+  readonly pc: Pc;
+  /** How the guest ended the machine, once it has. */
+  end: BoardEnd | undefined;
   /** What the guest wrote to the debug-exit port, once it has. */
   exitValue: number | undefined;
   readonly #output: number[] = [];
-  readonly #exit: () => void;
   readonly #transmitted: ((byte: number) => void) | undefined;
 
-  /** @param onExit called at the write to the debug-exit port; @param onOutput with each byte of the console. */
-  constructor({ onExit, onOutput }: { onExit: () => void; onOutput?: (byte: number) => void }) {
-    this.#exit = onExit;
+  constructor({ onExit, onOutput, pc, around = ALONE }: BoardOptions) {
     this.#transmitted = onOutput;
-    this.com1 = new Serial({ transmit: (byte) => this.#emit(byte), interrupt: () => {} });
-    this.ports.attachBytes(COM1, 8, this.com1);
-    attachDebugConsole(this.ports, (byte) => this.#emit(byte));
-    attachDebugExit(this.ports, (value) => {
-      this.exitValue ??= value;
-      this.#exit();
+    const ended = (how: BoardEnd) => {
+      this.end ??= how;
+      onExit();
+    };
+    this.pc = new Pc(pc ?? { ramSize: 0, apicIds: [0] }, {
+      now: () => around.now(),
+      send: (message) => around.send(message),
+      attention: () => around.attention(),
+      output: (byte) => this.#emit(byte),
+      exit: (value) => {
+        this.exitValue ??= value;
+        ended('exit');
+      },
+      shutdown: () => ended('shutdown'),
+      reset: () => ended('reset'),
     });
+  }
+
+  get ports(): Pc['ports'] {
+    return this.pc.ports;
   }
 
   /** Everything the guest has written to its console, as text. */
@@ -33,13 +65,24 @@ export class Board {
     return new TextDecoder().decode(new Uint8Array(this.#output));
   }
 
+  /** Sends bytes to the guest's console. */
+  type(bytes: Iterable<number>): void {
+    this.pc.com1.receive(bytes);
+  }
+
   save() {
-    return { com1: this.com1.save(), output: [...this.#output], exitValue: this.exitValue };
+    return {
+      pc: this.pc.save(),
+      output: [...this.#output],
+      end: this.end,
+      exitValue: this.exitValue,
+    };
   }
 
   restore(saved: ReturnType<Board['save']>): void {
-    this.com1.restore(saved.com1);
+    this.pc.restore(saved.pc);
     this.#output.splice(0, this.#output.length, ...saved.output);
+    this.end = saved.end;
     this.exitValue = saved.exitValue;
   }
 

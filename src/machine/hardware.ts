@@ -1,10 +1,11 @@
 import { ApicBus } from '../apic/apic-bus.ts';
+import type { ApicMessage } from '../apic/message.ts';
 import type { EngineFactory } from '../cpu/engines/engine.ts';
 import type { IoPort } from '../cpu/ports.ts';
 import { INTERPRETER } from '../cpu/state/layout.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { attachApicPage } from './board.ts';
-import { Processor } from './processor.ts';
+import { Processor, type ProcessorParts } from './processor.ts';
 import type { Profile } from './profiles.ts';
 import { randomSource } from './random.ts';
 
@@ -17,6 +18,7 @@ export class Hardware {
   readonly processors: readonly Processor[];
   /** The processor that is executing, whose APIC the APIC page reaches. */
   current: Processor;
+  readonly #apics = new ApicBus();
 
   /** @param memorySize bytes of RAM; @param io what IN and OUT of the processors reach. */
   constructor(parts: {
@@ -26,15 +28,17 @@ export class Hardware {
     engine: EngineFactory;
     io: IoPort;
     seed: string;
+    /** Timed devices, by the bootstrap processor's clock. */
+    devices?: ProcessorParts['devices'];
+    endOfInterrupt?: (vector: number) => void;
   }) {
-    const { profile, memorySize, processors = 1, engine, io, seed } = parts;
+    const { profile, memorySize, processors = 1, engine, io, seed, endOfInterrupt } = parts;
     this.profile = profile;
     this.memory = new PhysicalMemory({
       ramSize: memorySize,
       reserved: processors * INTERPRETER.SIZE,
     });
     const random = randomSource(seed);
-    const apics = new ApicBus();
     this.processors = Array.from(
       { length: processors },
       (_, id) =>
@@ -47,11 +51,18 @@ export class Hardware {
           engine,
           io,
           random,
-          send: (message, from) => apics.send(message, from.apic),
+          send: (message, from) => this.#apics.send(message, from.apic),
+          ...(endOfInterrupt && { endOfInterrupt }),
+          ...(parts.devices && id === 0 && { devices: parts.devices }),
         }),
     );
-    for (const { apic } of this.processors) apics.attach(apic);
+    for (const { apic } of this.processors) this.#apics.attach(apic);
     this.current = this.processors[0]!;
     attachApicPage(this.memory, APIC_PAGE, () => this.current.apic.page);
+  }
+
+  /** An interrupt message from a device. */
+  send(message: ApicMessage): void {
+    this.#apics.send(message);
   }
 }

@@ -6,6 +6,10 @@ export type { FaultRecord };
 export type RunReason =
   /** The guest wrote to the debug-exit port. */
   | 'exit'
+  /** The guest switched the machine off. */
+  | 'shutdown'
+  /** The guest reset the machine. */
+  | 'reset'
   /** The instruction budget is used up; the run can go on. */
   | 'budget'
   /** Halted, and nothing can ever wake it. */

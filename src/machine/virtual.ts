@@ -84,7 +84,7 @@ export class VirtualMachine implements Machine {
 
   run({ maxInstructions }: { maxInstructions?: bigint } = {}): RunResult {
     for (;;) {
-      if (this.board.exitValue !== undefined) return this.#result('exit');
+      if (this.board.end) return this.#result(this.board.end);
       if (this.#shutdown) return this.#result('triple-fault');
       const left =
         maxInstructions === undefined
