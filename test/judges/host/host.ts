@@ -15,11 +15,25 @@ const FEATURES: Readonly<Record<string, string>> = {
   pclmulqdq: 'PCLMULQDQ', sha_ni: 'SHA', fxsr: 'FXSR',
 };
 
-/** Whether this machine can judge: x86-64 Linux with a C compiler. */
+/** A line of /proc/cpuinfo, or nothing where there is none. */
+function cpuinfo(name: string): string {
+  if (process.platform !== 'linux') return '';
+  const text = readFileSync('/proc/cpuinfo', 'utf8');
+  return new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(text)?.[1] ?? '';
+}
+
+/** Whether this machine can judge: x86-64 Linux on an Intel processor, which is what we model, with a C compiler. */
 export const hostJudges = (): boolean =>
   process.arch === 'x64' &&
-  process.platform === 'linux' &&
+  cpuinfo('vendor_id') === 'GenuineIntel' &&
   spawnSync('gcc', ['--version']).status === 0;
+
+/**
+ * Whether its processor is of the generation of our profile (AMX came with Sapphire Rapids). Others may differ where
+ * the manual leaves it open, in what undefined.ts does not list.
+ */
+export const hostIsOurs = (): boolean =>
+  hostJudges() && cpuinfo('flags').split(' ').includes('amx_tile');
 
 /** The processor we run on, executing cases natively. */
 export class Host {
@@ -30,8 +44,11 @@ export class Host {
   constructor() {
     const built = spawnSync('gcc', ['-O2', '-o', this.#program, SOURCE], { encoding: 'utf8' });
     if (built.status !== 0) throw new Error(built.stderr);
-    const flags = /^flags\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
-    this.features = new Set(flags.split(' ').flatMap((flag) => FEATURES[flag] ?? []));
+    this.features = new Set(
+      cpuinfo('flags')
+        .split(' ')
+        .flatMap((flag) => FEATURES[flag] ?? []),
+    );
   }
 
   get #program(): string {
