@@ -1,6 +1,7 @@
 import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/control-registers.ts';
 import { EVENT_TYPE, type Event } from '../cpu/event.ts';
 import { STATE } from '../cpu/state/layout.ts';
+import { isFaultClass } from '../cpu/system/exceptions.ts';
 import type { VmExit } from '../cpu/vm-exit.ts';
 import { EXIT, PIN } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
@@ -8,7 +9,7 @@ import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
 import { saveGuestState } from './guest-state.ts';
 import { loadHostState } from './host-state.ts';
-import { INTERRUPTION, informationOf, isSoftware, typeOf } from './interruption.ts';
+import { eventOf, INTERRUPTION, informationOf, isSoftware, typeOf } from './interruption.ts';
 import type { VmxMachine } from './machine.ts';
 import { loadMsrs, storeMsrs } from './msr-areas.ts';
 import type { PreemptionTimer } from './preemption-timer.ts';
@@ -104,14 +105,18 @@ function record(
   vmcs.write32(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION, (injection & ~VALID) >>> 0);
 }
 
+/** Whether delivering `event` pushes RFLAGS with RF set: a fault of the instruction at RIP, which is tried again. */
+const pushesRf = ({ type, vector }: Event): boolean =>
+  type === EVENT_TYPE.HARDWARE_EXCEPTION && isFaultClass(vector);
+
 /** RFLAGS.RF as it is saved. Vol. 3, "Saving RIP, RSP, RFLAGS, and SSP". */
-function resumeFlag(exit: VmExit, delivering: boolean, current: boolean): boolean {
-  if (delivering || BETWEEN_INSTRUCTIONS.has(exit.reason)) return current;
+function resumeFlag(exit: VmExit, delivering: Event | undefined, current: boolean): boolean {
+  if (exit.reason === EXIT_REASON.EXCEPTION_NMI) {
+    return current || pushesRf(eventOf(exit.interruption, 0, 0));
+  }
+  if (delivering) return current || pushesRf(delivering);
   if (RETRIED.has(exit.reason)) return true;
-  if (exit.reason !== EXIT_REASON.EXCEPTION_NMI) return false;
-  const fault = typeOf(exit.interruption) === EVENT_TYPE.HARDWARE_EXCEPTION;
-  const trap = (exit.interruption & INTERRUPTION.VECTOR) === DEBUG;
-  return fault && !trap ? true : current;
+  return BETWEEN_INSTRUCTIONS.has(exit.reason) && current;
 }
 
 /** What of a VM exit is left to do when it has ended in a VMX abort. */
@@ -139,7 +144,7 @@ export function vmExit(parts: {
   const blocking = state.get32(STATE.INTERRUPTIBILITY);
   saveGuestState(machine, vmcs, controls);
   const rflags = vmcs.read(FIELDS.GUEST_RFLAGS);
-  const rf = resumeFlag(exit, delivering !== undefined, (rflags & RFLAGS.RF) !== 0n);
+  const rf = resumeFlag(exit, delivering, (rflags & RFLAGS.RF) !== 0n);
   vmcs.write(FIELDS.GUEST_RFLAGS, rf ? rflags | RFLAGS.RF : rflags & ~RFLAGS.RF);
   const debugException =
     exit.reason === EXIT_REASON.EXCEPTION_NMI &&

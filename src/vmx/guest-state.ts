@@ -1,9 +1,11 @@
 import { bit, bits, insert, isSet, maskOf } from '../bits/bitfield.ts';
-import { CR0, CR4, EFER } from '../cpu/control-registers.ts';
+import { ACTIVITY, BLOCKING, CR0, CR4, EFER } from '../cpu/control-registers.ts';
+import { EVENT_TYPE } from '../cpu/event.ts';
 import { SEGMENTS, STATE } from '../cpu/state/layout.ts';
 import { ENTRY, EXIT, SECONDARY, VMX_MISC } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
 import { FIELDS, type Field } from './fields.ts';
+import { INTERRUPTION, OTHER_EVENT, typeOf } from './interruption.ts';
 import { MSR, type VmxMachine } from './machine.ts';
 import type { Vmcs } from './vmcs.ts';
 
@@ -65,6 +67,23 @@ export function eferFor(efer: bigint, cr0: bigint, longMode: boolean): bigint {
   return longMode ? lma | EFER.LME : lma & ~EFER.LME;
 }
 
+/** Bits of pending debug exceptions that make them valid: an enabled breakpoint, a single step. */
+const DEBUG_VALID = bit(12) | bit(14);
+
+/** What of the pending debug exceptions is left after VM entry. Vol. 3, "Delivery of Pending Debug Exceptions after VM Entry". */
+function pendingDebug(vmcs: Vmcs): bigint {
+  const pending = vmcs.read(FIELDS.GUEST_PENDING_DEBUG_EXCEPTIONS);
+  const injection = vmcs.read32(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION);
+  const activity = vmcs.read32(FIELDS.GUEST_ACTIVITY_STATE);
+  const type = typeOf(injection);
+  if (injection >= INTERRUPTION.VALID && type !== OTHER_EVENT) {
+    const late = type === EVENT_TYPE.SOFTWARE_INTERRUPT || type === EVENT_TYPE.SOFTWARE_EXCEPTION;
+    const blocking = vmcs.read32(FIELDS.GUEST_INTERRUPTIBILITY_STATE);
+    if (!late || (blocking & BLOCKING.MOV_SS) === 0) return 0n;
+  } else if (activity === ACTIVITY.SHUTDOWN || activity === ACTIVITY.WAIT_FOR_SIPI) return 0n;
+  return (pending & DEBUG_VALID) === 0n ? 0n : pending;
+}
+
 /** Vol. 3, "Loading Guest State", without the MSR-load area. */
 export function loadGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Controls): void {
   const { core, msr } = machine;
@@ -96,6 +115,7 @@ export function loadGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Contro
       rights: vmcs.read32(rights),
     });
   }
+  state.set(STATE.PENDING_DEBUG, pendingDebug(vmcs));
   const ss = vmcs.read32(FIELDS.GUEST_SS_ACCESS_RIGHTS);
   state.set32(STATE.CPL, (ss >>> 5) & 3);
   core.rflags = vmcs.read(FIELDS.GUEST_RFLAGS);

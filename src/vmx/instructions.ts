@@ -53,6 +53,8 @@ interface VmxInstruction {
   readonly reason: number;
   /** Qualification and instruction information beside the length. */
   readonly information?: (insn: Insn) => number;
+  /** Whether it exits in modes that have no VMX instructions. */
+  readonly exitsInAnyMode?: boolean;
   /** What it does in root operation at CPL 0. Sets the flags unless it answers nothing. */
   run(vmx: Vmx, core: Core, insn: Insn): VmxOutcome | undefined;
 }
@@ -94,7 +96,7 @@ const TABLE: Readonly<Record<string, VmxInstruction>> = {
   } },
   VMLAUNCH: { reason: EXIT_REASON.VMLAUNCH, run: enter('launch') },
   VMRESUME: { reason: EXIT_REASON.VMRESUME, run: enter('resume') },
-  VMCALL:   { reason: EXIT_REASON.VMCALL, run: (vmx) => vmx.fail(VM_INSTRUCTION_ERROR.VMCALL_IN_ROOT) },
+  VMCALL:   { reason: EXIT_REASON.VMCALL, exitsInAnyMode: true, run: (vmx) => vmx.fail(VM_INSTRUCTION_ERROR.VMCALL_IN_ROOT) },
   INVEPT:   { reason: EXIT_REASON.INVEPT, information: invalidationInformation, run: (vmx, core, insn) => {
     const type = core.gpr(registerOf(insn), registerSize(core));
     const [eptp] = descriptor(core, insn);
@@ -148,6 +150,7 @@ export function vmxInstructions(vmx: Vmx): Readonly<Record<string, SystemFunctio
   const plain = Object.entries(TABLE).map(([name, row]): [string, SystemFunction] => [
     name,
     (core, insn) => {
+      if (vmx.nonRoot && row.exitsInAnyMode) exitFrom(core, insn, row);
       if (!vmx.operation || !modeHasVmx(core)) throw new Fault('#UD');
       if (vmx.nonRoot) exitFrom(core, insn, row);
       core.requireCpl0();
