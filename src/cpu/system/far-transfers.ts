@@ -5,12 +5,12 @@ import type { Core, SystemFunction } from './core.ts';
 import { pushLong } from './delivery.ts';
 import { errorCode, isNull, RPL, readDescriptor, readSystemDescriptor } from './descriptors.ts';
 import {
-  checkRip,
   dropInnerSegments,
   isLongCode,
   returnCode,
   returnStack,
   returnToStack,
+  ripIn,
 } from './interrupt-return.ts';
 import { innerStack } from './legacy-delivery.ts';
 import { pushLegacy, setStack } from './legacy-stack.ts';
@@ -105,12 +105,12 @@ function toCode(
   target: bigint,
 ): void {
   checkDirect(core, selector, descriptor);
-  checkRip(core, target, descriptor);
+  const rip = ripIn(core, target, descriptor);
   if (source === 'CALL') {
     core.push([BigInt(core.state.segment('CS').selector), core.nextRip], insn.size);
   }
   core.state.setSegment('CS', codeSegment(core, selector, descriptor, core.cpl));
-  core.nextRip = target;
+  core.nextRip = rip;
 }
 
 function toTask(
@@ -155,7 +155,7 @@ function throughGate(core: Core, source: Source, selector: number): void {
   let offset = raw & 0xffffn;
   if (wide) offset |= (raw >> 32n) & 0xffff_0000n;
   if (long) offset |= (high & 0xffff_ffffn) << 32n;
-  checkRip(core, offset, descriptor);
+  const rip = ripIn(core, offset, descriptor);
 
   const inner = source === 'CALL' && !conforming && level < core.cpl;
   const size = long ? 8 : wide ? 4 : 2;
@@ -166,7 +166,7 @@ function throughGate(core: Core, source: Source, selector: number): void {
     }
     core.state.setSegment('CS', codeSegment(core, target, descriptor, core.cpl));
   }
-  core.nextRip = offset;
+  core.nextRip = rip;
 }
 
 interface InnerCall {
@@ -208,20 +208,20 @@ export const retFar: SystemFunction = (core, insn) => {
   const { size } = insn;
   const [first] = insn.operands;
   const released = first?.kind === 'imm' ? Number(first.value & 0xffffn) : 0;
-  const [rip = 0n, csSlot = 0n] = core.peekStack(2, size);
+  const [offset = 0n, csSlot = 0n] = core.peekStack(2, size);
   const selector = Number(csSlot & 0xffffn);
   const top = core.stackPointer + BigInt(2 * size + released);
   if (isRealLike(state)) {
-    if (rip > BigInt(state.segment('CS').limit)) throw new Fault('#GP', 0);
+    if (offset > BigInt(state.segment('CS').limit)) throw new Fault('#GP', 0);
     core.setStackPointer(top);
     state.setSegment('CS', realSegment(core, 'CS', selector));
-    core.nextRip = rip;
+    core.nextRip = offset;
     return;
   }
   const descriptor = returnCode(core, selector);
   const rpl = selector & RPL;
   const outer = rpl > core.cpl;
-  checkRip(core, rip, descriptor);
+  const rip = ripIn(core, offset, descriptor);
   if (!outer) {
     const cs = codeSegment(core, selector, descriptor, rpl);
     core.setStackPointer(top);

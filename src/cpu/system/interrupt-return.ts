@@ -1,5 +1,5 @@
 import { bits, maskOf } from '../../bits/bitfield.ts';
-import { SIZE_MASK } from '../../bits/u64.ts';
+import { MASK32, SIZE_MASK } from '../../bits/u64.ts';
 import { BLOCKING, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import type { Insn } from '../insn.ts';
@@ -74,10 +74,15 @@ export function returnCode(core: Core, selector: number): Descriptor {
 export const isLongCode = (core: Core, rights: number): boolean =>
   isLongMode(core.state) && (rights & RIGHTS.L) !== 0;
 
-/** @throws Fault #GP(0) if `rip` is no place in a code segment: not canonical, or outside the limit */
-export function checkRip(core: Core, rip: bigint, { rights, limit }: Descriptor): void {
-  const bad = isLongCode(core, rights) ? !core.isCanonical(rip) : rip > BigInt(limit);
-  if (bad) throw new Fault('#GP', 0);
+/**
+ * RIP at `offset` of a code segment: as it is in 64-bit code, its low 32 bits elsewhere.
+ * @throws Fault #GP(0) if it is not canonical, or outside the limit
+ */
+export function ripIn(core: Core, offset: bigint, { rights, limit }: Descriptor): bigint {
+  const long = isLongCode(core, rights);
+  const rip = long ? offset : offset & MASK32;
+  if (long ? !core.isCanonical(rip) : rip > BigInt(limit)) throw new Fault('#GP', 0);
+  return rip;
 }
 
 /** The stack segment that a return to `rpl` loads. */
@@ -98,7 +103,7 @@ export function returnStack(
 function returnProtected(core: Core, { size }: Insn): void {
   const { state } = core;
   const from64 = is64Bit(state);
-  const [rip = 0n, csSlot = 0n, image = 0n] = core.peekStack(3, size);
+  const [offset = 0n, csSlot = 0n, image = 0n] = core.peekStack(3, size);
   if (core.cpl === 0 && size === 4 && !isLongMode(state) && (image & VM) !== 0n) {
     returnToVirtual8086(core);
     return;
@@ -111,7 +116,7 @@ function returnProtected(core: Core, { size }: Insn): void {
   const [sp = 0n, ssSlot = 0n] = withStack ? core.peekStack(2, size, 3 * size) : [];
   const long = isLongCode(core, descriptor.rights);
   const ss = withStack ? returnStack(core, Number(ssSlot & 0xffffn), rpl, long) : undefined;
-  checkRip(core, rip, descriptor);
+  const rip = ripIn(core, offset, descriptor);
 
   const flags = flagsFrom(core, image, size);
   const cs = codeSegment(core, selector, descriptor, rpl);
