@@ -26,4 +26,13 @@ export interface Observer {
   delivered?(from: bigint, to: bigint): void;
   /** Translations were forgotten. */
   flushed?(stale: Stale): void;
+  /** Where generated code reports to. Without it, code is executed by the oracle while this observer listens. */
+  readonly generated?: GeneratedObserver;
+}
+
+/** The same for generated code, in numbers alone. Linear addresses are their low 48 bits. */
+export interface GeneratedObserver {
+  access(store: boolean, linear: number, size: number): void;
+  /** @param facts of the instruction (cpu/models/facts.ts); @param next RIP after an indirect branch, else anything. */
+  retire(facts: number, linear: number, length: number, next: number): void;
 }

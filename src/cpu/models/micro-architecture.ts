@@ -1,10 +1,11 @@
 import type { Memory } from '../insn.ts';
-import type { Observer, Retired } from '../observer.ts';
-import type { Total } from '../state/layout.ts';
+import type { GeneratedObserver, Observer, Retired } from '../observer.ts';
+import { STATE, TOTALS, type Total } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
 import type { Stale } from '../system/core.ts';
 import { LINE } from './cache.ts';
-import { extraCycles, MOST_CYCLES } from './costs.ts';
+import { MOST_CYCLES } from './costs.ts';
+import { FACT, factsOf, maintains, PREDICTED, TAKEN } from './facts.ts';
 import { Hierarchy, type Level } from './hierarchy.ts';
 import type { MicroArchitectureParameters } from './parameters.ts';
 import { Predictor, type SavedPredictor } from './predictor.ts';
@@ -18,12 +19,18 @@ export const MODELLED: ReadonlySet<Total> = new Set([
   'loadWalks', 'storeWalks', 'codeWalks',
 ]);
 
-/** What the model asks of the core: where its totals are, and what a memory operand's address is. */
+/** Where each total lies in the state block. */
+const PLACE = Object.fromEntries(TOTALS.map((name, i) => [name, STATE.TOTALS + 8 * i])) as Readonly<
+  Record<Total, number>
+>;
+
+/** What the model asks of the core: where its totals are, and which RAM an address reaches. */
 export interface Surroundings {
   readonly state: State;
-  /** Physical address of code at a linear address, and of an operand that the instruction does not access. */
-  codeAddress(linear: bigint): number | undefined;
-  operandAddress(operand: Memory, what: Retired): number | undefined;
+  /** Physical address of a page of RAM; undefined for devices and what does not translate. */
+  page(linear: bigint): number | undefined;
+  /** Linear address of an operand that the instruction does not access. */
+  operandAddress(operand: Memory, what: Retired): bigint;
 }
 
 /** What the model needs to resume; plain data. */
@@ -32,11 +39,20 @@ export interface SavedMicroArchitecture {
   readonly tlbs: ReturnType<Tlbs['save']>;
   readonly predictor: SavedPredictor;
   readonly line: number;
-  readonly page: bigint;
+  readonly page: number;
   readonly memory: number;
 }
 
 const IA32_PRED_CMD = 0x49n;
+const PAGE = 4096;
+const NOWHERE = -1;
+/** Translations remembered, so that not every access walks the real page tables. */
+const REMEMBERED = 1024;
+
+/** A linear address as a number: its low 48 bits tell canonical addresses apart. */
+const numeric = (linear: bigint): number => Number(linear & 0xffff_ffff_ffffn);
+const signExtended = (linear: number): bigint =>
+  BigInt(linear) | (linear >= 2 ** 47 ? 0xffff_0000_0000_0000n : 0n);
 
 /**
  * A scalar core in order: one instruction retires at most in a cycle, and each further cycle is somebody's fault:
@@ -46,53 +62,58 @@ const IA32_PRED_CMD = 0x49n;
 export class MicroArchitecture implements Observer {
   readonly #parameters: MicroArchitectureParameters;
   readonly #around: Surroundings;
+  readonly #view: DataView;
+  readonly #base: number;
   readonly #caches: Hierarchy;
   readonly #tlbs: Tlbs;
   readonly #predictor: Predictor;
+  readonly #pages = new Float64Array(REMEMBERED).fill(NOWHERE);
+  readonly #frames = new Float64Array(REMEMBERED);
   /** Line and page of the last fetch: going on in it costs nothing. */
-  #line = -1;
-  #page = -1n;
+  #line = NOWHERE;
+  #page = NOWHERE;
   /** Cycles that data accesses of the instruction under way have cost. */
   #memory = 0;
 
   constructor(parameters: MicroArchitectureParameters, around: Surroundings) {
     this.#parameters = parameters;
     this.#around = around;
+    this.#view = around.state.view;
+    this.#base = around.state.base;
     this.#caches = new Hierarchy(parameters.caches);
     this.#tlbs = new Tlbs(parameters.tlbs);
     this.#predictor = new Predictor(parameters.predictor);
   }
 
-  accessed(access: 'load' | 'store', linear: bigint, physical: number, size: number): void {
-    const found = this.#tlbs.access('data', linear);
-    if (found === 'walk') this.#count(access === 'load' ? 'loadWalks' : 'storeWalks');
-    let cost = this.#translation(found);
-    for (let line = lineOf(physical); line <= lineOf(physical + size - 1); line++) {
-      cost += this.#data(line);
-    }
-    this.#memory += cost;
+  accessed(access: 'load' | 'store', linear: bigint, _physical: number, size: number): void {
+    this.#access(access === 'store', numeric(linear), size);
   }
 
   retired(what: Retired): void {
-    const { penalties } = this.#parameters;
-    const fetch = this.#fetch(what.linear, what.insn.length);
-    const badSpeculation = this.#predicts(what) ? 0 : penalties.mispredict;
-    const execution = what.repeats ? 0 : extraCycles(what.insn);
-    const memory = this.#memory;
-    this.#memory = 0;
+    const { insn, linear, next, taken, repeats } = what;
+    const facts = factsOf(insn);
+    const conditional = facts >> FACT.BRANCH_SHIFT === PREDICTED.NOT_TAKEN;
+    const outcome = (conditional && taken ? TAKEN : 0) | (repeats ? FACT.REPEATS : 0);
+    this.#retire(facts + outcome, numeric(linear), insn.length, numeric(next));
     this.#maintain(what);
-    this.#charge({ fetch, badSpeculation, memory, execution });
   }
+
+  /** The same from generated code. */
+  readonly generated: GeneratedObserver = {
+    access: (store, linear, size) => this.#access(store, linear, size),
+    retire: (facts, linear, length, next) => this.#retire(facts, linear, length, next),
+  };
 
   /** The delivery takes cycles of the back end and retires nothing; the handler starts with a new fetch. */
   delivered(): void {
-    this.#charge({ execution: this.#parameters.penalties.delivery, retires: 0 });
-    this.#line = -1;
+    this.#charge(0, 0, 0, this.#parameters.penalties.delivery, 0);
+    this.#line = NOWHERE;
   }
 
   flushed(stale: Stale): void {
     this.#tlbs.flush(stale);
-    this.#page = -1n;
+    this.#pages.fill(NOWHERE);
+    this.#page = NOWHERE;
   }
 
   save(): SavedMicroArchitecture {
@@ -110,34 +131,68 @@ export class MicroArchitecture implements Observer {
     this.#caches.restore(saved.caches);
     this.#tlbs.restore(saved.tlbs);
     this.#predictor.restore(saved.predictor);
+    this.#pages.fill(NOWHERE);
     this.#line = saved.line;
     this.#page = saved.page;
     this.#memory = saved.memory;
   }
 
-  #count(total: Total, times = 1): void {
-    if (times > 0) this.#around.state.addTotal(total, BigInt(times));
+  /** Adds to a total, half by half: no BigInt on this path. */
+  #count(total: Total, times: number): void {
+    if (times === 0) return;
+    const at = this.#base + PLACE[total];
+    const sum = this.#view.getUint32(at, true) + times;
+    this.#view.setUint32(at, sum, true);
+    if (sum > 0xffff_ffff) {
+      this.#view.setUint32(at + 4, this.#view.getUint32(at + 4, true) + 1, true);
+    }
+  }
+
+  /** A data access; in pieces where it lies in two pages. */
+  #access(store: boolean, linear: number, size: number): void {
+    const room = PAGE - (linear % PAGE);
+    if (size > room) {
+      this.#access(store, linear, room);
+      this.#access(store, linear + room, size - room);
+      return;
+    }
+    const physical = this.#physical(linear);
+    if (physical === NOWHERE) return;
+    const found = this.#tlbs.access('data', linear);
+    if (found === 'walk') this.#count(store ? 'storeWalks' : 'loadWalks', 1);
+    let cost = this.#translation(found);
+    const last = lineOf(physical + size - 1);
+    for (let line = lineOf(physical); line <= last; line++) cost += this.#data(line);
+    this.#memory += cost;
+  }
+
+  #retire(facts: number, linear: number, length: number, next: number): void {
+    const repeats = (facts & FACT.REPEATS) !== 0;
+    const fetch = this.#fetch(linear, length);
+    const right = repeats || this.#predicts(facts, linear, length, next);
+    const execution = repeats ? 0 : facts & FACT.EXTRA_CYCLES;
+    const memory = this.#memory;
+    this.#memory = 0;
+    this.#charge(fetch, right ? 0 : this.#parameters.penalties.mispredict, memory, execution, 1);
   }
 
   /** Distributes an instruction's cycles; the latest causes lose what exceeds the most. */
-  #charge(cycles: {
-    fetch?: number;
-    badSpeculation?: number;
-    memory?: number;
-    execution?: number;
-    retires?: 0 | 1;
-  }): void {
-    const { fetch = 0, badSpeculation = 0, memory = 0, execution = 0, retires = 1 } = cycles;
+  #charge(
+    fetch: number,
+    badSpeculation: number,
+    memory: number,
+    execution: number,
+    retires: 0 | 1,
+  ): void {
     let left = MOST_CYCLES - retires;
-    const take = (wanted: number) => {
-      const taken = Math.min(wanted, left);
-      left -= taken;
-      return taken;
-    };
-    const frontEnd = take(fetch);
-    const wasted = take(badSpeculation);
-    const memoryBound = take(memory);
-    const coreBound = take(execution);
+    const frontEnd = Math.min(fetch, left);
+    left -= frontEnd;
+    const wasted = Math.min(badSpeculation, left);
+    left -= wasted;
+    const memoryBound = Math.min(memory, left);
+    left -= memoryBound;
+    const coreBound = Math.min(execution, left);
+    left -= coreBound;
     const all = MOST_CYCLES - left;
     this.#count('cycles', all);
     this.#count('slots', all);
@@ -153,9 +208,23 @@ export class MicroArchitecture implements Observer {
     return found === 'TLB' ? 0 : found === 'STLB' ? stlb : walk;
   }
 
+  /** Where the address lies in RAM, or NOWHERE. */
+  #physical(linear: number): number {
+    const offset = linear % PAGE;
+    const page = linear - offset;
+    const slot = (page / PAGE) % REMEMBERED;
+    if (this.#pages[slot] !== page) {
+      this.#pages[slot] = page;
+      this.#frames[slot] = this.#around.page(signExtended(page)) ?? NOWHERE;
+    }
+    const frame = this.#frames[slot]!;
+    return frame === NOWHERE ? NOWHERE : frame + offset;
+  }
+
   #data(line: number): number {
     const level = this.#caches.access('data', line);
-    if (level !== 'L1') this.#count('l1dMisses');
+    if (level === 'L1') return 0;
+    this.#count('l1dMisses', 1);
     return this.#beyondL1(level);
   }
 
@@ -164,48 +233,62 @@ export class MicroArchitecture implements Observer {
     const { l2, llc, memory } = this.#parameters.penalties;
     if (level === 'L1') return 0;
     if (level === 'L2') return l2;
-    this.#count('l2Misses');
-    this.#count('llcReferences');
+    this.#count('l2Misses', 1);
+    this.#count('llcReferences', 1);
     if (level === 'LLC') return llc;
-    this.#count('llcMisses');
+    this.#count('llcMisses', 1);
     return memory;
   }
 
   /** The front end reads code line by line. */
-  #fetch(linear: bigint, length: number): number {
-    const page = linear >> 12n;
+  #fetch(linear: number, length: number): number {
+    const first = lineOf(linear);
+    const last = lineOf(linear + length - 1);
+    if (first === this.#line && last === first) return 0;
     let cost = 0;
+    const page = Math.floor(linear / PAGE);
     if (page !== this.#page) {
       this.#page = page;
       const found = this.#tlbs.access('code', linear);
-      if (found === 'walk') this.#count('codeWalks');
+      if (found === 'walk') this.#count('codeWalks', 1);
       cost += this.#translation(found);
     }
-    const physical = this.#around.codeAddress(linear);
-    if (physical === undefined) return cost;
-    for (let line = lineOf(physical); line <= lineOf(physical + length - 1); line++) {
+    for (let line = first; line <= last; line++) {
       if (line === this.#line) continue;
       this.#line = line;
-      cost += this.#beyondL1(this.#caches.access('code', line));
+      const physical = this.#physical(line * LINE);
+      if (physical === NOWHERE) continue;
+      cost += this.#beyondL1(this.#caches.access('code', lineOf(physical)));
     }
     return cost;
   }
 
   /** Shows the predictor a branch. @returns whether it had it right; far transfers are nobody's to predict. */
-  #predicts({ insn, linear, next, taken }: Retired): boolean {
+  #predicts(facts: number, linear: number, length: number, next: number): boolean {
+    const branch = (facts & FACT.BRANCH) >> FACT.BRANCH_SHIFT;
+    if (branch === 0) return true;
     const predictor = this.#predictor;
-    const { op } = insn;
-    const conditional = op === 'JCC' || op === 'JCXZ' || op.startsWith('LOOP');
-    const indirect = insn.operands[0]?.kind !== 'rel';
     let right = true;
-    if (conditional) right = predictor.direction(linear, taken);
-    else if (op === 'RET') right = predictor.return(next);
-    else if ((op === 'JMP' || op === 'CALL') && indirect) right = predictor.target(linear, next);
-    if (op === 'CALL') predictor.call(linear + BigInt(insn.length));
-    if (!right) {
-      this.#count('mispredictedBranches');
-      if (conditional) this.#count('mispredictedConditional');
+    switch (branch) {
+      case PREDICTED.NOT_TAKEN:
+      case PREDICTED.TAKEN:
+        right = predictor.direction(linear, branch === PREDICTED.TAKEN);
+        if (!right) this.#count('mispredictedConditional', 1);
+        break;
+      case PREDICTED.RETURN:
+        right = predictor.return(next);
+        break;
+      case PREDICTED.INDIRECT_JUMP:
+        right = predictor.target(linear, next);
+        break;
+      case PREDICTED.INDIRECT_CALL:
+        right = predictor.target(linear, next);
+        predictor.call(linear + length);
+        break;
+      default:
+        predictor.call(linear + length);
     }
+    if (!right) this.#count('mispredictedBranches', 1);
     return right;
   }
 
@@ -218,18 +301,15 @@ export class MicroArchitecture implements Observer {
         (state.gpr[1]! & 0xffff_ffffn) === IA32_PRED_CMD && (state.gpr[0]! & 1n) === 1n;
       if (barrier) this.#predictor.barrier();
     } else if (op === 'WBINVD' || op === 'INVD') this.#caches.clear();
-    else if (op.startsWith('CLFLUSH') || op.startsWith('PREFETCH')) {
+    else if (maintains(op)) {
       const operand = operands.find((each): each is Memory => each.kind === 'mem');
-      const physical = operand && this.#around.operandAddress(operand, what);
-      if (physical === undefined) return;
+      if (!operand) return;
+      const physical = this.#physical(numeric(this.#around.operandAddress(operand, what)));
+      if (physical === NOWHERE) return;
       if (op.startsWith('CLFLUSH')) this.#caches.flush(lineOf(physical));
       else this.#caches.access('data', lineOf(physical));
     }
   }
 }
 
-const lineOf = (physical: number): number => Math.floor(physical / LINE);
-
-/** Whether an access at this address is split between two lines. */
-export const splits = (linear: bigint, size: number): boolean =>
-  Number(linear & BigInt(LINE - 1)) + size > LINE;
+const lineOf = (address: number): number => Math.floor(address / LINE);
