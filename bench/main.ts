@@ -6,7 +6,7 @@ const guests = GUESTS.filter(({ name }) => wanted.length === 0 || wanted.include
 console.log(`start-up to the first instruction: ${startUp().toFixed(0)} ms`);
 const computing: number[] = [];
 for (const guest of guests) {
-  const rate = measure(guest);
+  const { rate } = measure(guest);
   if (guest.computing) computing.push(rate);
   console.log(`${guest.title.padEnd(16)} ${rate.toFixed(0).padStart(6)} MIPS`);
 }

@@ -5,9 +5,17 @@ import { LongModeMachine } from './long-mode-machine.ts';
 /** Runs of each guest; the median counts. */
 const RUNS = 3;
 
-/** Millions of ticks per second, exact counts on; a tick is an instruction or a further REP iteration. */
-export function measure(guest: BenchGuest): number {
+export interface Speed {
+  /** Millions of ticks per second, exact counts on. */
+  readonly rate: number;
+  /** Ticks of one run; a tick is an instruction or a further REP iteration. */
+  readonly ticks: number;
+}
+
+/** The speed of a guest. @throws Error if it did not count what it must. */
+export function measure(guest: BenchGuest): Speed {
   const rates: number[] = [];
+  let ticks = 0;
   for (let run = 0; run < RUNS; run++) {
     const machine = new LongModeMachine((core) => new Interpreter(core));
     machine.load(guest.name);
@@ -17,9 +25,10 @@ export function measure(guest: BenchGuest): number {
     if (instructions !== guest.instructions) {
       throw new Error(`${guest.name}: ${instructions} instructions, not ${guest.instructions}`);
     }
-    rates.push(Number(machine.state.total('ticks')) / milliseconds / 1000);
+    ticks = Number(machine.state.total('ticks'));
+    rates.push(ticks / milliseconds / 1000);
   }
-  return rates.sort((a, b) => a - b)[RUNS >> 1]!;
+  return { rate: rates.sort((a, b) => a - b)[RUNS >> 1]!, ticks };
 }
 
 export const geometricMean = (values: readonly number[]): number =>
