@@ -1,4 +1,4 @@
-import { REPORT_PORT } from '../../machine/host-machine.ts';
+import { PROGRAM_BASE, REPORT_PORT } from '../../machine/host-machine.ts';
 
 const DEBUG_EXIT = 0xf4;
 
@@ -85,6 +85,66 @@ export class GuestCode {
   /** The local APIC in x2APIC mode, software-enabled, LVTPC as told. */
   lvtpc(value: bigint): this {
     return this.wrmsr(0x1b, 0xfee0_0d00n).wrmsr(0x80f, 0x1ffn).wrmsr(0x834, value);
+  }
+
+  /**
+   * First of all: LIDT and a JMP over an NMI handler, which saves RAX, RBX, RCX and RDX around its body: two
+   * instructions; the handler's own are four pushes, the body, four pops and IRETQ.
+   */
+  onNmi(body: (code: GuestCode) => void): this {
+    if (this.#bytes.length > 0) throw new RangeError('an NMI handler comes first');
+    const inner = new GuestCode();
+    body(inner);
+    const [push, pop] = [
+      [0x50, 0x53, 0x51, 0x52],
+      [0x5a, 0x59, 0x5b, 0x58],
+    ];
+    const handler = [...push, ...inner.#bytes, ...pop, 0x48, 0xcf];
+    const [LIDT, JMP, POINTER, IDT] = [7, 5, 10, 3 * 16];
+    const entry = PROGRAM_BASE + LIDT + JMP + POINTER + IDT;
+    this.#emit(0x0f, 0x01, 0x1d, ...le(JMP, 4));
+    this.#emit(0xe9, ...le(POINTER + IDT + handler.length, 4));
+    this.#emit(...le(IDT - 1, 2), ...le(PROGRAM_BASE + LIDT + JMP + POINTER, 4), ...le(0, 4));
+    this.#emit(...Array<number>(2 * 16).fill(0));
+    this.#emit(...le(entry & 0xffff, 2), ...le(0x08, 2), 0, 0x8e, ...le(entry >>> 16, 2));
+    this.#emit(...le(0, 4), ...le(0, 4));
+    return this.#emit(...handler);
+  }
+
+  /** In an NMI handler: MOV EAX, [RSP+32] and MOV EDX, [RSP+36], and five to report where it interrupted. */
+  reportInterrupted(): this {
+    this.#emit(0x8b, 0x44, 0x24, 0x20, 0x8b, 0x54, 0x24, 0x24);
+    return this.#report();
+  }
+
+  /** MOV EAX and VMCALL: two instructions. */
+  vmcall(): this {
+    return this.#emit(0xb8, ...le(1, 4), 0x0f, 0x01, 0xc1);
+  }
+
+  /** MOV ECX, RDMSR: two instructions. */
+  rdmsr(address: number): this {
+    return this.#emit(0xb9, ...le(address, 4), 0x0f, 0x32);
+  }
+
+  /** A NOP behind the forced-emulation prefix: one instruction. */
+  forcedNop(): this {
+    return this.#emit(0x0f, 0x0b, 0x6b, 0x76, 0x6d, 0x90);
+  }
+
+  /** A JMP to the next instruction behind the forced-emulation prefix: one instruction, one branch. */
+  forcedJump(): this {
+    return this.#emit(0x0f, 0x0b, 0x6b, 0x76, 0x6d, 0xeb, 0x00);
+  }
+
+  /** JMP to the next instruction. */
+  jump(): this {
+    return this.#emit(0xeb, 0x00);
+  }
+
+  /** Where the next instruction will be. */
+  get here(): number {
+    return PROGRAM_BASE + this.#bytes.length;
   }
 
   /** Ends the VM. */
