@@ -4,6 +4,7 @@ import { CounterpointError } from '../bits/error.ts';
 import { compareCommand } from './commands/compare.ts';
 import { listCommand } from './commands/list.ts';
 import { runCommand } from './commands/run.ts';
+import { scenarioCommand } from './commands/scenario.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { menu } from './menu.ts';
 
@@ -25,7 +26,7 @@ const program = new Command('counterpoint')
   .showHelpAfterError('(counterpoint --help tells more)')
   .exitOverride()
   .configureOutput({ outputError: (text) => process.stderr.write(text) });
-for (const command of [compareCommand, runCommand, listCommand]) {
+for (const command of [compareCommand, runCommand, scenarioCommand, listCommand]) {
   program.addCommand(command.exitOverride());
 }
 

@@ -13,6 +13,7 @@ export function menu(): string {
     'Try:',
     '  counterpoint compare multiplex            one guest on three machines, one table',
     '  counterpoint run count -m emulated        one machine',
+    '  counterpoint scenario                     named runs, complaint by complaint',
     '  counterpoint list events                  what its counters count',
     '  counterpoint --help                       everything else',
     '',

@@ -75,7 +75,10 @@ export class PhysicalMemory {
 
   write(address: number, size: 1 | 2 | 4 | 8, value: bigint): void {
     const window = this.#window(address, size);
-    if (window) return window.device.write(address - window.base, size, value);
+    if (window) {
+      window.device.write(address - window.base, size, value);
+      return;
+    }
     if (address < 0 || address + size > this.ramSize) return;
     const at = this.ramBase + address;
     if (size === 8) this.view.setBigUint64(at, value, true);

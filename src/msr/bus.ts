@@ -8,6 +8,7 @@ export type WriteOutcome = 'done' | '#GP' | 'unclaimed';
 export interface MsrBehaviour {
   read?(index: number): bigint | '#GP';
   /** Called with a value already checked against the row. May still refuse. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most registers take what they are given and say nothing
   write?(value: bigint, index: number): '#GP' | undefined | void;
   /** Whether the register may hold a value that its row lets through; asked before `write`. */
   allows?(value: bigint, index: number): boolean;
