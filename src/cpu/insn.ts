@@ -52,7 +52,7 @@ export interface Memory {
  * - LGDT LIDT SGDT SIDT: `size` is that of the base's operand size (8 in 64-bit mode; 2 takes 24 bits).
  * - MOVD has 32-bit, MOVQ 64-bit partners. FXSAVE64, XSAVE64, … and PCMPESTRI64, … are the REX.W forms.
  * - 0F 18–1F hints without a name of their own are NOP with an operand that is not accessed.
- * - FSTPNCE is FSTP that takes an empty register for what it holds.
+ * - FSTPNCE is FSTP that only pops where ST(0) is empty.
  * - x87 arithmetic in registers names both, destination first, `size` 10; with memory it has the mem only, and its size.
  */
 export interface Insn {

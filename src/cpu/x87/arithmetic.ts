@@ -134,11 +134,12 @@ const scale: Operation = (x, by) => {
 };
 
 /** Instructions on ST(0) with ST(1) as the other operand. */
-export const withSecond = (
+const withSecond = (
   body: (unit: Unit, x: Float, y: Float) => Float | undefined,
+  cleared: number,
 ): SystemFunction =>
   computing((unit) => {
-    unit.setConditions(0, FSW.C1 | FSW.C2);
+    unit.setConditions(0, cleared);
     const result =
       unit.isEmpty(0) || unit.isEmpty(1)
         ? unit.stackUnderflow()
@@ -161,7 +162,10 @@ const remainder = (nearest: boolean): SystemFunction =>
     if (x.kind === 'infinity' || y.kind === 'zero')
       return unit.signal(FLAG.IE) ? INDEFINITE : undefined;
     if (!denormalsPass(unit, x, y)) return undefined;
-    if (x.kind === 'zero' || y.kind === 'infinity') return x;
+    if (x.kind === 'zero' || y.kind === 'infinity') {
+      unit.setConditions(0);
+      return x;
+    }
 
     const apart = topOf(x) - topOf(y);
     const exponent = Math.min(x.exponent, y.exponent);
@@ -170,7 +174,7 @@ const remainder = (nearest: boolean): SystemFunction =>
     if (apart >= 64) {
       const step = BigInt(apart - ((apart & 31) | 32));
       const left = dividend - (((dividend / (divisor << step)) * divisor) << step);
-      unit.setConditions(FSW.C2, FSW.C2);
+      unit.setConditions(FSW.C2);
       return unit.rounded(finite(x.negative, left, exponent), false);
     }
     let quotient = dividend / divisor;
@@ -187,7 +191,7 @@ const remainder = (nearest: boolean): SystemFunction =>
       left === 0n ? zero(x.negative) : unit.rounded(finite(negative, left, exponent), false);
     unit.setConditions(conditions);
     return result;
-  });
+  }, FSW.C1 | FSW.C2);
 
 /** FXTRACT: the exponent in place of ST(0), then the significand on top. */
 const extract = computing((unit) => {
@@ -222,6 +226,6 @@ export const X87_ARITHMETIC = {
   FDIV: DIV.plain,    FDIVP: DIV.popping,    FIDIV: DIV.integer,
   FDIVR: DIVR.plain,  FDIVRP: DIVR.popping,  FIDIVR: DIVR.integer,
   FSQRT: root,  FRNDINT: toIntegral,  FCHS: signOnly((bits) => bits ^ SIGN),  FABS: signOnly((bits) => bits & ~SIGN),
-  FSCALE: withSecond((unit, x, y) => compute(unit, scale, x, y, false)),
+  FSCALE: withSecond((unit, x, y) => compute(unit, scale, x, y, false), FSW.C1),
   FPREM: remainder(false),  FPREM1: remainder(true),  FXTRACT: extract,
 } as const;

@@ -64,13 +64,14 @@ const storing = (
 ): SystemFunction =>
   computing((unit, insn) => {
     const { core, fsw } = unit;
+    const memory = core.memoryOperand(insn)!;
     unit.setConditions(0, FSW.C1);
     let bits: bigint | undefined;
     if (unit.isEmpty(0)) bits = unit.stackUnderflow() ? indefinite(insn) : undefined;
     else bits = convert(unit, unit.value(0), insn);
     if (bits === undefined) return;
     try {
-      core.setOperand(insn, 0, bits);
+      core.store(memory.segment, core.offset(memory, insn), insn.size, bits);
     } catch (fault) {
       unit.fsw = fsw;
       throw fault;
@@ -115,10 +116,10 @@ const store = (pops: boolean): SystemFunction => {
   return (core, insn) => (insn.operands[0]!.kind === 'mem' ? toMemory : toRegister)(core, insn);
 };
 
-/** D9 D8+i: FSTP that does not look whether ST(0) is empty. */
+/** D9 D8+i: FSTP that takes no offence at an empty ST(0), and then copies nothing. */
 const storeUnchecked = computing((unit, insn) => {
   unit.setConditions(0, FSW.C1);
-  unit.set(register(insn, 0), unit.get(0));
+  if (!unit.isEmpty(0)) unit.set(register(insn, 0), unit.get(0));
   unit.pop();
 });
 
