@@ -3,6 +3,7 @@ import type { Engine, EngineFactory } from './engines/engine.ts';
 import { EVENT_TYPE, type Event } from './event.ts';
 import { Fault, VECTORS } from './fault.ts';
 import type { Insn } from './insn.ts';
+import { MODELLED } from './models/micro-architecture.ts';
 import type { Observer } from './observer.ts';
 import type { CpuPorts } from './ports.ts';
 import { retirement } from './retirement.ts';
@@ -507,7 +508,7 @@ export class Cpu {
    */
   arm(names: readonly Total[], observer?: Observer): void {
     this.core.observer = observer;
-    this.core.armed = names.some((name) => !ALWAYS_KEPT.has(name));
+    this.core.armed = names.some((name) => !ALWAYS_KEPT.has(name) && !MODELLED.has(name));
     this.attention();
   }
 }

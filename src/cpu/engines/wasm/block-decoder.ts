@@ -1,6 +1,7 @@
 import { MASK64, SIZE_MASK } from '../../../bits/u64.ts';
 import { decode } from '../../decode/decode.ts';
 import type { Insn, Operand } from '../../insn.ts';
+import { maintains } from '../../models/facts.ts';
 import { SEMANTICS } from '../../semantics/semantics.ts';
 import { SEGMENT, STATE } from '../../state/layout.ts';
 import type { CodeMap } from './code-map.ts';
@@ -126,7 +127,8 @@ export class BlockDecoder {
     view.setBigUint64(record + RECORD.RIP, ip, true);
     view.setUint32(record + RECORD.SINGLE, 0, true);
     view.setInt32(record + RECORD.HEAT, -this.#threshold, true);
-    const stop = this.stops.has(linear);
+    const { observed } = page.context.mode;
+    const stop = this.stops.has(linear) || (observed && insn !== undefined && maintains(insn.op));
     if (!insn || stop || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
       if (insn && !stop && !SEMANTICS[insn.op]) this.#plain.set(record, insn);

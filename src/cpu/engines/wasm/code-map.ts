@@ -102,6 +102,14 @@ export class CodeMap implements CodeWatcher {
     this.#words[at + 2] = slots;
   }
 
+  /** The record at a linear address, given by halves, that the code TLB leads to; 0 if it has none. */
+  lookup(low: number, high: number, context: number): number {
+    const at = this.#tlbEntry(low);
+    const words = this.#words;
+    const hit = words[at] === ((low & ~(PAGE - 1)) | context) && words[at + 1] === high;
+    return hit ? words[(words[at + 2]! >> 2) + (low & (PAGE - 1))]! : 0;
+  }
+
   flushTlb(): void {
     const start = this.#tlb >> 2;
     this.#words.fill(-1, start, start + ((CODE_TLB.ENTRIES << CODE_TLB.ENTRY_SHIFT) >> 2));

@@ -9,6 +9,7 @@ import { MemoryEmit } from './memory-emit.ts';
 import { CS_BASE, type HandlerMode } from './mode.ts';
 import { RECORD } from './record.ts';
 import { PARAMETER } from './register-emit.ts';
+import type { Outcome } from './report.ts';
 import { LEAVE, type RuntimeIndices } from './runtime-functions.ts';
 import { type Condition, push32, push64, type Value } from './value.ts';
 
@@ -46,8 +47,9 @@ export class ControlEmit extends MemoryEmit {
     this.#over = false;
     this.maySlow = false;
     this.armed?.begin();
+    this.report?.begin();
     semantics();
-    if (!this.#over) this.armed?.retire(insn);
+    if (!this.#over) this.#retire();
   }
 
   /** Whether the instruction's semantics ended it: nothing is to be written behind it. */
@@ -67,7 +69,7 @@ export class ControlEmit extends MemoryEmit {
   }
 
   jump(_operand: RelOperand, taken?: Condition): void {
-    this.armed?.retire(this.insn);
+    this.#retire(taken && { taken });
     if (!taken) {
       this.#count(classOf(this.insn));
       this.#branch();
@@ -82,7 +84,7 @@ export class ControlEmit extends MemoryEmit {
   }
 
   jumpTo(target: Value): void {
-    this.armed?.retire(this.insn);
+    this.#retire({ target });
     this.#count(classOf(this.insn));
     this.goRip(target);
     this.end();
@@ -178,6 +180,12 @@ export class ControlEmit extends MemoryEmit {
       });
     });
     this.#go(() => f.get(target));
+  }
+
+  /** The instruction retires, for the totals and the observer of the mode. */
+  #retire(outcome?: Outcome): void {
+    this.armed?.retire(this.insn);
+    this.report?.retire(this.insn, this.offset, outcome);
   }
 
   /** One branch of a class retires. */

@@ -77,7 +77,9 @@ export class Interpreter implements Engine {
   }
 
   run(fuel: number): EngineExit {
-    if (this.#core.observer || this.#alignmentChecked()) return this.#oracle.run(fuel);
+    const { observer } = this.#core;
+    const deaf = observer !== undefined && observer.generated === undefined;
+    if (deaf || this.#alignmentChecked()) return this.#oracle.run(fuel);
     this.#ended = false;
     this.#start = this.#core.state.total('ticks');
     this.#enterMode();
@@ -137,8 +139,9 @@ export class Interpreter implements Engine {
   }
 
   #setFuel(ticks: number): void {
-    this.#view.setBigUint64(this.#base + STATE.FUEL, BigInt(ticks), true);
-    this.#view.setBigUint64(this.#base + STATE.FUEL_START, BigInt(ticks), true);
+    // The upper halves stay 0: a stay is short.
+    this.#view.setUint32(this.#base + STATE.FUEL, ticks, true);
+    this.#view.setUint32(this.#base + STATE.FUEL_START, ticks, true);
   }
 
   /** Runs until the fuel is used up; returns why it stopped before. @throws Fault, VmExit */
@@ -146,7 +149,7 @@ export class Interpreter implements Engine {
     const { state } = this.#core;
     while (this.#fuel > 0) {
       this.#map.makeRoom();
-      const record = this.#find(state.rip);
+      const record = this.#known() || this.#find(state.rip);
       if (record === 0) {
         const exit = this.#stepPlainly();
         if (exit) return exit;
@@ -184,6 +187,14 @@ export class Interpreter implements Engine {
 
   get #record(): number {
     return this.#view.getUint32(this.#base + INTERPRETER.RECORD, true);
+  }
+
+  /** The record at RIP if the code TLB has its page, which in 64-bit mode is where it is looked up; else 0. */
+  #known(): number {
+    if (this.#context.mode.codeSize !== 8) return 0;
+    const low = this.#view.getInt32(this.#base + STATE.RIP, true);
+    const high = this.#view.getInt32(this.#base + STATE.RIP + 4, true);
+    return this.#map.lookup(low, high, this.#context.number);
   }
 
   /** The record of the instruction at `rip`; 0 if it is not in RAM. @throws Fault of fetching, VmExit */
@@ -242,7 +253,9 @@ export class Interpreter implements Engine {
   #enterMode(): void {
     const { state } = this.#core;
     this.#contexts.armed = this.#core.armed;
+    this.#contexts.observed = this.#core.observer !== undefined;
     this.#context = this.#contexts.current();
+    this.#slowPaths.codeBase = Number(this.#context.base);
     const cr4 = state.get(STATE.CR4);
     const flags = state.get(STATE.RFLAGS_SYSTEM);
     const lifted = (cr4 & CR4.SMAP) !== 0n && (flags & RFLAGS.AC) !== 0n;

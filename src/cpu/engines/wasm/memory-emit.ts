@@ -10,6 +10,7 @@ import { FlagEmit } from './flag-emit.ts';
 import type { HandlerMode } from './mode.ts';
 import { RECORD } from './record.ts';
 import { LOAD, PARAMETER, STORE } from './register-emit.ts';
+import { Report } from './report.ts';
 import { ACCESS, type RuntimeIndices } from './runtime-functions.ts';
 import { SEGMENT_LIMITS } from './segment-limits.ts';
 import { type Condition, push, push32, push64, push128, type Value } from './value.ts';
@@ -30,6 +31,8 @@ export class MemoryEmit extends FlagEmit {
   protected readonly mode: HandlerMode;
   /** The dynamic totals, where the mode is armed. */
   protected readonly armed: ArmedTotals | undefined;
+  /** What an observer is told, where the mode has one. */
+  protected readonly report: Report | undefined;
   /** Instructions of this handler that are done when the current one starts: ticks to be taken off FUEL. */
   protected done = 0;
   #place: Place | undefined;
@@ -41,6 +44,12 @@ export class MemoryEmit extends FlagEmit {
     super(f, runtime, base);
     this.mode = mode;
     this.armed = mode.armed ? new ArmedTotals(f, base) : undefined;
+    this.report = mode.observed ? new Report(f, runtime) : undefined;
+  }
+
+  #accessed(kind: 'load' | 'store', linear: Value, size: number): void {
+    this.armed?.accessed(kind, linear, size);
+    this.report?.accessed(kind, linear, size);
   }
 
   get stackSize(): 2 | 4 | 8 {
@@ -138,7 +147,7 @@ export class MemoryEmit extends FlagEmit {
       },
     );
     const value = this.take(size);
-    this.armed?.accessed('load', linear, size);
+    this.#accessed('load', linear, size);
     return value;
   }
 
@@ -172,7 +181,7 @@ export class MemoryEmit extends FlagEmit {
         this.reloadFuel();
       },
     );
-    this.armed?.accessed('store', linear, size);
+    this.#accessed('store', linear, size);
   }
 
   loadForWrite(size: ValueSize, segment: SegmentName, offset: Value, aligned?: boolean): Value {
@@ -192,7 +201,7 @@ export class MemoryEmit extends FlagEmit {
     f.tee(host).memory(LOAD[size], 0);
     this.#place = { host, linear, size };
     const value = this.take(size);
-    this.armed?.accessed('load', linear, size);
+    this.#accessed('load', linear, size);
     return value;
   }
 
@@ -202,7 +211,7 @@ export class MemoryEmit extends FlagEmit {
     f.get(host);
     push(f, size, value);
     f.memory(STORE[size], 0);
-    this.armed?.accessed('store', linear, size);
+    this.#accessed('store', linear, size);
     f.get(host)
       .i32(this.base + INTERPRETER.OPERAND)
       .op('i32.eq');

@@ -20,6 +20,8 @@ export interface HandlerMode {
   readonly linearWidth: 48 | 57;
   /** Whether handlers keep the dynamic totals (armed-totals.ts). */
   readonly armed: boolean;
+  /** Whether handlers report to an observer. */
+  readonly observed: boolean;
 }
 
 /** What decoded code is specialised on: its handlers' mode, who fetches it, and where its segment lies. */
@@ -50,8 +52,9 @@ export class Contexts {
   /** Called when numbers are about to be given out anew. */
   readonly #exhausted: () => void;
 
-  /** Whether dynamic totals are armed. */
+  /** Whether dynamic totals are armed, and whether somebody observes. */
   armed = false;
+  observed = false;
 
   constructor(state: State, exhausted: () => void) {
     this.#state = state;
@@ -64,7 +67,7 @@ export class Contexts {
     const size = codeSize(state);
     const wide = (state.get32(STATE.CR4) & LA57) !== 0;
     if (size === 8) {
-      const slot = (this.armed ? 4 : 0) + (wide ? 2 : 0) + (user ? 1 : 0);
+      const slot = (this.observed ? 8 : 0) + (this.armed ? 4 : 0) + (wide ? 2 : 0) + (user ? 1 : 0);
       this.#long[slot] ??= this.#long64(wide ? 57 : 48, user);
       return this.#long[slot];
     }
@@ -118,6 +121,7 @@ export class Contexts {
       flat,
       linearWidth,
       armed: this.armed,
+      observed: this.observed,
     };
     const key = this.#key(mode);
     const known = this.#modes.get(key);
@@ -126,9 +130,9 @@ export class Contexts {
   }
 
   #key(mode: HandlerMode): number {
-    const { codeSize: size, stackSize: stack, virtual8086, flat, linearWidth, armed } = mode;
+    const { codeSize: size, stackSize: stack, virtual8086, flat, linearWidth } = mode;
     const bits = size | (stack << 4) | (virtual8086 ? 0x100 : 0) | (linearWidth << 9);
-    return bits | (flat << 16) | (armed ? 1 << 22 : 0);
+    return bits | (flat << 16) | (mode.armed ? 1 << 22 : 0) | (mode.observed ? 1 << 23 : 0);
   }
 
   /** Works out what the segments allow; returns which are flat. */

@@ -8,6 +8,7 @@ import type { Core } from '../../system/core.ts';
 import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
 import type { DataTlb } from './data-tlb.ts';
+import { RECORD } from './record.ts';
 import type { SlowPaths } from './runtime.ts';
 import { ACCESS } from './runtime-functions.ts';
 
@@ -25,8 +26,9 @@ export class InterpreterSlowPaths implements SlowPaths {
   readonly #operand: number;
   /** Where `storeBack` stores. */
   #place = { linear: 0n, size: 0 };
-  /** TLB bank of the code that runs. */
+  /** TLB bank of the code that runs, and the base of its segment. */
   bank = 0;
+  codeBase = 0;
   /** Brings the totals up to date, for devices that look; set when the runtime exists. */
   settle: () => void = () => {};
 
@@ -98,6 +100,19 @@ export class InterpreterSlowPaths implements SlowPaths {
 
   readonly vector = this.assist;
 
+  readonly access = (store: number, low: number, high: number, size: number): void => {
+    this.#core.observer!.generated!.access(store !== 0, numeric(low, high), size);
+  };
+
+  readonly retire = (record: number, facts: number, nextLow: number, nextHigh: number): void => {
+    const view = this.#view;
+    const at = record + RECORD.RIP;
+    const ip = numeric(view.getUint32(at, true), view.getUint32(at + 4, true));
+    const linear = this.codeBase === 0 ? ip : (ip + this.codeBase) % 2 ** 32;
+    const length = view.getUint32(record + RECORD.LENGTH, true);
+    this.#core.observer!.generated!.retire(facts, linear, length, numeric(nextLow, nextHigh));
+  };
+
   /**
    * Size of an access that is canonical, which generated code does not check since no page of RAM is elsewhere, and
    * aligned where it must be. @throws Fault #GP(0), #SS(0)
@@ -162,3 +177,6 @@ export class InterpreterSlowPaths implements SlowPaths {
     }
   }
 }
+
+/** A linear address as observers have it: its low 48 bits. */
+const numeric = (low: number, high: number): number => (low >>> 0) + (high & 0xffff) * 2 ** 32;

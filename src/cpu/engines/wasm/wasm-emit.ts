@@ -79,6 +79,7 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
         f.get(this.isZero(addressSize, left).local).branchIf(finished);
         if (again) f.get(this.not(again()).local).branchIf(finished);
         this.increment(INTERPRETER.ITERATIONS);
+        this.report?.iterated(this.offset);
         f.get(PARAMETER.FUEL).i32(1).op('i32.sub').set(PARAMETER.FUEL);
         // An iteration may have overwritten the instruction.
         f.get(this.slowed()).if(undefined, () => {
