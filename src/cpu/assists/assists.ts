@@ -6,6 +6,7 @@ import { PACKED_SHUFFLE } from './packed-shuffle.ts';
 import { SIMD_ARITHMETIC } from './simd-arithmetic.ts';
 import { SIMD_CONVERT } from './simd-convert.ts';
 import { simdAssist } from './simd-float.ts';
+import { STRING_COMPARE } from './string-compare.ts';
 import { vectorAssist } from './vector.ts';
 
 const each = <F>(table: Readonly<Record<string, F>>, assist: (of: F) => Assist) =>
@@ -14,6 +15,7 @@ const each = <F>(table: Readonly<Record<string, F>>, assist: (of: F) => Assist) 
 /** Every assist, by the name that semantics use. */
 export const ASSISTS: Readonly<Record<string, Assist>> = {
   ...INTEGER_ASSISTS,
+  ...STRING_COMPARE,
   ...each({ ...PACKED_INTEGER, ...PACKED_SHUFFLE, ...CRYPTO }, vectorAssist),
   ...each({ ...SIMD_ARITHMETIC, ...SIMD_CONVERT }, simdAssist),
 };

@@ -28,7 +28,7 @@ export class Vector {
   }
 }
 
-const ARGUMENTS = 4;
+const ARGUMENTS = 5;
 const views = new WeakMap<State, readonly Vector[]>();
 
 /** The argument slots of a state as vectors. */

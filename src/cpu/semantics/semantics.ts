@@ -15,6 +15,7 @@ import { SHIFT } from './shift.ts';
 import { SIMD_FLOAT } from './simd-float.ts';
 import { SIMD_INTEGER } from './simd-integer.ts';
 import { SIMD_MOVE } from './simd-move.ts';
+import { SIMD_STRING } from './simd-string.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
@@ -41,6 +42,7 @@ export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
   ...SIMD_MOVE,
   ...SIMD_INTEGER,
   ...SIMD_FLOAT,
+  ...SIMD_STRING,
 } satisfies Partial<Record<Mnemonic, Semantics>>;
 
 /** Emits one instruction. */

@@ -28,7 +28,7 @@ export class FxGenerator {
     return Math.floor(this.#random() * n);
   }
 
-  #pick<T>(items: readonly T[]): T {
+  pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)]!;
   }
 
@@ -37,13 +37,13 @@ export class FxGenerator {
     const word = () => BigInt(this.below(2 ** 32));
     switch (this.below(6)) {
       case 0:
-        return this.#pick(DOUBLES);
+        return this.pick(DOUBLES);
       case 1:
-        return BigInt(this.#pick(SINGLES)) | (BigInt(this.#pick(SINGLES)) << 32n);
+        return BigInt(this.pick(SINGLES)) | (BigInt(this.pick(SINGLES)) << 32n);
       case 2: // doubles near 1
         return (
           (((word() & 0x800f_ffffn) | (BigInt(0x3f0 + this.below(32)) << 20n)) << 32n) |
-          (word() & this.#pick([0n, 0xffff_ffffn]))
+          (word() & this.pick([0n, 0xffff_ffffn]))
         );
       case 3: // singles near 1
         return (
@@ -63,7 +63,7 @@ export class FxGenerator {
     const sign = BigInt(this.below(2)) << 79n;
     const integer = this.below(20) === 0 ? 0n : 1n << 63n;
     const low =
-      this.#pick([
+      this.pick([
         0n,
         1n,
         this.lane() >> 1n,
@@ -72,7 +72,7 @@ export class FxGenerator {
         this.lane() & 0x7fff_ff00_0000_0000n,
       ]) &
       ((1n << 63n) - 1n);
-    const exponent = this.#pick([
+    const exponent = this.pick([
       0,
       0,
       1,
@@ -106,7 +106,7 @@ export class FxGenerator {
     );
     view.setUint32(28, 0xffff, true);
     const x87Masks = this.below(6) === 0 ? this.below(64) : 63;
-    const precision = this.#pick([3, 3, 3, 2, 0]);
+    const precision = this.pick([3, 3, 3, 2, 0]);
     const rounding = this.below(3) === 0 ? this.below(4) : 0;
     view.setUint16(
       0,

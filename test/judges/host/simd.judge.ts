@@ -3,6 +3,7 @@ import type { Insn } from '../../../src/cpu/insn.ts';
 import { SIMD_FLOAT } from '../../../src/cpu/semantics/simd-float.ts';
 import { SIMD_INTEGER } from '../../../src/cpu/semantics/simd-integer.ts';
 import { SIMD_MOVE } from '../../../src/cpu/semantics/simd-move.ts';
+import { SIMD_STRING } from '../../../src/cpu/semantics/simd-string.ts';
 import type { Case, Outcome } from './case.ts';
 import { difference } from './compare.ts';
 import { FxGenerator, imageDifference, SSE_FIELDS, X87_FIELDS } from './fx.ts';
@@ -12,6 +13,7 @@ import { Model } from './model.ts';
 
 const TABLES = {
   moves: SIMD_MOVE,
+  'string comparisons': SIMD_STRING,
   'integer instructions': SIMD_INTEGER,
   'floating-point instructions': SIMD_FLOAT,
 };
