@@ -41,6 +41,21 @@ export const OPTION = {
     ),
   seed: () =>
     new Option('--seed <text>', 'seed of everything random in the run').default('counterpoint'),
+  append: () => new Option('--append <text>', 'command line of the image'),
+  initrd: () => new Option('--initrd <file>', 'initial RAM disk of a Linux kernel'),
+  module: () => new Option('--module <file>', 'first module of a multiboot image'),
+  format: () =>
+    new Option('--format <name>', 'what the image is, where its content does not tell').choices([
+      'elf64',
+      'multiboot',
+      'linux',
+      'flat',
+    ]),
+  cpus: () =>
+    new Option('--cpus <n>', 'processors of a bare machine, 1 to 8')
+      .argParser((text: string) => Number(count(text)))
+      .default(1),
+  input: () => new Option('--input <text>', 'text to type at the console from the start'),
   json: () => new Option('--json', 'print JSON; 64-bit values as strings'),
   quiet: () => new Option('-q, --quiet', 'no progress on stderr'),
 } as const;

@@ -1,3 +1,5 @@
+import type { ExternalInterrupts } from '../apic/ports.ts';
+
 /** Port I/O of one VM, as user space answers it. */
 export interface VmIoPort {
   read(port: number, size: 1 | 2 | 4): number;
@@ -43,10 +45,23 @@ export interface Emulator {
   emulate(skip: number): Emulation;
 }
 
+/** Devices of one VM that keep time and interrupt. They are told the time by their own clock. */
+export interface VmDevicePort {
+  /** The tick of their next event, Infinity when there is none. */
+  nextDeadline(): number;
+  /** Does what the clock has reached. */
+  elapse(): void;
+  /** The i8259 pair, at LINT0 of the first vCPU. */
+  readonly external: ExternalInterrupts;
+  /** A vCPU's APIC ended a level-triggered interrupt. */
+  endOfInterrupt(vector: number): void;
+}
+
 /** What the machine supplies for one VM. */
 export interface VmPorts {
   readonly io: VmIoPort;
   readonly mmio: VmMmioPort;
+  readonly devices?: VmDevicePort;
   /** The emulator for guests of this VM on a physical CPU. */
   emulator(cpu: number, memory: GuestPhysical): Emulator;
 }

@@ -18,7 +18,13 @@ import { type GuestState, writeGuestState } from './guest-state.ts';
 import { CPU_MSRS, GuestMsrs } from './msrs.ts';
 import { setControlRegisters } from './paging-mode.ts';
 import type { Emulator } from './ports.ts';
-import { newStatistics, type VcpuStatistics } from './statistics.ts';
+import {
+  newStatistics,
+  restoreStatistics,
+  type SavedStatistics,
+  saveStatistics,
+  type VcpuStatistics,
+} from './statistics.ts';
 import type { Vm } from './vm.ts';
 import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
@@ -45,6 +51,26 @@ interface SavedRegisters {
   readonly dr: readonly bigint[];
   readonly extended: Uint8Array;
   readonly msrs: readonly bigint[];
+}
+
+/** A vCPU as plain data. */
+export interface SavedVcpu {
+  readonly apic: SavedLocalApic;
+  readonly msrs: readonly (readonly [number, bigint])[];
+  readonly vpmu: unknown;
+  readonly statistics: SavedStatistics;
+  readonly halted: boolean;
+  readonly exception: InjectedEvent | undefined;
+  readonly tscOffset: bigint;
+  readonly requestPmu: boolean;
+  readonly requestPmi: boolean;
+  readonly registers: SavedRegisters | undefined;
+  readonly globalCtrl: ReturnType<GlobalCtrlFields['save']>;
+  readonly host: number;
+  readonly launched: boolean;
+  readonly onCpu: boolean;
+  readonly inGuest: boolean;
+  readonly vpmuLoaded: boolean;
 }
 
 /** A virtual CPU: a thread of the host that enters its guest, and handles what comes back. */
@@ -78,7 +104,8 @@ export class Vcpu {
     this.vm = vm;
     this.id = id;
     this.#host = host;
-    this.task = { name: `CPU ${id}/KVM`, perf: undefined };
+    this.task = { name: `VM ${vm.id} CPU ${id}/KVM`, perf: undefined };
+    vm.perf.register(this.task);
     this.apic = new LocalApic(
       { id, bootstrap: id === 0, physicalAddressBits: 46 },
       {
@@ -86,6 +113,8 @@ export class Vcpu {
         tsc: () => this.#host.now() + this.tscOffset,
         send: (message) => vm.deliver(message, this),
         attention: () => {},
+        eoi: (vector) => vm.ports.devices?.endOfInterrupt(vector),
+        ...(id === 0 && vm.ports.devices && { external: vm.ports.devices.external }),
       },
     );
     this.apic.attach(this.apicBus);
@@ -202,14 +231,21 @@ export class Vcpu {
 
   /** Whether a halted vCPU has something to wake up for. */
   get wakes(): boolean {
-    this.apic.elapse();
+    this.#elapse();
     if (this.#requestPmi || this.#requestPmu || this.exception) return true;
     return this.apic.nmiPending() || this.apic.pendingVector() !== undefined;
   }
 
-  /** Ticks at which a halted vCPU wakes by its own timer; Infinity if never. */
+  /** Ticks at which its own timer or a device next wants it; Infinity if never. */
   nextDeadline(): number {
-    return this.apic.nextDeadline();
+    const devices = this.id === 0 ? this.vm.ports.devices : undefined;
+    return Math.min(this.apic.nextDeadline(), devices?.nextDeadline() ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Fires what the clock has reached: the APIC's timer, and for the first vCPU the VM's devices. */
+  #elapse(): void {
+    this.apic.elapse();
+    if (this.id === 0) this.vm.ports.devices?.elapse();
   }
 
   /** Runs until `until` ticks of its CPU's time. The vCPU must be scheduled in. */
@@ -247,45 +283,47 @@ export class Vcpu {
     this.exception = { type: 'exception', vector, errorCode };
   }
 
-  save(): unknown {
-    if (this.#inGuest) {
-      throw new CounterpointError('snapshot', 'a vCPU is saved between an exit and an entry');
-    }
+  /** All of the vCPU that is no register of a processor and no page of memory. */
+  save(): SavedVcpu {
     return {
       apic: this.apic.save(),
       msrs: this.msrs.save(),
       vpmu: this.vpmu.save(),
+      statistics: saveStatistics(this.statistics),
       halted: this.halted,
       exception: this.exception,
-      tscOffset: this.tscOffset,
-      requests: [this.#requestPmu, this.#requestPmi],
-      registers: this.#onCpu ? this.#readRegisters() : this.#registers,
+      tscOffset: this.#tscOffset,
+      requestPmu: this.#requestPmu,
+      requestPmi: this.#requestPmi,
+      registers: this.#registers,
+      globalCtrl: this.#globalCtrl.save(),
+      host: this.#host.id,
       launched: this.#launched,
+      onCpu: this.#onCpu,
+      inGuest: this.#inGuest,
+      vpmuLoaded: this.#vpmuLoaded,
     };
   }
 
-  restore(saved: unknown): void {
-    const from = saved as {
-      apic: SavedLocalApic;
-      msrs: readonly (readonly [number, bigint])[];
-      vpmu: unknown;
-      halted: boolean;
-      exception: InjectedEvent | undefined;
-      tscOffset: bigint;
-      requests: readonly [boolean, boolean];
-      registers: SavedRegisters;
-      launched: boolean;
-    };
-    this.apic.restore(from.apic);
-    this.msrs.restore(from.msrs);
-    this.vpmu.restore(from.vpmu);
-    this.halted = from.halted;
-    this.exception = from.exception;
-    this.#tscOffset = from.tscOffset;
-    [this.#requestPmu, this.#requestPmi] = from.requests;
-    this.#registers = from.registers;
-    if (this.#onCpu) this.#restoreRegisters();
-    this.#launched = from.launched;
+  /** Processors, memory and perf must have been restored already. */
+  restore(saved: SavedVcpu): void {
+    this.apic.restore(saved.apic);
+    this.msrs.restore(saved.msrs);
+    this.vpmu.restore(saved.vpmu);
+    restoreStatistics(this.statistics, saved.statistics);
+    this.halted = saved.halted;
+    this.exception = saved.exception;
+    this.#tscOffset = saved.tscOffset;
+    this.#requestPmu = saved.requestPmu;
+    this.#requestPmi = saved.requestPmi;
+    this.#registers = saved.registers;
+    this.#globalCtrl.restore(saved.globalCtrl);
+    this.#host = this.vm.kvm.host(saved.host);
+    this.#launched = saved.launched;
+    this.#onCpu = saved.onCpu;
+    this.#inGuest = saved.inGuest;
+    this.#vpmuLoaded = saved.vpmuLoaded;
+    if (this.#vpmuLoaded && this.#switches) this.#offerPmu();
   }
 
   #beforeEntry(until: bigint): VcpuStop | undefined {
@@ -350,7 +388,7 @@ export class Vcpu {
   }
 
   #injectPending(): void {
-    this.apic.elapse();
+    this.#elapse();
     const information = Number(this.read('VM_ENTRY_INTERRUPTION_INFORMATION'));
     const busy = (information & INTERRUPTION_VALID) !== 0;
     if (!busy && this.exception) {
@@ -477,7 +515,11 @@ export class Vcpu {
     this.#vpmuLoaded = true;
     if (!this.#switches) return;
     this.statistics.loads += 1;
-    // A design that keeps the PMU gives it back as soon as the host programs an event.
+    this.#offerPmu();
+  }
+
+  /** A design that keeps the PMU gives it back as soon as the host programs an event. */
+  #offerPmu(): void {
     this.vm.perf.reclaim.set(this.#host.id, () => this.#putVpmu());
   }
 
@@ -507,7 +549,7 @@ export class Vcpu {
   #armPreemptionTimer(): void {
     const { config } = this.vm;
     if (!config.hasPreemptionTimer) return;
-    const deadline = this.apic.nextDeadline();
+    const deadline = this.nextDeadline();
     const armed = Number.isFinite(deadline);
     setControl(this.#host, 'PIN_BASED_CONTROLS', PIN.ACTIVATE_PREEMPTION_TIMER, armed);
     if (!armed) return;

@@ -33,7 +33,8 @@ export function openGuest(nameOrPath: string): NamedImage {
   return { name: nameOrPath, bytes: readFile(nameOrPath) };
 }
 
-function readFile(path: string): Uint8Array {
+/** An image file. @throws CounterpointError `unreadable-file`, `image-too-large` */
+export function readFile(path: string): Uint8Array {
   try {
     const { size } = statSync(path);
     if (size > LARGEST_IMAGE) {

@@ -25,11 +25,12 @@ export class BareMachine implements Machine {
   #turn = 0;
 
   constructor(parts: MachineParts) {
-    const { image, profile, memorySize, engine, seed, onOutput, processors = 1 } = parts;
+    const { image, profile, memorySize, engine, seed, onOutput, input, processors = 1 } = parts;
     const { commandLine, initrd } = image.boot;
     this.board = new Board({
       onExit: () => this.hardware.current.cpu.stop(),
       ...(onOutput && { onOutput }),
+      ...(input && { input }),
       pc: {
         ramSize: memorySize,
         apicIds: Array.from({ length: processors }, (_, id) => id),

@@ -19,6 +19,8 @@ export interface BoardOptions {
   readonly onExit: () => void;
   /** Called with each byte of the console. */
   readonly onOutput?: (byte: number) => void;
+  /** Bytes that wait at the console. */
+  readonly input?: Uint8Array;
   readonly pc?: PcOptions;
   /** Without them time stands still and no device interrupts. */
   readonly around?: BoardSurroundings;
@@ -36,7 +38,7 @@ export class Board {
   readonly #output: number[] = [];
   readonly #transmitted: ((byte: number) => void) | undefined;
 
-  constructor({ onExit, onOutput, pc, around = ALONE }: BoardOptions) {
+  constructor({ onExit, onOutput, input, pc, around = ALONE }: BoardOptions) {
     this.#transmitted = onOutput;
     const ended = (how: BoardEnd) => {
       this.end ??= how;
@@ -54,6 +56,7 @@ export class Board {
       shutdown: () => ended('shutdown'),
       reset: () => ended('reset'),
     });
+    if (input) this.type(input);
   }
 
   get ports(): Pc['ports'] {

@@ -3,7 +3,8 @@ import type { EngineFactory } from '../cpu/engines/engine.ts';
 import { Oracle } from '../cpu/engines/oracle/oracle.ts';
 import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
-import { DESIGNS } from '../kvm/vpmu/designs.ts';
+import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
+import type { BootOptions } from '../platform/boot/boot.ts';
 import { BareMachine } from './bare.ts';
 import { readGuestImage } from './guest-image.ts';
 import type { Machine } from './machine.ts';
@@ -32,6 +33,12 @@ export interface CreateOptions {
   readonly memory?: number;
   readonly engine?: string;
   readonly seed?: string;
+  /** Processors of a bare machine, 1 to 8. */
+  readonly processors?: number;
+  /** Format, command line, modules, initial RAM disk: what the image is booted with. */
+  readonly boot?: BootOptions;
+  /** Bytes that wait at the console. */
+  readonly input?: Uint8Array;
   readonly onOutput?: (byte: number) => void;
   readonly observer?: KvmObserver;
 }
@@ -39,6 +46,7 @@ export interface CreateOptions {
 export const DEFAULT_MEMORY = 64 << 20;
 const LARGEST_MEMORY = 2 ** 31;
 const MEMORY_UNIT = 2 << 20;
+const MOST_PROCESSORS = 8;
 
 function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string): T {
   const found = Object.hasOwn(rows, name) ? rows[name] : undefined;
@@ -49,6 +57,12 @@ function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string)
   );
 }
 
+/** The design of the vPMU that a machine's name stands for. @throws CounterpointError `unknown-machine` */
+export function designNamed(machine: string): VpmuDesign {
+  const name = Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
+  return named<VpmuDesign>('machine', DESIGNS, name);
+}
+
 /** A machine with a guest in it, ready to run. @throws CounterpointError, ImageError */
 export function createMachine(image: Uint8Array, options: CreateOptions = {}): Machine {
   const {
@@ -57,6 +71,9 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
     memory = DEFAULT_MEMORY,
     engine = 'interpreter',
     seed = 'counterpoint',
+    processors = 1,
+    boot = {},
+    input,
     onOutput,
     observer,
   } = options;
@@ -68,15 +85,29 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
       `memory must be a multiple of 2 MiB up to 2 GiB, not ${memory} bytes`,
     );
   }
+  if (!Number.isInteger(processors) || processors < 1 || processors > MOST_PROCESSORS) {
+    throw new CounterpointError(
+      'bad-processors',
+      `a machine has 1 to ${MOST_PROCESSORS} processors, not ${processors}`,
+    );
+  }
+  if (processors > 1 && name !== 'bare') {
+    throw new CounterpointError(
+      'bad-processors',
+      `only the bare machine has several processors, not '${name}'`,
+    );
+  }
   const parts = {
-    image: readGuestImage(image),
+    image: readGuestImage(image, boot),
+    processors,
     profile: profileNamed(profile),
     memorySize: memory,
     engine: named('engine', ENGINES, engine),
     seed,
+    ...(input && { input }),
     ...(onOutput && { onOutput }),
   };
   if (name === 'bare') return new BareMachine(parts);
-  const design = named('machine', DESIGNS, name);
+  const design = designNamed(name);
   return new VirtualMachine({ ...parts, design, ...(observer && { observer }) });
 }

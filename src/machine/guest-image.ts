@@ -6,6 +6,8 @@ import type { EntryState } from '../platform/boot/entry-state.ts';
 import { ImageError } from '../platform/boot/image-error.ts';
 import { type Region, readRegions } from '../platform/boot/regions.ts';
 
+export type { BootOptions, ImageFormat };
+
 /** A guest image whose format is known and whose regions of interest have been read. */
 export interface GuestImage {
   readonly format: ImageFormat;

@@ -13,6 +13,8 @@ export interface MachineParts {
   readonly engine: EngineFactory;
   /** Seed of everything random in the run. */
   readonly seed: string;
+  /** Bytes that wait at the guest's console. */
+  readonly input?: Uint8Array;
   /** Hears each byte of the guest's console. */
   readonly onOutput?: (byte: number) => void;
 }

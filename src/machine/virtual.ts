@@ -35,7 +35,8 @@ export class VirtualMachine implements Machine {
   #shutdown = false;
 
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
-    const { image, profile, memorySize, engine, seed, onOutput, design, observer } = parts;
+    const { image, profile, memorySize, engine, seed, onOutput, input, design, observer } = parts;
+    const { commandLine, initrd } = image.boot;
     const nothing = { read: () => 0xffff_ffff, write: () => {} };
     this.hardware = new Hardware({
       profile,
@@ -58,7 +59,28 @@ export class VirtualMachine implements Machine {
         this.vm.stopped = true;
       },
       ...(onOutput && { onOutput }),
+      ...(input && { input }),
+      pc: {
+        ramSize: memorySize,
+        apicIds: [0],
+        ...(commandLine !== undefined && { commandLine }),
+        ...(initrd && { initrd }),
+      },
+      around: {
+        now: () => Number(this.host.now()),
+        send: (message) => {
+          if (this.vcpu.apic.isDestination(message)) this.vcpu.deliver(message);
+        },
+        attention: () => {},
+      },
     });
+    const { pc } = this.board;
+    const guestMemory = new PhysicalMemory({
+      linear: memory.linear,
+      reserved: memory.offset(HOST_MEMORY),
+      ramSize: memorySize,
+    });
+    pc.attachMemory(guestMemory);
     const ram = { base: HOST_MEMORY, size: memorySize };
     this.vm = new Vm(kvm, this.host, {
       ram,
@@ -66,14 +88,18 @@ export class VirtualMachine implements Machine {
       observer: this.#watching(observer),
       ports: {
         io: this.board.ports,
-        mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
+        mmio: {
+          read: (address, size) => guestMemory.read(address, size as 1 | 2 | 4 | 8),
+          write: (address, size, value) => guestMemory.write(address, size as 1 | 2 | 4 | 8, value),
+        },
+        devices: {
+          nextDeadline: () => pc.nextDeadline(),
+          elapse: () => pc.elapse(),
+          external: pc.external,
+          endOfInterrupt: (vector) => pc.ioApic.endOfInterrupt(vector),
+        },
         emulator: (_cpu, guest) => guestEmulator(processor, this.hardware, guest),
       },
-    });
-    const guestMemory = new PhysicalMemory({
-      linear: memory.linear,
-      reserved: memory.offset(ram.base),
-      ramSize: ram.size,
     });
     this.regions = image.regions;
     const entry = image.load(guestMemory);

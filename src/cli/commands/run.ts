@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
 import { runOn } from '../../lab/compare.ts';
-import { openGuest } from '../../lab/guests.ts';
+import { openGuest, readFile } from '../../lab/guests.ts';
+import type { BootOptions, ImageFormat } from '../../machine/guest-image.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { json } from '../json.ts';
 import { OPTION } from '../options.ts';
@@ -14,8 +15,24 @@ interface Options {
   readonly maxInstructions: bigint;
   readonly engine: string;
   readonly seed: string;
+  readonly append?: string;
+  readonly initrd?: string;
+  readonly module?: string;
+  readonly format?: ImageFormat;
+  readonly cpus: number;
+  readonly input?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
+}
+
+/** What the image is booted with, files read. @throws CounterpointError `unreadable-file` */
+function bootOptions({ append, initrd, module, format }: Options): BootOptions {
+  return {
+    ...(append !== undefined && { commandLine: append }),
+    ...(initrd !== undefined && { initrd: readFile(initrd) }),
+    ...(module !== undefined && { modules: [{ bytes: readFile(module), text: module }] }),
+    ...(format && { format }),
+  };
 }
 
 export const runCommand = new Command('run')
@@ -27,6 +44,12 @@ export const runCommand = new Command('run')
   .addOption(OPTION.maxInstructions())
   .addOption(OPTION.engine())
   .addOption(OPTION.seed())
+  .addOption(OPTION.append())
+  .addOption(OPTION.initrd())
+  .addOption(OPTION.module())
+  .addOption(OPTION.format())
+  .addOption(OPTION.cpus())
+  .addOption(OPTION.input())
   .addOption(OPTION.json())
   .addOption(OPTION.quiet())
   .addHelpText(
@@ -35,13 +58,29 @@ export const runCommand = new Command('run')
 Examples:
   counterpoint run count
   counterpoint run overflow --machine passthrough
-  counterpoint run my-kernel.elf --max-instructions 10_000_000`,
+  counterpoint run my-kernel.elf --max-instructions 10_000_000 --cpus 4
+  counterpoint run vmlinuz --memory 512M --initrd initrd.cpio --append 'console=ttyS0 nokaslr'`,
   )
   .action((guest: string, options: Options) => {
-    const { machine, maxInstructions, quiet, json: asJson, ...create } = options;
+    const {
+      machine,
+      maxInstructions,
+      quiet,
+      json: asJson,
+      profile,
+      memory,
+      engine,
+      seed,
+    } = options;
     const { bytes } = openGuest(guest);
     const report = runOn(bytes, machine, maxInstructions, {
-      ...create,
+      profile,
+      memory,
+      engine,
+      seed,
+      processors: options.cpus,
+      boot: bootOptions(options),
+      ...(options.input !== undefined && { input: new TextEncoder().encode(options.input) }),
       ...(!asJson && {
         onOutput: (byte: number) => void process.stdout.write(Uint8Array.of(byte)),
       }),
