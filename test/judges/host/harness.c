@@ -59,8 +59,6 @@ static void load(ucontext_t *uc, const struct test *t) {
   g[REG_EFL] = t->rflags | TF;
   g[REG_CSGSFS] = cs | data << 48;
   __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(data)); // not part of a signal frame
-  // Nor are NT and ID, which an earlier case may have set.
-  __asm__ volatile("pushf\n\tandq $~0x204000, (%%rsp)\n\tpopf" : : : "cc", "memory");
   if (fpu) {
     memcpy(uc->uc_mcontext.fpregs, fx_in[current], 464); // the rest of the area is the kernel's
     uint64_t *xstate_bv = (uint64_t *)((uint8_t *)uc->uc_mcontext.fpregs + 512);
@@ -96,6 +94,8 @@ static void save(const ucontext_t *uc, const struct test *t, struct result *r) {
 }
 
 static void handler(int signal, siginfo_t *info, void *context) {
+  // A case may have set AC, which would fault here, or NT and ID, which are not part of a signal frame either.
+  __asm__ volatile("pushf\n\tandq $~0x244000, (%%rsp)\n\tpopf" : : : "cc", "memory");
   ucontext_t *uc = context;
   (void)signal;
   (void)info;

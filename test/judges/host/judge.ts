@@ -4,7 +4,7 @@ import { difference } from './compare.ts';
 import { type Generated, Generator } from './generate.ts';
 import type { Host } from './host.ts';
 import { Model } from './model.ts';
-import { undefinedFlags, undefinedResult, upperHalvesUndefined } from './undefined.ts';
+import { popsInPart, undefinedFlags, undefinedResult, upperHalvesUndefined } from './undefined.ts';
 
 const BATCH = 4096;
 
@@ -49,7 +49,7 @@ export class Judge {
   #differs({ it, insns }: Generated, host: Outcome): string | undefined {
     const last = insns.at(-1)!;
     const cl = insns.length === 1 ? it.gpr[1]! : undefined;
-    if (undefinedResult(last, cl)) return undefined;
+    if (undefinedResult(last, cl) || popsInPart(insns, host.vector)) return undefined;
     const mask = undefinedFlags(last, cl);
     return difference(it, host, this.#model.run(it, insns), mask, insns.some(upperHalvesUndefined));
   }

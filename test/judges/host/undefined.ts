@@ -52,3 +52,7 @@ export const undefinedResult = (insn: Insn, cl: bigint | undefined): boolean => 
  */
 export const upperHalvesUndefined = (insn: Insn): boolean =>
   insn.rep !== undefined && insn.codeSize === 8 && insn.addressSize === 4;
+
+/** POPA that faults on the way has loaded some registers on silicon, none with us; it is restarted either way. */
+export const popsInPart = (insns: readonly Insn[], vector: number): boolean =>
+  vector !== 1 && vector !== 3 && insns.some(({ op }) => op === 'POPA');
