@@ -412,6 +412,7 @@ export class Cpu {
       deliver(core, event, resumeFlag);
       core.delivering = undefined;
       core.observer?.delivered?.(from, this.state.rip);
+      core.observer?.settle?.();
       this.ports.branched?.(from, this.state.rip, cpl, this.state.cpl);
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
@@ -500,6 +501,7 @@ export class Cpu {
     if (!observer?.retired) return;
     const taken = retirement(insn).includes('branches');
     observer.retired({ insn, linear: this.#linear, next: nextRip, taken, repeats });
+    observer.settle?.();
   }
 
   /**

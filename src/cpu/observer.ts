@@ -28,11 +28,20 @@ export interface Observer {
   flushed?(stale: Stale): void;
   /** Where generated code reports to. Without it, code is executed by the oracle while this observer listens. */
   readonly generated?: GeneratedObserver;
+  /** The totals are about to be read: whatever was heard must be in them. */
+  settle?(): void;
 }
 
-/** The same for generated code, in numbers alone. Linear addresses are their low 48 bits. */
+/** The same for generated code: addresses are two halves of 32 bits. */
 export interface GeneratedObserver {
-  access(store: boolean, linear: number, size: number): void;
-  /** @param facts of the instruction (cpu/models/facts.ts); @param next RIP after an indirect branch, else anything. */
-  retire(facts: number, linear: number, length: number, next: number): void;
+  access(store: number, low: number, high: number, size: number): void;
+  /** @param facts of the instruction (cpu/models/facts.ts); @param nextLow RIP after an indirect branch, else anything. */
+  retire(
+    facts: number,
+    low: number,
+    high: number,
+    length: number,
+    nextLow: number,
+    nextHigh: number,
+  ): void;
 }

@@ -143,12 +143,14 @@ export class Instruments {
       },
       delivered: () => model?.delivered(),
       flushed: (stale) => model?.flushed(stale),
+      settle: () => model?.settle(),
       retired: (what: Retired) => {
         const before = state.total('mispredictedBranches');
         this.#eventingIp = what.linear;
         this.#dataAddress = this.#accessed;
         this.#accessed = 0n;
         model?.retired(what);
+        model?.settle();
         const kind = this.#tracing && what.taken ? nearKind(what.insn) : undefined;
         if (kind === undefined) return;
         const mispredicted = state.total('mispredictedBranches') !== before;

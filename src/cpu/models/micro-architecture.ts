@@ -1,6 +1,6 @@
 import type { Memory } from '../insn.ts';
 import type { GeneratedObserver, Observer, Retired } from '../observer.ts';
-import { STATE, TOTALS, type Total } from '../state/layout.ts';
+import { TOTALS, type Total } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
 import type { Stale } from '../system/core.ts';
 import { LINE } from './cache.ts';
@@ -19,10 +19,10 @@ export const MODELLED: ReadonlySet<Total> = new Set([
   'loadWalks', 'storeWalks', 'codeWalks',
 ]);
 
-/** Where each total lies in the state block. */
-const PLACE = Object.fromEntries(TOTALS.map((name, i) => [name, STATE.TOTALS + 8 * i])) as Readonly<
+const INDEX = Object.fromEntries(TOTALS.map((name, i) => [name, i])) as Readonly<
   Record<Total, number>
 >;
+const MODELLED_INDICES = [...MODELLED].map((name) => INDEX[name]);
 
 /** What the model asks of the core: where its totals are, and which RAM an address reaches. */
 export interface Surroundings {
@@ -38,21 +38,24 @@ export interface SavedMicroArchitecture {
   readonly caches: ReturnType<Hierarchy['save']>;
   readonly tlbs: ReturnType<Tlbs['save']>;
   readonly predictor: SavedPredictor;
-  readonly line: number;
-  readonly page: number;
+  readonly line: readonly [low: number, high: number];
+  readonly page: readonly [low: number, high: number];
   readonly memory: number;
 }
 
 const IA32_PRED_CMD = 0x49n;
-const PAGE = 4096;
+const PAGE_SHIFT = 12;
+const LINE_SHIFT = 6;
 const NOWHERE = -1;
-/** Translations remembered, so that not every access walks the real page tables. */
+/** Translations remembered, so that not every access walks the real page tables. A power of two. */
 const REMEMBERED = 1024;
 
-/** A linear address as a number: its low 48 bits tell canonical addresses apart. */
-const numeric = (linear: bigint): number => Number(linear & 0xffff_ffff_ffffn);
-const signExtended = (linear: number): bigint =>
-  BigInt(linear) | (linear >= 2 ** 47 ? 0xffff_0000_0000_0000n : 0n);
+const lowHalf = (linear: bigint): number => Number(linear & 0xffff_ffffn) | 0;
+const highHalf = (linear: bigint): number => Number((linear >> 32n) & 0xffff_ffffn) | 0;
+const joined = (low: number, high: number): bigint =>
+  (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+/** An address as one number: 48 bits tell canonical ones apart. */
+const numeric = (low: number, high: number): number => (low >>> 0) + (high & 0xffff) * 2 ** 32;
 
 /**
  * A scalar core in order: one instruction retires at most in a cycle, and each further cycle is somebody's fault:
@@ -62,47 +65,66 @@ const signExtended = (linear: number): bigint =>
 export class MicroArchitecture implements Observer {
   readonly #parameters: MicroArchitectureParameters;
   readonly #around: Surroundings;
-  readonly #view: DataView;
-  readonly #base: number;
   readonly #caches: Hierarchy;
   readonly #tlbs: Tlbs;
   readonly #predictor: Predictor;
-  readonly #pages = new Float64Array(REMEMBERED).fill(NOWHERE);
-  readonly #frames = new Float64Array(REMEMBERED);
-  /** Line and page of the last fetch: going on in it costs nothing. */
+  /** What is not in the totals yet. */
+  readonly #counts = new Int32Array(TOTALS.length);
+  /** Linear pages and the first line of physical memory in each, NOWHERE for devices. */
+  readonly #pagesLow = new Int32Array(REMEMBERED);
+  readonly #pagesHigh = new Int32Array(REMEMBERED);
+  readonly #lines = new Int32Array(REMEMBERED);
+  readonly #known = new Uint8Array(REMEMBERED);
+  /** Line and page of the last fetch, each with the high half of the address: going on in it costs nothing. */
   #line = NOWHERE;
+  #lineHigh = 0;
   #page = NOWHERE;
+  #pageHigh = 0;
   /** Cycles that data accesses of the instruction under way have cost. */
   #memory = 0;
 
   constructor(parameters: MicroArchitectureParameters, around: Surroundings) {
     this.#parameters = parameters;
     this.#around = around;
-    this.#view = around.state.view;
-    this.#base = around.state.base;
     this.#caches = new Hierarchy(parameters.caches);
     this.#tlbs = new Tlbs(parameters.tlbs);
     this.#predictor = new Predictor(parameters.predictor);
   }
 
   accessed(access: 'load' | 'store', linear: bigint, _physical: number, size: number): void {
-    this.#access(access === 'store', numeric(linear), size);
+    this.#access(access === 'store', lowHalf(linear), highHalf(linear), size);
   }
 
   retired(what: Retired): void {
     const { insn, linear, next, taken, repeats } = what;
     const facts = factsOf(insn);
     const conditional = facts >> FACT.BRANCH_SHIFT === PREDICTED.NOT_TAKEN;
-    const outcome = (conditional && taken ? TAKEN : 0) | (repeats ? FACT.REPEATS : 0);
-    this.#retire(facts + outcome, numeric(linear), insn.length, numeric(next));
+    const whole = facts + (conditional && taken ? TAKEN : 0);
+    this.#retire(
+      repeats ? FACT.REPEATS : whole,
+      ...([lowHalf(linear), highHalf(linear)] as const),
+      insn.length,
+      ...([lowHalf(next), highHalf(next)] as const),
+    );
     this.#maintain(what);
   }
 
   /** The same from generated code. */
   readonly generated: GeneratedObserver = {
-    access: (store, linear, size) => this.#access(store, linear, size),
-    retire: (facts, linear, length, next) => this.#retire(facts, linear, length, next),
+    access: (store, low, high, size) => this.#access(store !== 0, low, high, size),
+    retire: (facts, low, high, length, nextLow, nextHigh) =>
+      this.#retire(facts, low, high, length, nextLow, nextHigh),
   };
+
+  settle(): void {
+    const { totals } = this.#around.state;
+    for (const index of MODELLED_INDICES) {
+      const count = this.#counts[index]!;
+      if (count === 0) continue;
+      totals[index]! += BigInt(count);
+      this.#counts[index] = 0;
+    }
+  }
 
   /** The delivery takes cycles of the back end and retires nothing; the handler starts with a new fetch. */
   delivered(): void {
@@ -112,17 +134,18 @@ export class MicroArchitecture implements Observer {
 
   flushed(stale: Stale): void {
     this.#tlbs.flush(stale);
-    this.#pages.fill(NOWHERE);
+    this.#known.fill(0);
     this.#page = NOWHERE;
   }
 
   save(): SavedMicroArchitecture {
+    this.settle();
     return {
       caches: this.#caches.save(),
       tlbs: this.#tlbs.save(),
       predictor: this.#predictor.save(),
-      line: this.#line,
-      page: this.#page,
+      line: [this.#line, this.#lineHigh],
+      page: [this.#page, this.#pageHigh],
       memory: this.#memory,
     };
   }
@@ -131,48 +154,57 @@ export class MicroArchitecture implements Observer {
     this.#caches.restore(saved.caches);
     this.#tlbs.restore(saved.tlbs);
     this.#predictor.restore(saved.predictor);
-    this.#pages.fill(NOWHERE);
-    this.#line = saved.line;
-    this.#page = saved.page;
+    this.#known.fill(0);
+    this.#counts.fill(0);
+    [this.#line, this.#lineHigh] = saved.line;
+    [this.#page, this.#pageHigh] = saved.page;
     this.#memory = saved.memory;
   }
 
-  /** Adds to a total, half by half: no BigInt on this path. */
   #count(total: Total, times: number): void {
-    if (times === 0) return;
-    const at = this.#base + PLACE[total];
-    const sum = this.#view.getUint32(at, true) + times;
-    this.#view.setUint32(at, sum, true);
-    if (sum > 0xffff_ffff) {
-      this.#view.setUint32(at + 4, this.#view.getUint32(at + 4, true) + 1, true);
-    }
+    this.#counts[INDEX[total]]! += times;
   }
 
   /** A data access; in pieces where it lies in two pages. */
-  #access(store: boolean, linear: number, size: number): void {
-    const room = PAGE - (linear % PAGE);
+  #access(store: boolean, low: number, high: number, size: number): void {
+    const room = 4096 - (low & 4095);
     if (size > room) {
-      this.#access(store, linear, room);
-      this.#access(store, linear + room, size - room);
+      const next = (low + room) | 0;
+      this.#access(store, low, high, room);
+      this.#access(store, next, next === 0 ? (high + 1) | 0 : high, size - room);
       return;
     }
-    const physical = this.#physical(linear);
-    if (physical === NOWHERE) return;
-    const found = this.#tlbs.access('data', linear);
+    const first = this.#physicalLine(low, high);
+    if (first === NOWHERE) return;
+    const found = this.#tlbs.access('data', pageKey(low, high));
     if (found === 'walk') this.#count(store ? 'storeWalks' : 'loadWalks', 1);
     let cost = this.#translation(found);
-    const last = lineOf(physical + size - 1);
-    for (let line = lineOf(physical); line <= last; line++) cost += this.#data(line);
+    const last = first + (((low & 63) + size - 1) >> LINE_SHIFT);
+    for (let line = first; line <= last; line++) cost += this.#data(line);
     this.#memory += cost;
   }
 
-  #retire(facts: number, linear: number, length: number, next: number): void {
-    const repeats = (facts & FACT.REPEATS) !== 0;
-    const fetch = this.#fetch(linear, length);
-    const right = repeats || this.#predicts(facts, linear, length, next);
-    const execution = repeats ? 0 : facts & FACT.EXTRA_CYCLES;
+  #retire(
+    facts: number,
+    low: number,
+    high: number,
+    length: number,
+    nextLow: number,
+    nextHigh: number,
+  ): void {
+    const fetch = this.#fetch(low, high, length);
+    const right =
+      (facts & FACT.BRANCH) === 0 ||
+      this.#predicts(facts & FACT.BRANCH, low, high, length, nextLow, nextHigh);
     const memory = this.#memory;
+    const execution = facts & FACT.EXTRA_CYCLES;
     this.#memory = 0;
+    if (fetch + memory + execution === 0 && right) {
+      this.#count('cycles', 1);
+      this.#count('slots', 1);
+      this.#count('slotsRetiring', 1);
+      return;
+    }
     this.#charge(fetch, right ? 0 : this.#parameters.penalties.mispredict, memory, execution, 1);
   }
 
@@ -208,17 +240,21 @@ export class MicroArchitecture implements Observer {
     return found === 'TLB' ? 0 : found === 'STLB' ? stlb : walk;
   }
 
-  /** Where the address lies in RAM, or NOWHERE. */
-  #physical(linear: number): number {
-    const offset = linear % PAGE;
-    const page = linear - offset;
-    const slot = (page / PAGE) % REMEMBERED;
-    if (this.#pages[slot] !== page) {
-      this.#pages[slot] = page;
-      this.#frames[slot] = this.#around.page(signExtended(page)) ?? NOWHERE;
+  /** The line of physical memory in which the address lies, or NOWHERE. */
+  #physicalLine(low: number, high: number): number {
+    const page = low & ~4095;
+    const slot = (low >>> PAGE_SHIFT) & (REMEMBERED - 1);
+    const known =
+      this.#known[slot] !== 0 && this.#pagesLow[slot] === page && this.#pagesHigh[slot] === high;
+    if (!known) {
+      const physical = this.#around.page(joined(page, high));
+      this.#known[slot] = 1;
+      this.#pagesLow[slot] = page;
+      this.#pagesHigh[slot] = high;
+      this.#lines[slot] = physical === undefined ? NOWHERE : physical / LINE;
     }
-    const frame = this.#frames[slot]!;
-    return frame === NOWHERE ? NOWHERE : frame + offset;
+    const line = this.#lines[slot]!;
+    return line === NOWHERE ? NOWHERE : line + ((low & 4095) >> LINE_SHIFT);
   }
 
   #data(line: number): number {
@@ -241,52 +277,50 @@ export class MicroArchitecture implements Observer {
   }
 
   /** The front end reads code line by line. */
-  #fetch(linear: number, length: number): number {
-    const first = lineOf(linear);
-    const last = lineOf(linear + length - 1);
-    if (first === this.#line && last === first) return 0;
+  #fetch(low: number, high: number, length: number): number {
+    const first = low >>> LINE_SHIFT;
+    const last = first + (((low & 63) + length - 1) >> LINE_SHIFT);
+    if (last === this.#line && first === last && high === this.#lineHigh) return 0;
     let cost = 0;
-    const page = Math.floor(linear / PAGE);
-    if (page !== this.#page) {
+    const page = low >>> PAGE_SHIFT;
+    if (page !== this.#page || high !== this.#pageHigh) {
       this.#page = page;
-      const found = this.#tlbs.access('code', linear);
+      this.#pageHigh = high;
+      const found = this.#tlbs.access('code', pageKey(low, high));
       if (found === 'walk') this.#count('codeWalks', 1);
       cost += this.#translation(found);
     }
     for (let line = first; line <= last; line++) {
-      if (line === this.#line) continue;
+      if (line === this.#line && high === this.#lineHigh) continue;
       this.#line = line;
-      const physical = this.#physical(line * LINE);
-      if (physical === NOWHERE) continue;
-      cost += this.#beyondL1(this.#caches.access('code', lineOf(physical)));
+      this.#lineHigh = high;
+      const physical = this.#physicalLine(line << LINE_SHIFT, high);
+      if (physical !== NOWHERE) cost += this.#beyondL1(this.#caches.access('code', physical));
     }
     return cost;
   }
 
   /** Shows the predictor a branch. @returns whether it had it right; far transfers are nobody's to predict. */
-  #predicts(facts: number, linear: number, length: number, next: number): boolean {
-    const branch = (facts & FACT.BRANCH) >> FACT.BRANCH_SHIFT;
-    if (branch === 0) return true;
+  #predicts(
+    branch: number,
+    low: number,
+    high: number,
+    length: number,
+    nextLow: number,
+    nextHigh: number,
+  ): boolean {
     const predictor = this.#predictor;
+    const kind = branch >> FACT.BRANCH_SHIFT;
     let right = true;
-    switch (branch) {
-      case PREDICTED.NOT_TAKEN:
-      case PREDICTED.TAKEN:
-        right = predictor.direction(linear, branch === PREDICTED.TAKEN);
-        if (!right) this.#count('mispredictedConditional', 1);
-        break;
-      case PREDICTED.RETURN:
-        right = predictor.return(next);
-        break;
-      case PREDICTED.INDIRECT_JUMP:
-        right = predictor.target(linear, next);
-        break;
-      case PREDICTED.INDIRECT_CALL:
-        right = predictor.target(linear, next);
-        predictor.call(linear + length);
-        break;
-      default:
-        predictor.call(linear + length);
+    if (kind === PREDICTED.NOT_TAKEN || kind === PREDICTED.TAKEN) {
+      right = predictor.direction(low, kind === PREDICTED.TAKEN);
+      if (!right) this.#count('mispredictedConditional', 1);
+    } else {
+      const next = numeric(nextLow, nextHigh);
+      if (kind === PREDICTED.RETURN) right = predictor.return(next);
+      else if (kind !== PREDICTED.CALL) right = predictor.target(low, next);
+      const calls = kind === PREDICTED.CALL || kind === PREDICTED.INDIRECT_CALL;
+      if (calls) predictor.call(numeric(low, high) + length);
     }
     if (!right) this.#count('mispredictedBranches', 1);
     return right;
@@ -304,12 +338,15 @@ export class MicroArchitecture implements Observer {
     else if (maintains(op)) {
       const operand = operands.find((each): each is Memory => each.kind === 'mem');
       if (!operand) return;
-      const physical = this.#physical(numeric(this.#around.operandAddress(operand, what)));
-      if (physical === NOWHERE) return;
-      if (op.startsWith('CLFLUSH')) this.#caches.flush(lineOf(physical));
-      else this.#caches.access('data', lineOf(physical));
+      const linear = this.#around.operandAddress(operand, what);
+      const line = this.#physicalLine(lowHalf(linear), highHalf(linear));
+      if (line === NOWHERE) return;
+      if (op.startsWith('CLFLUSH')) this.#caches.flush(line);
+      else this.#caches.access('data', line);
     }
   }
 }
 
-const lineOf = (address: number): number => Math.floor(address / LINE);
+/** A linear page as the TLBs know it: bits 42:12 of the address. */
+const pageKey = (low: number, high: number): number =>
+  ((high << (32 - PAGE_SHIFT)) | (low >>> PAGE_SHIFT)) & 0x7fff_ffff;

@@ -28,9 +28,8 @@ export class Tlbs {
     this.#stlb = cacheOf(stlb);
   }
 
-  /** @param linear address below 2^48 */
-  access(kind: 'data' | 'code', linear: number): Translation {
-    const page = pageOf(linear);
+  /** @param page bits 42:12 of the linear address */
+  access(kind: 'data' | 'code', page: number): Translation {
     if ((kind === 'data' ? this.#dtlb : this.#itlb).access(page)) return 'TLB';
     return this.#stlb.access(page) ? 'STLB' : 'walk';
   }
@@ -38,7 +37,7 @@ export class Tlbs {
   /** Global pages are not told apart: what spares them flushes them here. */
   flush(stale: Stale): void {
     for (const tlb of this.#all) {
-      if (stale.kind === 'page') tlb.drop(pageOf(Number(stale.linear & 0xffff_ffff_ffffn)));
+      if (stale.kind === 'page') tlb.drop(pageOf(stale.linear));
       else tlb.clear();
     }
   }
@@ -59,4 +58,4 @@ export class Tlbs {
 }
 
 /** Bits 42:12: enough to tell apart the pages of one address space of 8 TiB. */
-const pageOf = (linear: number): number => Math.floor(linear / 4096) % 2 ** 31;
+const pageOf = (linear: bigint): number => Number((linear >> 12n) & 0x7fff_ffffn);

@@ -362,18 +362,22 @@ export class OracleEmit implements Emit<bigint, boolean> {
     access: MemoryAccess,
     aligned: boolean,
   ): bigint {
-    const { state } = this.#core;
-    const below = BigInt(size - 1);
-    if (aligned && is64Bit(state)) {
-      // First, even where a stack address is not canonical.
+    // In 64-bit mode alignment comes first, even where the address is not canonical.
+    if (is64Bit(this.#core.state)) {
+      const { state } = this.#core;
       const base = segment === 'FS' || segment === 'GS' ? state.segment(segment).base : 0n;
-      if (((base + offset) & below) !== 0n) throw new Fault('#GP', 0);
+      this.#align(size, base + offset, aligned);
+      return this.#core.linear(segment, offset, size, access);
     }
     const linear = this.#core.linear(segment, offset, size, access);
-    if ((linear & below) === 0n) return linear;
+    this.#align(size, linear, aligned);
+    return linear;
+  }
+
+  #align(size: ValueSize, linear: bigint, aligned: boolean): void {
+    if ((linear & BigInt(size - 1)) === 0n) return;
     if (aligned) throw new Fault('#GP', 0);
     if (size < 16 && this.#alignmentChecked()) throw new Fault('#AC', 0);
-    return linear;
   }
 
   #alignmentChecked(): boolean {

@@ -81,6 +81,7 @@ export class Oracle implements Engine {
     else this.#retire(insn);
     if (linear !== undefined) {
       observer?.retired?.({ insn, linear, next: state.rip, taken: emit.taken, repeats });
+      observer?.settle?.();
     }
     return undefined;
   }

@@ -70,7 +70,10 @@ export class Interpreter implements Engine {
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: STUB.COUNT });
     const runtime = buildRuntime(linear, table, state.base, this.#slowPaths);
     this.#runtime = runtime;
-    this.#slowPaths.settle = runtime.settle;
+    this.#slowPaths.settle = () => {
+      runtime.settle();
+      core.observer?.settle?.();
+    };
     const handlers = new HandlerSet({ memory: linear, table, runtime, base: state.base });
     this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features, hot);
     this.#hotBlocks = new HotBlocks(this.#map, handlers, state.view, features, hot);
@@ -95,7 +98,7 @@ export class Interpreter implements Engine {
         }
         throw thrown;
       } finally {
-        this.#runtime.settle();
+        this.#slowPaths.settle();
       }
       left -= stay;
     }

@@ -101,16 +101,16 @@ export class InterpreterSlowPaths implements SlowPaths {
   readonly vector = this.assist;
 
   readonly access = (store: number, low: number, high: number, size: number): void => {
-    this.#core.observer!.generated!.access(store !== 0, numeric(low, high), size);
+    this.#core.observer!.generated!.access(store, low, high, size);
   };
 
   readonly retire = (record: number, facts: number, nextLow: number, nextHigh: number): void => {
     const view = this.#view;
     const at = record + RECORD.RIP;
-    const ip = numeric(view.getUint32(at, true), view.getUint32(at + 4, true));
-    const linear = this.codeBase === 0 ? ip : (ip + this.codeBase) % 2 ** 32;
-    const length = view.getUint32(record + RECORD.LENGTH, true);
-    this.#core.observer!.generated!.retire(facts, linear, length, numeric(nextLow, nextHigh));
+    const low = (view.getInt32(at, true) + this.codeBase) | 0;
+    const high = view.getInt32(at + 4, true);
+    const length = view.getInt32(record + RECORD.LENGTH, true);
+    this.#core.observer!.generated!.retire(facts, low, high, length, nextLow, nextHigh);
   };
 
   /**
@@ -177,6 +177,3 @@ export class InterpreterSlowPaths implements SlowPaths {
     }
   }
 }
-
-/** A linear address as observers have it: its low 48 bits. */
-const numeric = (low: number, high: number): number => (low >>> 0) + (high & 0xffff) * 2 ** 32;

@@ -6,7 +6,8 @@ import { ControlEmit } from './control-emit.ts';
 import { RECORD, STUB } from './record.ts';
 import { LOAD, PARAMETER } from './register-emit.ts';
 import { LEAVE } from './runtime-functions.ts';
-import { type Condition, push128, type Value } from './value.ts';
+import { SIMD_FUNCTIONS, SIMD_MASKS } from './simd-functions.ts';
+import { type Condition, push32, push128, type Value } from './value.ts';
 
 const ASSIST_NUMBERS = new Map(Object.keys(ASSISTS).map((name, i) => [name, i]));
 
@@ -37,6 +38,18 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
   }
 
   vector(name: string, a: Value, b: Value, imm?: Value): Value {
+    const { f } = this;
+    const own = SIMD_FUNCTIONS[name] ?? SIMD_MASKS[name];
+    if (own) {
+      const immediate = imm ?? this.const(1, 0);
+      own({
+        f,
+        a: () => push128(f, a),
+        b: () => push128(f, b),
+        imm: () => push32(f, immediate),
+      });
+      return this.take(name in SIMD_MASKS ? 4 : 16);
+    }
     this.#arguments(imm ? [a, b, imm] : [a, b]);
     this.f.i32(this.#number(name)).call(this.runtime.vector);
     return this.#result(16, 0);
