@@ -37,6 +37,8 @@ export class HostKernel {
   readonly #queues: readonly RunQueue[];
   readonly #options: Required<KernelOptions>;
   readonly #onTick: ((cpu: number) => void)[] = [];
+  /** Every task that was ever spawned, by name. */
+  readonly #tasks = new Map<string, Task>();
 
   constructor(
     hosts: readonly HostCpu[],
@@ -87,6 +89,7 @@ export class HostKernel {
   /** A new task, ready to run on a CPU. */
   spawn(task: Task, cpu = 0): void {
     const queue = this.#queue(cpu);
+    this.#tasks.set(task.name, task);
     queue.ready.push(task);
     this.#armSlice(queue);
   }
@@ -128,6 +131,36 @@ export class HostKernel {
       const others = this.#queues.filter((other) => other !== queue);
       const limits = others.map((other) => other.host.now() + BigInt(this.#options.quantum));
       this.#runCpu(queue, earliest([until, ...limits]));
+    }
+  }
+
+  save() {
+    const names = (tasks: readonly Task[]) => tasks.map(({ name }) => name);
+    return {
+      tasks: [...this.#tasks.values()].map((task) => [task.name, task.save()] as const),
+      queues: this.#queues.map(({ timers, current, ready, blocked, host }) => ({
+        host: host.save(),
+        timers: timers.save(),
+        current: current?.name,
+        ready: names(ready),
+        blocked: names(blocked),
+      })),
+    };
+  }
+
+  /** For a kernel with the same tasks; processors have been restored already. */
+  restore(saved: ReturnType<HostKernel['save']>): void {
+    const task = (name: string) => this.#tasks.get(name)!;
+    for (const [name, state] of saved.tasks) task(name).restore(state);
+    for (const [at, queue] of this.#queues.entries()) {
+      const from = saved.queues[at]!;
+      queue.host.restore(from.host);
+      queue.timers.restore(from.timers);
+      queue.current = from.current === undefined ? undefined : task(from.current);
+      queue.current?.resumeOn?.(queue.host);
+      queue.ready.splice(0, Infinity, ...from.ready.map(task));
+      queue.blocked.splice(0, Infinity, ...from.blocked.map(task));
+      for (const blocked of queue.blocked) queue.timers.register(wakeTimer(blocked), () => {});
     }
   }
 

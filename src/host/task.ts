@@ -22,8 +22,13 @@ export interface Task {
   readonly wakes: boolean;
   /** Ticks at which a blocked task wakes by itself; Infinity if never. */
   nextDeadline(): number;
+  /** After a restore: the CPU the task is on, if any, without scheduling anything. */
+  resumeOn?(host: HostCpu | undefined): void;
   /** It is in the middle of something that must end before `schedOut`. */
   readonly inGuest?: boolean;
+  /** What of the task is nobody else's to save, as plain data. */
+  save(): unknown;
+  restore(saved: unknown): void;
 }
 
 /** An instruction mix that a host program runs at CPL 3 or 0, over and over. */
@@ -68,6 +73,22 @@ export class HostProgram implements Task {
 
   nextDeadline(): number {
     return Number.POSITIVE_INFINITY;
+  }
+
+  save(): { readonly rounds: number | 'for ever'; readonly host: HostCpu['id'] | undefined } {
+    const rounds = Number.isFinite(this.#rounds) ? this.#rounds : 'for ever';
+    return { rounds, host: this.#host?.id };
+  }
+
+  /** The scheduler gives a program that runs its CPU back. */
+  restore(saved: unknown): void {
+    const { rounds } = saved as ReturnType<HostProgram['save']>;
+    this.#rounds = rounds === 'for ever' ? Number.POSITIVE_INFINITY : rounds;
+  }
+
+  /** Says on which CPU the program is, without scheduling anything: after a restore. */
+  resumeOn(host: HostCpu | undefined): void {
+    this.#host = host;
   }
 
   step(until: bigint): TaskStop {

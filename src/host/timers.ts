@@ -41,14 +41,14 @@ export class HostTimers {
     return this.#armed.has(name);
   }
 
-  save(): readonly (readonly [string, bigint])[] {
-    return [...this.#armed];
+  save() {
+    return { armed: [...this.#armed], programmed: this.#programmed };
   }
 
-  restore(saved: readonly (readonly [string, bigint])[]): void {
-    this.#armed = new Map(saved);
-    this.#programmed = undefined;
-    this.#program();
+  /** The local APIC's timer is the processor's to restore. */
+  restore({ armed, programmed }: ReturnType<HostTimers['save']>): void {
+    this.#armed = new Map(armed);
+    this.#programmed = programmed;
   }
 
   #interrupt(): void {

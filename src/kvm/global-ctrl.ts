@@ -53,6 +53,14 @@ export class GlobalCtrlFields {
     this.#current = undefined;
   }
 
+  save(): GlobalCtrlSwitch | undefined {
+    return this.#current;
+  }
+
+  restore(saved: GlobalCtrlSwitch | undefined): void {
+    this.#current = saved;
+  }
+
   #loads(host: HostCpu, on: boolean): void {
     setControl(host, 'VM_ENTRY_CONTROLS', ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL, on);
     setControl(host, 'VM_EXIT_CONTROLS', EXIT.LOAD_IA32_PERF_GLOBAL_CTRL, on);

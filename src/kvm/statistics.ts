@@ -47,3 +47,24 @@ export function countMsrExit(
   else entry.writes += 1;
   msrExits.set(address, entry);
 }
+
+/** Statistics as plain data. */
+export interface SavedStatistics extends Omit<VcpuStatistics, 'exits' | 'msrExits'> {
+  readonly exits: readonly (readonly [number, number])[];
+  readonly msrExits: readonly (readonly [number, MsrExits])[];
+}
+
+export const saveStatistics = (statistics: VcpuStatistics): SavedStatistics => ({
+  ...statistics,
+  exits: [...statistics.exits],
+  msrExits: [...statistics.msrExits].map(([address, counts]) => [address, { ...counts }]),
+});
+
+export function restoreStatistics(statistics: VcpuStatistics, saved: SavedStatistics): void {
+  const { exits, msrExits, ...counts } = saved;
+  Object.assign(statistics, counts);
+  statistics.exits.clear();
+  for (const [reason, count] of exits) statistics.exits.set(reason, count);
+  statistics.msrExits.clear();
+  for (const [address, each] of msrExits) statistics.msrExits.set(address, { ...each });
+}

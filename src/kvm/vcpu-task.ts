@@ -46,4 +46,13 @@ export class VcpuTask implements Task {
   nextDeadline(): number {
     return this.vcpu.nextDeadline();
   }
+
+  /** The vCPU itself is its VM's to save. */
+  save(): VcpuStop | undefined {
+    return this.lastStop;
+  }
+
+  restore(saved: unknown): void {
+    this.lastStop = saved as VcpuStop | undefined;
+  }
 }

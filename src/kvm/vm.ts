@@ -38,12 +38,15 @@ export class Kvm {
   readonly pages: PageAllocator;
   /** vCPU that runs on each CPU, for the mediated PMI. */
   readonly #running = new Map<number, Vcpu>();
+  readonly #hosts: readonly HostCpu[];
   #nextVpid = 1;
+  #nextVm = 0;
 
   /** Turns VMX on. CR4.VMXE must be set and each CPU in 64-bit mode. */
   constructor(hosts: readonly HostCpu[], { perf, pages }: { perf: Perf; pages: PageAllocator }) {
     this.perf = perf;
     this.pages = pages;
+    this.#hosts = hosts;
     this.config = vmcsConfig(hosts[0]!);
     for (const host of hosts) {
       const control = host.rdmsr(FEATURE_CONTROL);
@@ -64,8 +67,18 @@ export class Kvm {
     else this.#running.delete(cpu);
   }
 
+  host(id: number): HostCpu {
+    const found = this.#hosts.find((host) => host.id === id);
+    if (!found) throw new RangeError(`there is no CPU ${id}`);
+    return found;
+  }
+
   nextVpid(): number {
     return this.#nextVpid++;
+  }
+
+  nextVm(): number {
+    return this.#nextVm++;
   }
 }
 
@@ -82,6 +95,7 @@ export interface VmOptions {
 /** A virtual machine: memory, devices behind ports, vCPUs of one vPMU design. */
 export class Vm {
   readonly kvm: Kvm;
+  readonly id: number;
   readonly ports: VmPorts;
   readonly design: VpmuDesign;
   readonly exposure: PmuExposure;
@@ -99,6 +113,7 @@ export class Vm {
 
   constructor(kvm: Kvm, host: HostCpu, options: VmOptions) {
     this.kvm = kvm;
+    this.id = kvm.nextVm();
     this.ports = options.ports;
     this.design = options.design ?? DESIGNS.emulated;
     this.exposure = options.exposure ?? {};
@@ -152,6 +167,25 @@ export class Vm {
     if (filter) checkEventFilter(filter);
     this.eventFilter = filter;
     for (const vcpu of this.vcpus) vcpu.vpmu.refresh();
+  }
+
+  save() {
+    return {
+      stopped: this.stopped,
+      eventFilter: this.eventFilter,
+      vcpus: this.vcpus.map((vcpu) => vcpu.save()),
+    };
+  }
+
+  /** For a VM with the same vCPUs; processors, memory and perf have been restored already. */
+  restore(saved: ReturnType<Vm['save']>): void {
+    this.stopped = saved.stopped;
+    this.eventFilter = saved.eventFilter;
+    for (const [at, vcpu] of this.vcpus.entries()) {
+      vcpu.restore(saved.vcpus[at]!);
+      const { host, onCpu } = saved.vcpus[at]!;
+      if (onCpu) this.kvm.running(host, vcpu);
+    }
   }
 
   createVpmu(host: HostCpu, owner: VpmuOwner): Vpmu {

@@ -16,9 +16,11 @@ import { Perf, type PerfOptions, type PerfTask } from '../perf/perf.ts';
 import { enterElf64 } from '../platform/boot/entry-state.ts';
 import { Board } from './board.ts';
 import { guestEmulator } from './emulator.ts';
+import type { GuestImage } from './guest-image.ts';
 import { guestState } from './guest-state.ts';
 import { Hardware } from './hardware.ts';
 import { GuestLedger } from './ledger.ts';
+import { restoreProcessor, saveProcessor } from './processor-snapshot.ts';
 import { profileNamed } from './profiles.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
 
@@ -46,7 +48,8 @@ export interface HostMachineOptions {
 
 export interface GuestOptions {
   readonly name?: string;
-  readonly code: Uint8Array;
+  /** Bare code for `PROGRAM_BASE`, or an image that brings its boot protocol along. */
+  readonly code: Uint8Array | GuestImage;
   readonly design: VpmuDesign;
   readonly cpu?: number;
   readonly exposure?: PmuExposure;
@@ -60,7 +63,9 @@ export class HostedProgram {
   readonly board: Board;
   /** What the program has reported, in its order. */
   readonly readings: bigint[] = [];
-  readonly #ledgers: readonly GuestLedger[];
+  readonly ledgers: readonly GuestLedger[];
+  /** The low half of a report whose high half is to come. */
+  #low: bigint | undefined;
 
   constructor(parts: {
     vm: Vm;
@@ -73,24 +78,41 @@ export class HostedProgram {
     this.vcpu = parts.vcpu;
     this.task = new VcpuTask(parts.vcpu, parts.name);
     this.board = parts.board;
-    this.#ledgers = parts.ledgers;
-    let low: bigint | undefined;
+    this.ledgers = parts.ledgers;
     this.board.ports.attach(REPORT_PORT, 4, {
       read: () => 0,
       write: (_offset, _size, value) => {
-        if (low === undefined) {
-          low = BigInt(value);
+        if (this.#low === undefined) {
+          this.#low = BigInt(value);
           return;
         }
-        this.readings.push(low | (BigInt(value) << 32n));
-        low = undefined;
+        this.readings.push(this.#low | (BigInt(value) << 32n));
+        this.#low = undefined;
       },
     });
   }
 
   /** How often something has really happened in the guest, on whatever processor. */
   truth(total: Total): bigint {
-    return this.#ledgers.reduce((sum, ledger) => sum + ledger.read(total), 0n);
+    return this.ledgers.reduce((sum, ledger) => sum + ledger.read(total), 0n);
+  }
+
+  save() {
+    return {
+      vm: this.vm.save(),
+      board: this.board.save(),
+      ledgers: this.ledgers.map((ledger) => ledger.save()),
+      readings: [...this.readings],
+      low: this.#low,
+    };
+  }
+
+  restore(saved: ReturnType<HostedProgram['save']>): void {
+    this.vm.restore(saved.vm);
+    this.board.restore(saved.board);
+    for (const [at, ledger] of this.ledgers.entries()) ledger.restore(saved.ledgers[at]!);
+    this.readings.splice(0, Infinity, ...saved.readings);
+    this.#low = saved.low;
   }
 
   get ended(): boolean {
@@ -165,9 +187,11 @@ export class HostMachine {
       reserved: memory.offset(base),
       ramSize: GUEST_MEMORY,
     });
-    ram.load(PROGRAM_BASE, code);
     const vcpu = vm.createVcpu(host);
-    vcpu.setState(guestState(enterElf64(ram, PROGRAM_BASE)));
+    if (code instanceof Uint8Array) ram.load(PROGRAM_BASE, code);
+    vcpu.setState(
+      guestState(code instanceof Uint8Array ? enterElf64(ram, PROGRAM_BASE) : code.load(ram)),
+    );
     const guest = new HostedProgram({
       vm,
       vcpu,
@@ -202,6 +226,30 @@ export class HostMachine {
     });
     this.kernel.spawn(program, cpu);
     return { task, program };
+  }
+
+  /** The whole machine between two instructions, as plain data and bytes. */
+  save() {
+    return {
+      memory: this.hardware.memory.slice(0, this.hardware.memory.ramSize),
+      processors: this.hardware.processors.map(saveProcessor),
+      pages: this.kvm.pages.save(),
+      kernel: this.kernel.save(),
+      perf: this.perf.save(),
+      guests: this.guests.map((guest) => guest.save()),
+    };
+  }
+
+  /** For a machine that was made alike, with the same guests and programs started in the same order. */
+  restore(saved: ReturnType<HostMachine['save']>): void {
+    this.hardware.memory.load(0, saved.memory);
+    for (const [at, processor] of this.hardware.processors.entries()) {
+      restoreProcessor(processor, saved.processors[at]!);
+    }
+    this.kvm.pages.restore(saved.pages);
+    this.kernel.restore(saved.kernel);
+    this.perf.restore(saved.perf);
+    for (const [at, guest] of this.guests.entries()) guest.restore(saved.guests[at]!);
   }
 
   /** Lets `ticks` pass on every processor, or less if `until` becomes true. */

@@ -86,6 +86,20 @@ export class MsrBus {
     for (const port of this.#ports.values()) port.value = port.row.reset ?? 0n;
   }
 
+  /** What the bus keeps itself, by address; devices save their own. */
+  save(): readonly (readonly [number, bigint])[] {
+    return [...this.#ports]
+      .filter(([, { behaviour }]) => !behaviour.read && !behaviour.write)
+      .map(([address, { value }]) => [address, value] as const);
+  }
+
+  restore(saved: readonly (readonly [number, bigint])[]): void {
+    for (const [address, value] of saved) {
+      const port = this.#ports.get(address);
+      if (port) port.value = value;
+    }
+  }
+
   /** `IA32_A_PMC0 (0x4c1)`, or the bare number when no row claims it. */
   name(address: number): string {
     const port = this.#ports.get(address);

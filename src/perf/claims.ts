@@ -6,7 +6,7 @@ export type ClaimRule = 'refuse' | 'error' | 'error-scoped';
 
 /** The claims that existing VMs have on the PMU, as far as they limit what may be opened. */
 export class GuestClaims {
-  readonly #claims: { readonly rule: ClaimRule; readonly task: PerfTask | undefined }[] = [];
+  #claims: { readonly rule: ClaimRule; readonly task: PerfTask | undefined }[] = [];
 
   /** A VM, or with `task` a vCPU, makes its claim. */
   add(rule: ClaimRule, task?: PerfTask): void {
@@ -32,5 +32,16 @@ export class GuestClaims {
         throw new PerfError('EBUSY', 'a guest has the PMU and the event does not exclude guests');
       }
     }
+  }
+
+  save(): readonly { readonly rule: ClaimRule; readonly task: string | undefined }[] {
+    return this.#claims.map(({ rule, task }) => ({ rule, task: task?.name }));
+  }
+
+  restore(saved: ReturnType<GuestClaims['save']>, task: (name: string) => PerfTask): void {
+    this.#claims = saved.map(({ rule, task: name }) => ({
+      rule,
+      task: name === undefined ? undefined : task(name),
+    }));
   }
 }

@@ -13,6 +13,29 @@ const each = <Value>(make: () => Value): Record<Half, Value> => ({
   flexible: make(),
 });
 
+const mapHalves = <From, To>(
+  from: Record<Half, From>,
+  to: (value: From) => To,
+): Record<Half, To> => ({
+  priority: to(from.priority),
+  pinned: to(from.pinned),
+  flexible: to(from.flexible),
+});
+
+/** A context as plain data; events by id. */
+export interface SavedContext {
+  readonly groups: Readonly<Record<Half, readonly number[]>>;
+  readonly active: Readonly<Record<Half, readonly number[]>>;
+  readonly scheduled: Readonly<Record<Half, boolean>>;
+  readonly rotateNecessary: boolean;
+  readonly cpu: number | undefined;
+  readonly time: bigint;
+  readonly guestTime: bigint;
+  readonly stamp: bigint;
+  readonly running: boolean;
+  readonly guest: boolean;
+}
+
 /** The events of one CPU, or of one task: group leaders in the order they take their turns. */
 export class PerfEventContext {
   readonly kind: 'cpu' | 'task';
@@ -80,6 +103,39 @@ export class PerfEventContext {
   stop(now: bigint): void {
     this.update(now);
     this.#running = false;
+  }
+
+  save(): SavedContext {
+    const ids = (events: Record<Half, PerfEvent[]>) =>
+      mapHalves(events, (list) => list.map(({ id }) => id));
+    return {
+      groups: ids(this.groups),
+      active: ids(this.active),
+      scheduled: { ...this.scheduled },
+      rotateNecessary: this.rotateNecessary,
+      cpu: this.cpu,
+      time: this.#time,
+      guestTime: this.#guestTime,
+      stamp: this.#stamp,
+      running: this.#running,
+      guest: this.#guest,
+    };
+  }
+
+  /** @param event the event of an id; all of them have been restored already */
+  restore(saved: SavedContext, event: (id: number) => PerfEvent): void {
+    for (const half of HALVES) {
+      this.groups[half] = saved.groups[half].map(event);
+      this.active[half] = saved.active[half].map(event);
+      this.scheduled[half] = saved.scheduled[half];
+    }
+    this.rotateNecessary = saved.rotateNecessary;
+    this.cpu = saved.cpu;
+    this.#time = saved.time;
+    this.#guestTime = saved.guestTime;
+    this.#stamp = saved.stamp;
+    this.#running = saved.running;
+    this.#guest = saved.guest;
   }
 
   /** From `now` on a mediated guest owns the PMU, or no longer does. */

@@ -112,30 +112,31 @@ export class PerfCpu {
     this.#masked(() => this.#eventOut(event));
   }
 
-  /** Everything off the PMU for which `which` holds, until `resume`: what a mediated guest displaces. */
-  displace(which: (event: PerfEvent) => boolean): void {
-    this.#displaced = which;
+  /** Everything that excludes guests off the PMU until `resume`: a mediated guest takes it. */
+  displace(): void {
+    this.#displaced = true;
     if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) {
         for (const half of HALVES) {
           for (const leader of [...context.active[half]]) {
-            if (which(leader)) this.#groupOut(leader);
+            if (leader.attr.excludeGuest) this.#groupOut(leader);
           }
         }
       }
     });
   }
 
-  /** What `which` holds for leaves the PMU for good: it is in ERROR until somebody enables it again. */
-  fail(which: (event: PerfEvent) => boolean): void {
+  /** What does not exclude guests leaves the PMU for good: it is in ERROR until somebody enables it again. */
+  fail(): void {
     if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) {
         context.update(this.host.now());
         for (const half of HALVES) {
           for (const leader of context.groups[half]) {
-            if (leader.state < STATE.INACTIVE || !this.#isHere(leader) || !which(leader)) continue;
+            if (leader.state < STATE.INACTIVE || !this.#isHere(leader) || leader.attr.excludeGuest)
+              continue;
             this.#groupOut(leader);
             leader.setState(STATE.ERROR);
           }
@@ -146,7 +147,7 @@ export class PerfCpu {
 
   /** Events that were displaced may come back, in the usual order. */
   resume(): void {
-    this.#displaced = undefined;
+    this.#displaced = false;
     if (this.#isEmpty) return;
     this.#masked(() => {
       for (const context of this.#contexts()) this.#out(context, HALVES);
@@ -154,7 +155,29 @@ export class PerfCpu {
     });
   }
 
-  #displaced: ((event: PerfEvent) => boolean) | undefined = undefined;
+  #displaced = false;
+
+  save() {
+    return {
+      pmu: this.pmu.save(),
+      context: this.context.save(),
+      exclusive: this.#exclusive,
+      displaced: this.#displaced,
+    };
+  }
+
+  /** @param task the restored context of the task that runs here */
+  restore(
+    saved: ReturnType<PerfCpu['save']>,
+    event: (id: number) => PerfEvent,
+    task: PerfEventContext | undefined,
+  ): void {
+    this.pmu.restore(saved.pmu, event);
+    this.context.restore(saved.context, event);
+    this.task = task;
+    this.#exclusive = saved.exclusive;
+    this.#displaced = saved.displaced;
+  }
 
   /** Nobody has an event here: the PMU need not be touched. */
   get #isEmpty(): boolean {
@@ -189,7 +212,7 @@ export class PerfCpu {
     let canAdd = true;
     for (const leader of [...context.groups[half]]) {
       if (leader.state <= STATE.OFF || !this.#isHere(leader)) continue;
-      if (this.#displaced?.(leader)) continue;
+      if (this.#displaced && leader.attr.excludeGuest) continue;
       if (canAdd && this.#exclusivityAllows(leader) && this.#groupIn(leader)) {
         context.active[half].push(leader);
         if (leader.attr.exclusive) this.#exclusive = true;

@@ -42,6 +42,21 @@ export interface HardwareEvent {
   freqCountStamp: bigint;
 }
 
+/** An event as plain data; others by id. */
+export interface SavedEvent {
+  readonly id: number;
+  readonly attr: PerfEventAttr;
+  readonly cpu: number;
+  readonly hw: Omit<HardwareEvent, 'constraint'>;
+  readonly leader: number;
+  readonly siblings: readonly number[];
+  readonly state: PerfEventState;
+  readonly count: bigint;
+  readonly timeEnabled: bigint;
+  readonly timeRunning: bigint;
+  readonly stamp: bigint;
+}
+
 /** One perf event: an attribute, a context, a state, a count and its times. */
 export class PerfEvent {
   readonly id: number;
@@ -49,7 +64,8 @@ export class PerfEvent {
   /** CPU it is bound to, -1 for any. */
   readonly cpu: number;
   readonly hw: HardwareEvent;
-  readonly overflowHandler: OverflowHandler | undefined;
+  /** Called on overflow; whoever owns the event sets it again after a restore. */
+  overflowHandler: OverflowHandler | undefined;
   context: PerfEventContext;
   /** Itself, or the leader of the group it belongs to. */
   leader: PerfEvent = this;
@@ -104,6 +120,33 @@ export class PerfEvent {
     // Siblings count as enabled only while their leader is.
     if (this.leader === this && enables) for (const sibling of this.siblings) sibling.updateTime();
     this.state = state;
+  }
+
+  save(): SavedEvent {
+    const { constraint: _, ...hw } = this.hw;
+    return {
+      id: this.id,
+      attr: this.attr,
+      cpu: this.cpu,
+      hw,
+      leader: this.leader.id,
+      siblings: this.siblings.map(({ id }) => id),
+      state: this.state,
+      count: this.count,
+      timeEnabled: this.timeEnabled,
+      timeRunning: this.timeRunning,
+      stamp: this.stamp,
+    };
+  }
+
+  /** All but its group, which needs the other events. */
+  restore(saved: SavedEvent): void {
+    Object.assign(this.hw, saved.hw);
+    this.state = saved.state;
+    this.count = saved.count;
+    this.timeEnabled = saved.timeEnabled;
+    this.timeRunning = saved.timeRunning;
+    this.stamp = saved.stamp;
   }
 
   #effectiveState(): PerfEventState {

@@ -48,6 +48,15 @@ export class FrequencyMode {
     }
   }
 
+  save(): { readonly throttled: number; readonly tick: number } {
+    return { throttled: this.throttled, tick: this.#tick };
+  }
+
+  restore({ throttled, tick }: ReturnType<FrequencyMode['save']>): void {
+    this.throttled = throttled;
+    this.#tick = tick;
+  }
+
   /** perf_adjust_period: an eighth of the way to the period that would have given the wanted rate. */
   #adjust(cpu: PerfCpu, event: PerfEvent, ticks: bigint, count: bigint): void {
     const { hw, attr } = event;

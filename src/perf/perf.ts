@@ -1,7 +1,7 @@
 import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
 import { GuestClaims } from './claims.ts';
-import { HALVES, PerfEventContext } from './context.ts';
+import { HALVES, PerfEventContext, type SavedContext } from './context.ts';
 import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
@@ -60,6 +60,7 @@ export class Perf {
   readonly #guestOwned = new Set<number>();
   /** CPU of each task that runs, so that its first event finds it there. */
   readonly #running = new Map<PerfTask, number>();
+  readonly #tasks = new Map<string, PerfTask>();
 
   constructor(hosts: readonly HostCpu[], options: PerfOptions = {}) {
     this.hasHardware = options.hasHardware ?? true;
@@ -206,6 +207,7 @@ export class Perf {
 
   /** A task starts running on a CPU. */
   taskIn(id: number, task: PerfTask): void {
+    this.register(task);
     this.#running.set(task, id);
     if (task.perf) this.cpu(id).taskIn(task.perf);
   }
@@ -275,8 +277,8 @@ export class Perf {
     const cpu = this.cpu(id);
     cpu.host.spend('perf-load-guest');
     const now = cpu.host.now();
-    if (meeting === 'error') cpu.fail(({ attr }) => !attr.excludeGuest);
-    cpu.displace(({ attr }) => attr.excludeGuest);
+    if (meeting === 'error') cpu.fail();
+    cpu.displace();
     cpu.context.setGuest(now, true);
     cpu.task?.setGuest(now, true);
     this.#guestOwned.add(id);
@@ -303,6 +305,85 @@ export class Perf {
     this.cpu(id).pmu.armLvtpc();
   }
 
+  /** An event by its number, if it lives. */
+  event(id: number): PerfEvent | undefined {
+    for (const event of this.#events) if (event.id === id) return event;
+    return undefined;
+  }
+
+  /** Makes a thread known, so that its context can be restored. Names are its identity. */
+  register(task: PerfTask): void {
+    this.#tasks.set(task.name, task);
+  }
+
+  save() {
+    return {
+      nextId: this.#nextId,
+      events: [...this.#events].map((event) => event.save()),
+      cpus: this.#cpus.map((cpu) => cpu.save()),
+      tasks: [...this.#tasks.values()].map(({ name, perf }) => ({ name, context: perf?.save() })),
+      running: [...this.#running].map(([{ name }, cpu]) => [name, cpu] as const),
+      guestOwned: [...this.#guestOwned],
+      claims: this.claims.save(),
+      rates: this.rates.save(),
+    };
+  }
+
+  /**
+   * Resumes from what a perf on the same CPUs with the same threads saved. Events that still live stay the same
+   * objects; of the others, whoever owns them sets the overflow handler again.
+   */
+  restore(saved: ReturnType<Perf['save']>): void {
+    const old = new Map([...this.#events].map((event) => [event.id, event]));
+    const contexts = new Map<number, PerfEventContext>();
+    const collect = (context: PerfEventContext, { groups }: SavedContext) => {
+      for (const half of HALVES) for (const id of groups[half]) contexts.set(id, context);
+    };
+    for (const [at, cpu] of this.#cpus.entries()) collect(cpu.context, saved.cpus[at]!.context);
+    for (const { name, context } of saved.tasks) {
+      const task = this.#tasks.get(name)!;
+      task.perf = context && (task.perf ?? new PerfEventContext('task'));
+      if (task.perf && context) collect(task.perf, context);
+    }
+    this.#events.clear();
+    for (const each of saved.events) {
+      const context = contexts.get(each.leader)!;
+      const event =
+        old.get(each.id) ??
+        new PerfEvent({
+          id: each.id,
+          attr: each.attr,
+          cpu: each.cpu,
+          hw: this.#cpus[0]!.pmu.newHardwareEvent(each.attr),
+          context,
+        });
+      event.context = context;
+      event.restore(each);
+      this.#events.add(event);
+    }
+    const byId = new Map([...this.#events].map((event) => [event.id, event]));
+    const event = (id: number) => byId.get(id)!;
+    for (const { id, leader, siblings } of saved.events) {
+      event(id).leader = event(leader);
+      event(id).siblings = siblings.map(event);
+    }
+    for (const { name, context } of saved.tasks) {
+      if (context) this.#tasks.get(name)!.perf!.restore(context, event);
+    }
+    this.#running.clear();
+    for (const [name, cpu] of saved.running) this.#running.set(this.#tasks.get(name)!, cpu);
+    this.#cpus.forEach((cpu, at) => {
+      const running = saved.running.find(([, id]) => id === cpu.host.id)?.[0];
+      const task = running === undefined ? undefined : this.#tasks.get(running)?.perf;
+      cpu.restore(saved.cpus[at]!, event, task);
+    });
+    this.#guestOwned.clear();
+    for (const id of saved.guestOwned) this.#guestOwned.add(id);
+    this.#nextId = saved.nextId;
+    this.claims.restore(saved.claims, (name) => this.#tasks.get(name)!);
+    this.rates.restore(saved.rates);
+  }
+
   #nmi(cpu: PerfCpu): number {
     // While a mediated guest's LVTPC is loaded no NMI is perf's.
     if (this.#events.size === 0 || this.#guestOwned.has(cpu.host.id)) return 0;
@@ -325,6 +406,7 @@ export class Perf {
   #contextOf(target: PerfTarget): PerfEventContext {
     if (!target.task) return this.cpu(target.cpu).context;
     const { task } = target;
+    this.register(task);
     if (!task.perf) {
       task.perf = new PerfEventContext('task');
       const running = this.#running.get(task);

@@ -357,6 +357,45 @@ export class X86Pmu {
     this.#lvtProgrammed = true;
   }
 
+  save() {
+    const ids = (map: ReadonlyMap<number, PerfEvent>) =>
+      [...map].map(([index, { id }]) => [index, id] as const);
+    return {
+      events: this.#events.map(({ id }) => id),
+      assigned: [...this.#assigned],
+      active: ids(this.#active),
+      asleep: ids(this.#asleep),
+      tags: [...this.#tags],
+      enabled: this.#enabled,
+      fixedControl: this.#fixedControl,
+      fixedControlWritten: this.#fixedControlWritten,
+      excludeHost: this.#excludeHost,
+      excludeGuest: this.#excludeGuest,
+      lvtProgrammed: this.#lvtProgrammed,
+    };
+  }
+
+  /** Resumes outside any change; the registers themselves are the processor's to restore. */
+  restore(saved: ReturnType<X86Pmu['save']>, event: (id: number) => PerfEvent): void {
+    const fill = (map: Map<number, PerfEvent>, pairs: readonly (readonly [number, number])[]) => {
+      map.clear();
+      for (const [index, id] of pairs) map.set(index, event(id));
+    };
+    this.#events = saved.events.map(event);
+    this.#assigned = [...saved.assigned];
+    this.#added = 0;
+    fill(this.#active, saved.active);
+    fill(this.#asleep, saved.asleep);
+    this.#tags.clear();
+    for (const [holder, tag] of saved.tags) this.#tags.set(holder, tag);
+    this.#enabled = saved.enabled;
+    this.#fixedControl = saved.fixedControl;
+    this.#fixedControlWritten = saved.fixedControlWritten;
+    this.#excludeHost = saved.excludeHost;
+    this.#excludeGuest = saved.excludeGuest;
+    this.#lvtProgrammed = saved.lvtProgrammed;
+  }
+
   /** Gives each counter that is shared by sides to the events for which `side` holds. Nothing counts meanwhile. */
   #swapSides(side: (event: PerfEvent) => boolean): void {
     const coming = [...this.#asleep.values()].filter(side);

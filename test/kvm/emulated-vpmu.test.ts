@@ -196,11 +196,12 @@ describe('save and restore', () => {
     const guest = emulated();
     guest.wrmsr(EVTSEL0, INSTRUCTIONS);
     guest.work(100);
-    const saved = guest.vpmu.save();
+    const saved = { vpmu: guest.vpmu.save(), perf: guest.perf.save(), pmu: guest.cpu.pmu.save() };
     const value = guest.vpmu.rdmsr(PMC0);
     guest.work(100);
-    guest.vpmu.restore(saved);
-    guest.requests();
+    guest.perf.restore(saved.perf);
+    guest.vpmu.restore(saved.vpmu);
+    guest.cpu.pmu.restore(saved.pmu);
     expect(guest.vpmu.rdmsr(PMC0)).toBe(value);
     guest.work(100);
     expect(guest.vpmu.rdmsr(PMC0)).toBe((value as bigint) + 100n);

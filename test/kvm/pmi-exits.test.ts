@@ -55,7 +55,7 @@ describe('a guest PMI with Linux’s handler, k events overflowing together', ()
     ['rfc-v1-filter', 'sapphire-rapids', 6,  2, 'the interrupt, LVTPC: the handler writes no selector'],
     ['mediated',      'sapphire-rapids', 6, 13, '5 + k, the interrupt, LVTPC: one fixed counter is hidden, so globals and RDPMC trap'],
     ['emulated-identity', 'skylake-server', 6, 17, 'two less than emulated: GLOBAL_CTRL passes'],
-  ] as const)('%s on %s, k = %i: %i exits (%s)', (design, profile, k, exits) => {
+  ] as const)('%s on %s, k = %i: %i exits (%s)', (design, profile, k, exits, _why) => {
     expect(exitsOfPmi(design, profile, k)).toBe(exits);
   }, LONG);
 });

@@ -95,3 +95,54 @@ describe('a host program', () => {
     }
   });
 });
+
+describe('a saved host machine', () => {
+  it.each(['emulated-sides', 'mediated', 'opt-out'] as const)(
+    'goes on as it would have, wherever it was saved: %s',
+    (name) => {
+      const make = () => {
+        const machine = new HostMachine({
+          processors: 2,
+          kernel: { slice: 100_000, hz: 1000 },
+          perf: { hasHardware: name !== 'opt-out', sharesSides: name === 'emulated-sides' },
+        });
+        if (name !== 'opt-out') {
+          const attr = perfEventAttr({ config: 0xc4n, excludeGuest: true });
+          for (let i = 0; i < 3; i++) machine.perf.create(attr, { cpu: 0 });
+        }
+        for (const [at, turns] of [40_000, 70_000, 50_000].entries()) {
+          const design = DESIGNS[name];
+          machine.start({ code: counting(turns), design, cpu: at % 2 });
+        }
+        return machine;
+      };
+      // A moment when all guests have ended: when they end, an idle processor stands wherever it was looked at last.
+      const toTheEnd = (machine: HostMachine) => machine.kernel.run(8_000_000n);
+      const outcome = (machine: HostMachine) => ({
+        readings: machine.guests.map(({ readings }) => readings),
+        ticks: machine.hosts.map((host) => host.now()),
+        accounts: machine.hosts.map(({ account }) => account.save()),
+        exits: machine.guests.map(({ vcpu }) => [...vcpu.statistics.exits]),
+        events: [...machine.perf.events].map((event) => machine.perf.read(event)),
+      });
+      const whole = make();
+      toTheEnd(whole);
+      const expected = outcome(whole);
+      for (const at of [61_234, 222_222]) {
+        const first = make();
+        first.run(at);
+        const saved = first.save();
+        toTheEnd(first);
+        expect(outcome(first)).toEqual(expected);
+        first.restore(saved);
+        toTheEnd(first);
+        expect(outcome(first)).toEqual(expected);
+        const second = make();
+        second.restore(structuredClone(saved));
+        toTheEnd(second);
+        expect(outcome(second)).toEqual(expected);
+      }
+    },
+    60_000,
+  );
+});

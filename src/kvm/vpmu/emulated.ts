@@ -28,8 +28,10 @@ interface Backing {
 
 interface SavedEmulated {
   readonly pmu: SavedGuestPmu;
-  readonly counters: readonly bigint[];
+  readonly counters: readonly (Omit<Backing, 'event'> & { readonly event: number | undefined })[];
   readonly reprogram: bigint;
+  readonly inUse: bigint;
+  readonly needsCleanup: boolean;
 }
 
 /**
@@ -160,23 +162,32 @@ export class EmulatedVpmu implements Vpmu {
     for (const pmc of this.pmu.pmcs) this.#release(pmc);
   }
 
-  /** Plain data: the value of each counter, its event folded in. Events are made anew after `restore`. */
   save(): SavedEmulated {
     return {
       pmu: this.pmu.save(),
-      counters: this.pmu.pmcs.map((pmc) => this.#read(pmc)),
+      counters: this.pmu.pmcs.map((pmc) => {
+        const backing = this.#of(pmc);
+        return { ...backing, event: backing.event?.id };
+      }),
       reprogram: this.#reprogram,
+      inUse: this.#inUse,
+      needsCleanup: this.#needsCleanup,
     };
   }
 
+  /** The events behind the counters must have been restored with perf. */
   restore(saved: unknown): void {
-    const { pmu, counters } = saved as SavedEmulated;
-    this.release();
+    const { pmu, counters, reprogram, inUse, needsCleanup } = saved as SavedEmulated;
     this.pmu.restore(pmu);
     this.pmu.pmcs.forEach((pmc, at) => {
-      Object.assign(this.#of(pmc), fresh(), { counter: counters[at]! });
+      const { event: id, ...rest } = counters[at]!;
+      const event = id === undefined ? undefined : this.#perf.event(id);
+      if (event) event.overflowHandler = () => this.#overflowed(pmc);
+      Object.assign(this.#of(pmc), rest, { event });
     });
-    this.refresh();
+    this.#reprogram = reprogram;
+    this.#inUse = inUse;
+    this.#needsCleanup = needsCleanup;
   }
 
   /** The guest's counters, as GLOBAL_CTRL names them. */

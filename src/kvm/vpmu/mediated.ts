@@ -14,8 +14,11 @@ import { MSR, registerKind } from './registers.ts';
 
 interface SavedMediated {
   readonly pmu: SavedGuestPmu;
-  readonly counters: readonly bigint[];
-  readonly hardwareStatus: bigint;
+  readonly counters: readonly (readonly [number, bigint])[];
+  readonly selectorHw: readonly (readonly [number, bigint])[];
+  readonly fixedCtrlHw: bigint;
+  readonly loaded: boolean;
+  readonly lvtpcMasked: boolean;
 }
 
 /**
@@ -197,18 +200,22 @@ export class MediatedVpmu implements Vpmu {
   save(): SavedMediated {
     return {
       pmu: this.pmu.save(),
-      counters: this.pmu.pmcs.map((pmc) => this.#read(pmc)),
-      hardwareStatus: this.pmu.globalStatus,
+      counters: [...this.#counters],
+      selectorHw: [...this.#selectorHw],
+      fixedCtrlHw: this.#fixedCtrlHw,
+      loaded: this.#loaded,
+      lvtpcMasked: this.#lvtpcMasked,
     };
   }
 
   restore(saved: unknown): void {
-    const { pmu, counters } = saved as SavedMediated;
-    this.pmu.restore(pmu);
-    this.pmu.pmcs.forEach((pmc, at) => {
-      this.#counters.set(pmc.index, counters[at]!);
-    });
-    this.refresh();
+    const from = saved as SavedMediated;
+    this.pmu.restore(from.pmu);
+    for (const [index, value] of from.counters) this.#counters.set(index, value);
+    for (const [index, value] of from.selectorHw) this.#selectorHw.set(index, value);
+    this.#fixedCtrlHw = from.fixedCtrlHw;
+    this.#loaded = from.loaded;
+    this.#lvtpcMasked = from.lvtpcMasked;
   }
 
   get #host(): HostCpu {
