@@ -1,6 +1,7 @@
 import { decode } from '../../../src/cpu/decode/decode.ts';
 import type { Insn } from '../../../src/cpu/insn.ts';
 import { SEMANTICS } from '../../../src/cpu/semantics/semantics.ts';
+import { STATE } from '../../../src/cpu/state/layout.ts';
 import { CODE, DATA, type Random, STACK, type Twin } from './twins.ts';
 
 const pick = <T>(random: Random, list: readonly T[]): T =>
@@ -28,7 +29,7 @@ const BOUNDARIES = [
   31n,
 ];
 const PREFIXES = [[], [], [], [], [], [], [0x66], [0x66], [0xf3], [0xf2], [0xf0], [0x64], [0x67]];
-const MAPS = [[], [], [], [0x0f], [0x0f], [0x0f, 0x38]];
+const MAPS = [[], [], [], [0x0f], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 /** Opcodes of the integer instructions that programs are made of, much more often than the rest. */
 const COMMON = [
   0x01, 0x03, 0x09, 0x11, 0x13, 0x19, 0x21, 0x29, 0x2b, 0x31, 0x39, 0x3b, 0x50, 0x51, 0x58, 0x5b,
@@ -99,6 +100,14 @@ export function loadProgram(twin: Twin, program: Program, random: Random): void 
           : kind < 0.8
             ? pick(random, BOUNDARIES)
             : BigInt(Math.floor(random() * 2 ** 48));
+  }
+  for (let i = 0; i < 32; i++) {
+    const halves = [
+      byte(random) < 64 ? 0 : random() * 2 ** 32,
+      byte(random) < 64 ? 0 : random() * 2 ** 32,
+    ];
+    const value = (BigInt(Math.floor(halves[0]!)) << 32n) | BigInt(Math.floor(halves[1]!));
+    state.set(STATE.XMM + 32 * (i >> 1) + 8 * (i & 1), value);
   }
   if (random() < 0.9) state.gpr[1] = BigInt(Math.floor(random() * 20));
   if (random() < 0.9) state.gpr[4] = BigInt(STACK - 8 * Math.floor(random() * 8));

@@ -2,6 +2,9 @@ import type { Engine, EngineExit } from '../../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../../src/cpu/engines/oracle/oracle.ts';
 import { Interpreter } from '../../../src/cpu/engines/wasm/interpreter.ts';
 import { readStatusFlags } from '../../../src/cpu/flags.ts';
+import { MicroArchitecture } from '../../../src/cpu/models/micro-architecture.ts';
+import { GOLDEN_COVE } from '../../../src/cpu/models/parameters.ts';
+import { surroundings } from '../../../src/cpu/models/surroundings.ts';
 import type { CpuPorts } from '../../../src/cpu/ports.ts';
 import { INTERPRETER, SEGMENTS, STATE, TOTALS } from '../../../src/cpu/state/layout.ts';
 import { State } from '../../../src/cpu/state/state.ts';
@@ -12,6 +15,22 @@ export type Random = () => number;
 
 /** Totals that every engine always keeps are the first group of `TOTALS`; the others move while armed. */
 const DYNAMIC = TOTALS.indexOf('loads');
+
+/** Caches so small that random programs miss. */
+const TINY = {
+  ...GOLDEN_COVE,
+  caches: {
+    l1d: { bytes: 512, ways: 2 },
+    l1i: { bytes: 256, ways: 2 },
+    l2: { bytes: 1024, ways: 2 },
+    llc: { bytes: 2048, ways: 2 },
+  },
+  tlbs: {
+    dtlb: { entries: 4, ways: 2 },
+    itlb: { entries: 2, ways: 1 },
+    stlb: { entries: 8, ways: 2 },
+  },
+};
 
 /** So low that random programs are promoted. */
 const HOT = 2;
@@ -35,6 +54,8 @@ export interface Start {
   readonly stackSize?: 2 | 4;
   /** The dynamic totals are armed. */
   readonly armed?: boolean;
+  /** The micro-architecture model listens. */
+  readonly observed?: boolean;
 }
 
 /** One CPU with an engine of its own, in a chosen mode. */
@@ -57,6 +78,7 @@ export class Twin {
     this.reset();
     const core = new Core(this.state, ports, features, reach);
     core.armed = start.armed ?? false;
+    if (start.observed) core.observer = new MicroArchitecture(TINY, surroundings(core));
     this.engine = engine = makeEngine(core);
   }
 
@@ -68,7 +90,9 @@ export class Twin {
     new Uint8Array(state.view.buffer, state.base, STATE.SIZE).fill(0);
     const long = codeSize === 8;
     state.set(STATE.CR0, paging || long ? 0x8001_0011n : 0x11n);
-    state.set(STATE.CR4, 0x20n);
+    state.set(STATE.CR4, 0x620n); // PAE, OSFXSR, OSXMMEXCPT
+    state.set32(STATE.MXCSR, 0x1f80);
+    state.set32(STATE.FCW, 0x37f);
     state.set(STATE.EFER, long ? 0x500n : 0n);
     state.set(STATE.RFLAGS_SYSTEM, 2n);
     state.set32(STATE.CPL, user ? 3 : 0);
