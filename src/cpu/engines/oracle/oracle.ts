@@ -48,6 +48,8 @@ export class Oracle implements Engine {
       if (thrown instanceof Fault || thrown instanceof VmExit)
         return { reason: 'fault', fault: thrown };
       throw thrown;
+    } finally {
+      this.#core.observer?.settle?.();
     }
   }
 
@@ -81,7 +83,6 @@ export class Oracle implements Engine {
     else this.#retire(insn);
     if (linear !== undefined) {
       observer?.retired?.({ insn, linear, next: state.rip, taken: emit.taken, repeats });
-      observer?.settle?.();
     }
     return undefined;
   }
