@@ -49,8 +49,12 @@ export function round(env: Environment, format: Format, exact: Float): Float {
   const length = bitLength(significand);
   const free = shiftRight(significand, length - precision, negative, env.rounding);
   const top = exponent + length - 1 + (bitLength(free.value) > precision ? 1 : 0);
-  const freeResult = (move: number) =>
-    finite(negative, free.value, exponent + length - precision + move);
+  const freeResult = (move: number) => {
+    const moved = finite(negative, free.value, exponent + length - precision + move);
+    if (top + move >= format.least && top + move <= format.most) return moved;
+    env.flags |= FLAG.PE; // FSCALE can go farther than moving makes up for
+    return top + move < format.least ? zero(negative) : infinity(negative);
+  };
 
   if (top > format.most) {
     env.flags |= FLAG.OE;

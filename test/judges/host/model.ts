@@ -1,12 +1,13 @@
-import type { Engine } from '../../../src/cpu/engines/engine.ts';
+import type { Engine, EngineExit } from '../../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../../src/cpu/engines/oracle/oracle.ts';
 import { Fault, VECTORS } from '../../../src/cpu/fault.ts';
 import { readStatusFlags, writeStatusFlags } from '../../../src/cpu/flags.ts';
-import type { Insn } from '../../../src/cpu/insn.ts';
+import type { Insn, Mnemonic } from '../../../src/cpu/insn.ts';
 import type { CpuPorts } from '../../../src/cpu/ports.ts';
 import { STATE } from '../../../src/cpu/state/layout.ts';
 import { State } from '../../../src/cpu/state/state.ts';
-import { Core } from '../../../src/cpu/system/core.ts';
+import { Core, type SystemFunction } from '../../../src/cpu/system/core.ts';
+import { X87_INSTRUCTIONS } from '../../../src/cpu/x87/instructions.ts';
 import { PhysicalMemory } from '../../../src/memory/physical-memory.ts';
 import { type Case, CODE, DATA, type Outcome, PAGE, TEMPLATE } from './case.ts';
 
@@ -42,22 +43,25 @@ const SEGMENTS = {
 } as const;
 const UNUSABLE = 0x1_0000;
 
+const X87: Readonly<Partial<Record<Mnemonic, SystemFunction>>> = X87_INSTRUCTIONS;
+
 /** Our own machine in the same situation: CPL 3 under Linux, with the same pages. */
 export class Model {
   readonly #memory = new PhysicalMemory({ ramSize: 1 << 16, reserved: 65536 });
   readonly state = new State(this.#memory.linear, 0);
+  readonly #core: Core;
   readonly #oracle: Oracle;
 
   constructor() {
     let engine: Engine | undefined;
     const ports = { memory: this.#memory } as unknown as CpuPorts;
     const features = { physicalWidth: 46, cr4: 0n, xcr0: 7n, xss: 0n };
-    const core = new Core(this.state, ports, features, {
+    this.#core = new Core(this.state, ports, features, {
       flush: (stale) => engine?.flush(stale),
       debugChanged: () => engine?.debugChanged(),
       endSlice: () => engine?.endSlice(),
     });
-    this.#oracle = engine = new Oracle(core);
+    this.#oracle = engine = new Oracle(this.#core);
     this.#map();
     this.state.set(STATE.CR0, 0x8005_0033n); // PG AM WP NE ET MP PE
     this.state.set(STATE.CR3, BigInt(TABLES.pml4));
@@ -108,7 +112,7 @@ export class Model {
         stop.vector = NOT_OURS;
         break;
       }
-      const exit = this.#oracle.step();
+      const exit = this.#x87(this.#oracle.step());
       if (exit?.reason === 'system') {
         stop.vector = exit.insn.op === 'INT3' ? VECTORS['#BP'] : NOT_OURS;
       } else if (exit?.reason === 'fault' && exit.fault instanceof Fault) {
@@ -124,6 +128,21 @@ export class Model {
       ...this.#changes(it),
       ...(it.fx && { fx: saveFx(state, it.fx) }),
     };
+  }
+
+  /** The x87 is plain TypeScript: what the engine leaves to us of it. */
+  #x87(exit: EngineExit | undefined): EngineExit | undefined {
+    if (exit?.reason !== 'system') return exit;
+    const execute = X87[exit.insn.op];
+    if (!execute) return exit;
+    try {
+      execute(this.#core, exit.insn);
+    } catch (fault) {
+      if (fault instanceof Fault) return { reason: 'fault', fault };
+      throw fault;
+    }
+    this.state.rip = this.#core.ripAfter(exit.insn);
+    return undefined;
   }
 
   /** What differs from the memory that the case began with; puts the pattern back. */
@@ -172,6 +191,9 @@ function loadFx(state: State, fx: Uint8Array): void {
   block.setUint16(base + STATE.FCW, view.getUint16(0, true), true);
   block.setUint16(base + STATE.FSW, fsw, true);
   block.setUint16(base + STATE.FTW, fx[4]!, true);
+  for (const pointer of [STATE.FIP, STATE.FDP] as const) state.set(pointer, 0n);
+  for (const word of [STATE.FOP, STATE.FCS, STATE.FDS] as const)
+    block.setUint16(base + word, 0, true);
   state.set32(STATE.MXCSR, view.getUint32(24, true));
   const top = (fsw >> 11) & 7;
   for (let i = 0; i < 8; i++) {

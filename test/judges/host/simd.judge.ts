@@ -19,11 +19,12 @@ const TABLES = {
 };
 /** As if CPUID had every feature. */
 const EVERYTHING = Object.assign(new Set<string>(), { has: () => true });
-const CASES = 200_000;
-const BATCH = 20_000;
+const CASES = Number(process.env['CASES'] ?? 200_000);
+const BATCH = 10_000;
 
 const GP = 13;
 const SS = 12;
+const AC = 17;
 const DONE = 1;
 
 /** Where this processor and our machine differ, and why. */
@@ -31,8 +32,8 @@ const DONE = 1;
 const EXPLAINED: readonly { why: string; applies: (insns: readonly Insn[], theirs: Outcome, ours: Outcome) => boolean }[] = [
   { why: 'masked stores may fault for bytes that the mask leaves out, on any of the others first, and after entering MMX state',
     applies: (insns, theirs, ours) => insns.some(({ op }) => op.startsWith('MASKMOV')) && (theirs.vector !== DONE || ours.vector !== DONE) },
-  { why: 'of a stack address that is neither canonical nor aligned, we report the former',
-    applies: (_, theirs, ours) => theirs.vector === GP && ours.vector === SS },
+  { why: 'across the end of canonical addresses, alignment checking and segmentation come in either order',
+    applies: (_, theirs, ours) => theirs.vector === GP && (ours.vector === SS || ours.vector === AC) },
 ];
 
 const isMmx = (insn: Insn) => insn.operands.some(({ kind }) => kind === 'mm') || insn.op === 'EMMS';
