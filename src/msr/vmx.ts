@@ -106,8 +106,8 @@ export const FEATURE_CONTROL = {
 /** Bits of CR0 fixed to 1 and to 0 in VMX operation. Vol. 3, "VMX-Fixed Bits in CR0". */
 export const CR0_FIXED = { one: 0x8000_0021n, zero: bits(63, 32) } as const;
 
-/** Bits of CR4 fixed to 1 and to 0 in VMX operation, given those that exist. Vol. 3, "VMX-Fixed Bits in CR4". */
-export const cr4Fixed = (cr4: bigint) => ({ one: bit(13), zero: bits(63, 0) & ~(cr4 | bit(13)) });
+/** CR4.VMXE, fixed to 1; bits that do not exist are fixed to 0. Vol. 3, "VMX-Fixed Bits in CR4". */
+export const CR4_ONE = bit(13);
 
 /** What a processor's VMX can do: the optional controls of each word, and the capability MSRs that are no control word. */
 export interface VmxShape {
@@ -230,8 +230,8 @@ export function vmxMsrs(shape: VmxShape, cr4: bigint) {
     IA32_VMX_MISC:              { address: 0x485, writable: 'none', reset: shape.misc,                          sdm: 'Miscellaneous Data' },
     IA32_VMX_CR0_FIXED0:        { address: 0x486, writable: 'none', reset: CR0_FIXED.one,                       sdm: 'VMX-Fixed Bits in CR0' },
     IA32_VMX_CR0_FIXED1:        { address: 0x487, writable: 'none', reset: bits(63, 0) & ~CR0_FIXED.zero,       sdm: 'VMX-Fixed Bits in CR0' },
-    IA32_VMX_CR4_FIXED0:        { address: 0x488, writable: 'none', reset: cr4Fixed(cr4).one,                 sdm: 'VMX-Fixed Bits in CR4' },
-    IA32_VMX_CR4_FIXED1:        { address: 0x489, writable: 'none', reset: bits(63, 0) & ~cr4Fixed(cr4).zero, sdm: 'VMX-Fixed Bits in CR4' },
+    IA32_VMX_CR4_FIXED0:        { address: 0x488, writable: 'none', reset: CR4_ONE,                 sdm: 'VMX-Fixed Bits in CR4' },
+    IA32_VMX_CR4_FIXED1:        { address: 0x489, writable: 'none', reset: cr4 | CR4_ONE, sdm: 'VMX-Fixed Bits in CR4' },
     IA32_VMX_VMCS_ENUM:         { address: 0x48a, writable: 'none', reset: highestIndex,                        sdm: 'VMCS Enumeration' },
     IA32_VMX_PROCBASED_CTLS2:   { address: 0x48b, writable: 'none', reset: pair(0, secondary), ...onlyIf(secondary !== 0), sdm: 'Secondary Processor-Based VM-Execution Controls' },
     IA32_VMX_EPT_VPID_CAP:      { address: 0x48c, writable: 'none', reset: shape.eptVpid, ...onlyIf(paging),    sdm: 'VPID and EPT Capabilities' },

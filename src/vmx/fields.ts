@@ -202,6 +202,8 @@ export interface Field extends FieldRow {
   /** Its place among all fields, and in the VMCS region. */
   readonly slot: number;
   readonly mask: bigint;
+  /** The low half of the mask. */
+  readonly low: number;
 }
 
 const WIDTH_MASK = {
@@ -215,7 +217,13 @@ const WIDTH_MASK = {
 export const FIELDS = Object.fromEntries(
   (Object.entries(ROWS) as [FieldName, FieldRow][]).map(([name, row], slot) => [
     name,
-    { ...row, name, slot, mask: WIDTH_MASK[row.width] },
+    {
+      ...row,
+      name,
+      slot,
+      mask: WIDTH_MASK[row.width],
+      low: row.width === 16 ? 0xffff : 0xffff_ffff,
+    },
   ]),
 ) as Readonly<Record<FieldName, Field>>;
 

@@ -1,4 +1,4 @@
-import { bit, bits, insert, isSet, maskOf } from '../bits/bitfield.ts';
+import { bit, bits, isSet, maskOf } from '../bits/bitfield.ts';
 import { ACTIVITY, BLOCKING, CR0, CR4, EFER } from '../cpu/control-registers.ts';
 import { EVENT_TYPE } from '../cpu/event.ts';
 import { SEGMENTS, STATE } from '../cpu/state/layout.ts';
@@ -158,9 +158,9 @@ export function saveGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Contro
   const efer = state.get(STATE.EFER);
   if (on(EXIT.SAVE_IA32_EFER)) vmcs.write(FIELDS.GUEST_IA32_EFER, efer);
   if (isSet(shape.misc, VMX_MISC.STORES_LMA)) {
-    const word = vmcs.read(FIELDS.VM_ENTRY_CONTROLS);
-    const mode = BigInt(ENTRY.IA_32E_MODE_GUEST);
-    vmcs.write(FIELDS.VM_ENTRY_CONTROLS, insert(word, mode, isSet(efer, EFER.LMA) ? 1n : 0n));
+    const other = vmcs.read32(FIELDS.VM_ENTRY_CONTROLS) & ~ENTRY.IA_32E_MODE_GUEST;
+    const mode = isSet(efer, EFER.LMA) ? ENTRY.IA_32E_MODE_GUEST : 0;
+    vmcs.write32(FIELDS.VM_ENTRY_CONTROLS, other | mode);
   }
   for (const { name, selector, base, limit, rights } of SEGMENT_FIELDS) {
     const segment = state.segment(name);

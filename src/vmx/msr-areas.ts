@@ -17,6 +17,7 @@ const longest = ({ shape }: VmxMachine): number =>
  * Returns the number, from 1, of the entry that failed. Vol. 3, "Loading MSRs".
  */
 export function loadMsrs(machine: VmxMachine, area: number, count: number): number | undefined {
+  if (count === 0) return undefined;
   const { memory, msr } = machine;
   const limit = longest(machine);
   for (let i = 0; i < count; i++) {
@@ -37,6 +38,7 @@ export function loadMsrs(machine: VmxMachine, area: number, count: number): numb
  * Returns the number, from 1, of the entry that failed. Vol. 3, "Saving MSRs".
  */
 export function storeMsrs(machine: VmxMachine, area: number, count: number): number | undefined {
+  if (count === 0) return undefined;
   const { memory, msr } = machine;
   const limit = longest(machine);
   for (let i = 0; i < count; i++) {

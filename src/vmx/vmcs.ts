@@ -1,5 +1,6 @@
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { FIELD_COUNT, type Field } from './fields.ts';
+import { RuleMemory } from './rule-memory.ts';
 
 /** Where things stand in a VMCS region. Only the first two are architectural. */
 const REGION = { REVISION: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
@@ -20,6 +21,8 @@ export class Vmcs {
   /** Physical address of the region. */
   readonly address: number;
   launched = false;
+  /** What VM entry knows of these fields. */
+  readonly rules = new RuleMemory();
   readonly #fields = new BigUint64Array(FIELD_COUNT);
   readonly #words = new Uint32Array(this.#fields.buffer);
 
@@ -38,12 +41,18 @@ export class Vmcs {
 
   /** Bits above the field's width are dropped. */
   write(field: Field, value: bigint): void {
-    this.#fields[field.slot] = value & field.mask;
+    const kept = value & field.mask;
+    if (this.#fields[field.slot] === kept) return;
+    this.#fields[field.slot] = kept;
+    this.rules.changed(field.slot);
   }
 
+  /** Writes a field of at most 32 bits. */
   write32(field: Field, value: number): void {
-    this.#words[field.slot * 2] = value;
-    this.#words[field.slot * 2 + 1] = 0;
+    const kept = (value & field.low) >>> 0;
+    if (this.#words[field.slot * 2] === kept) return;
+    this.#words[field.slot * 2] = kept;
+    this.rules.changed(field.slot);
   }
 
   save(): SavedVmcs {

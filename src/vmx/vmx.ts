@@ -12,7 +12,7 @@ import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import type { MsrBus } from '../msr/bus.ts';
 import {
   CR0_FIXED,
-  cr4Fixed,
+  CR4_ONE,
   FEATURE_CONTROL,
   PIN,
   SECONDARY,
@@ -126,10 +126,12 @@ export class Vmx implements VmxPort {
   }
 
   mayHold(register: 0 | 4, value: bigint): boolean {
-    const { one, zero } = register === 0 ? CR0_FIXED : cr4Fixed(this.core.features.cr4);
+    if (register === 4) {
+      return (value & CR4_ONE) !== 0n && (value & ~(this.core.features.cr4 | CR4_ONE)) === 0n;
+    }
     const secondary = this.#nonRoot?.controls.secondary ?? 0;
-    const free =
-      register === 0 && (secondary & SECONDARY.UNRESTRICTED_GUEST) !== 0 ? CR0.PE | CR0.PG : 0n;
+    const free = (secondary & SECONDARY.UNRESTRICTED_GUEST) !== 0 ? CR0.PE | CR0.PG : 0n;
+    const { one, zero } = CR0_FIXED;
     return ((value | free) & one) === one && (value & zero) === 0n;
   }
 
@@ -262,12 +264,12 @@ export class Vmx implements VmxPort {
       return this.#fail(VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED);
     }
     const entry = new Entry(machine, vmcs);
-    const control = firstBroken(CONTROL_RULES, entry);
+    const control = firstBroken(CONTROL_RULES, entry, 0);
     if (control) {
       this.lastFailure = { kind: 'controls', rule: control.rule };
       return this.#fail(VM_INSTRUCTION_ERROR.BAD_CONTROLS);
     }
-    const host = firstBroken(HOST_RULES, entry);
+    const host = firstBroken(HOST_RULES, entry, CONTROL_RULES.length);
     if (host) {
       this.lastFailure = { kind: 'host state', rule: host.rule };
       return this.#fail(VM_INSTRUCTION_ERROR.BAD_HOST_STATE);
@@ -277,7 +279,7 @@ export class Vmx implements VmxPort {
     core.stepTrap = false;
     retire?.();
     core.ports.time.modeChanging();
-    const guest = firstBroken(GUEST_RULES, entry);
+    const guest = firstBroken(GUEST_RULES, entry, CONTROL_RULES.length + HOST_RULES.length);
     if (guest) {
       this.lastFailure = { kind: 'guest state', rule: guest.rule };
       this.#failEntry(entry, EXIT_REASON.INVALID_STATE, guest.qualification ?? 0n);

@@ -1,3 +1,4 @@
+import type { EngineFactory } from '../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../src/cpu/engines/oracle/oracle.ts';
 import { STATE } from '../../src/cpu/state/layout.ts';
 import { Hardware } from '../../src/machine/hardware.ts';
@@ -37,11 +38,15 @@ export class Guest {
   /** Port writes of the guest that did not exit. */
   readonly output: [port: number, value: number][] = [];
 
-  constructor(changes: Fields = {}, profile: Profile = profileNamed('sapphire-rapids')) {
+  constructor(
+    changes: Fields = {},
+    profile: Profile = profileNamed('sapphire-rapids'),
+    engine: EngineFactory = (core) => new Oracle(core),
+  ) {
     this.hardware = new Hardware({
       profile,
       memorySize: 2 << 20,
-      engine: (core) => new Oracle(core),
+      engine,
       io: { read: () => 0x5a, write: (port, _size, value) => void this.output.push([port, value]) },
       seed: 'vmx',
     });

@@ -92,7 +92,7 @@ const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CO
 
 /** Bits 7:4 of VTPR in the virtual-APIC page. */
 const vtpr = (e: Entry) =>
-  Number(e.machine.memory.read(Number(e.read('VIRTUAL_APIC_ADDRESS')) + 0x80, 1) >> 4n);
+  Number(e.memory.read(Number(e.read('VIRTUAL_APIC_ADDRESS')) + 0x80, 1) >> 4n);
 
 const ERROR_CODE_VECTORS: readonly number[] = [8, 10, 11, 12, 13, 14, 17];
 

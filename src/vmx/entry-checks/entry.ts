@@ -1,73 +1,108 @@
-import { isCanonical } from '../../bits/u64.ts';
+import { isCanonical, MASK64 } from '../../bits/u64.ts';
+import { CR4 } from '../../cpu/control-registers.ts';
+import type { State } from '../../cpu/state/state.ts';
+import type { PhysicalMemory } from '../../memory/physical-memory.ts';
 import type { MsrBus } from '../../msr/bus.ts';
-import type { VmxShape } from '../../msr/vmx.ts';
-import { type Controls, controlsOf } from '../controls.ts';
-import { FIELDS, type FieldName } from '../fields.ts';
+import { PRIMARY, type VmxShape } from '../../msr/vmx.ts';
+import type { Controls } from '../controls.ts';
+import { FIELDS, type Field, type FieldName } from '../fields.ts';
 import { INTERRUPTION, typeOf } from '../interruption.ts';
 import type { VmxMachine } from '../machine.ts';
 import type { Vmcs } from '../vmcs.ts';
 
 /** One VM entry as its checks see it: the VMCS, the processor's abilities, the state it starts from. */
 export class Entry implements Controls {
-  readonly machine: VmxMachine;
   readonly vmcs: Vmcs;
-  readonly pin: number;
-  readonly primary: number;
-  readonly secondary: number;
-  readonly exit: number;
-  readonly entry: number;
-  /** VM-entry interruption information; 0 when it is not valid. */
-  readonly injection: number;
+  readonly shape: VmxShape;
+  /** Bits of CR4 that exist, bits of a physical address, bits of a linear address. */
+  readonly cr4: bigint;
+  readonly physicalWidth: number;
+  readonly linearWidth: number;
+  readonly msr: Pick<MsrBus, 'rdmsr' | 'accepts'>;
+  readonly #machine: VmxMachine;
+  readonly #beyond: bigint;
 
   constructor(machine: VmxMachine, vmcs: Vmcs) {
-    this.machine = machine;
+    const { core, shape, msr } = machine;
+    this.#machine = machine;
     this.vmcs = vmcs;
-    const { pin, primary, secondary, exit, entry } = controlsOf(vmcs);
-    this.pin = pin;
-    this.primary = primary;
-    this.secondary = secondary;
-    this.exit = exit;
-    this.entry = entry;
-    const information = vmcs.read32(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION);
-    this.injection = information >= INTERRUPTION.VALID ? information : 0;
+    this.shape = shape;
+    this.msr = msr;
+    this.cr4 = core.features.cr4;
+    this.physicalWidth = core.features.physicalWidth;
+    this.linearWidth = (this.cr4 & CR4.LA57) !== 0n ? 57 : 48;
+    this.#beyond = MASK64 << BigInt(this.physicalWidth);
   }
 
-  get shape(): VmxShape {
-    return this.machine.shape;
+  /** What lies outside the VMCS, and may change without a VMWRITE. */
+  get machine(): VmxMachine {
+    this.vmcs.rules.lookOutside();
+    return this.#machine;
   }
 
-  /** Bits of CR4 that exist. */
-  get cr4(): bigint {
-    return this.machine.core.features.cr4;
+  get memory(): PhysicalMemory {
+    return this.machine.memory;
   }
 
-  get msr(): Pick<MsrBus, 'rdmsr' | 'accepts'> {
-    return this.machine.msr;
+  get state(): State {
+    return this.machine.core.state;
   }
 
-  read(field: FieldName): bigint {
-    return this.vmcs.read(FIELDS[field]);
+  get pin(): number {
+    return this.#word(FIELDS.PIN_BASED_CONTROLS);
   }
 
-  read32(field: FieldName): number {
-    return this.vmcs.read32(FIELDS[field]);
+  get primary(): number {
+    return this.#word(FIELDS.PRIMARY_CONTROLS);
   }
 
-  /** Whether an address is a multiple of `alignment` and sets no bit beyond the physical-address width. */
-  isAddress(address: bigint, alignment: bigint): boolean {
-    return address % alignment === 0n && this.isPhysical(address);
+  get secondary(): number {
+    const activated = (this.primary & PRIMARY.ACTIVATE_SECONDARY_CONTROLS) !== 0;
+    return activated ? this.#word(FIELDS.SECONDARY_CONTROLS) : 0;
   }
 
+  get exit(): number {
+    return this.#word(FIELDS.VM_EXIT_CONTROLS);
+  }
+
+  get entry(): number {
+    return this.#word(FIELDS.VM_ENTRY_CONTROLS);
+  }
+
+  /** VM-entry interruption information; 0 when it is not valid. */
+  get injection(): number {
+    const information = this.#word(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION);
+    return information >= INTERRUPTION.VALID ? information : 0;
+  }
+
+  read(name: FieldName): bigint {
+    const field = FIELDS[name];
+    this.vmcs.rules.look(field);
+    return this.vmcs.read(field);
+  }
+
+  read32(name: FieldName): number {
+    return this.#word(FIELDS[name]);
+  }
+
+  /** Whether an address sets no bit beyond the physical-address width. */
   isPhysical(address: bigint): boolean {
-    return address >> BigInt(this.machine.core.features.physicalWidth) === 0n;
+    return (address & this.#beyond) === 0n;
   }
 
-  isCanonical(address: bigint): boolean {
-    return isCanonical(address, this.machine.core.linearWidth);
+  /** Whether an address is canonical for the linear addresses that the processor supports. */
+  isCanonical(address: bigint, width = this.linearWidth): boolean {
+    return isCanonical(address, width);
   }
 
   /** Whether the event to inject is of `type`. */
   injects(type: number): boolean {
-    return this.injection !== 0 && typeOf(this.injection) === type;
+    const { injection } = this;
+    return injection !== 0 && typeOf(injection) === type;
+  }
+
+  #word(field: Field): number {
+    this.vmcs.rules.look(field);
+    return this.vmcs.read32(field);
   }
 }

@@ -1,7 +1,7 @@
 import { bit, bits, isSet } from '../../bits/bitfield.ts';
 import { CR0, CR4, EFER, RFLAGS } from '../../cpu/control-registers.ts';
 import { EVENT_TYPE } from '../../cpu/event.ts';
-import { CR0_FIXED, cr4Fixed, ENTRY, SECONDARY } from '../../msr/vmx.ts';
+import { CR0_FIXED, CR4_ONE, ENTRY, SECONDARY } from '../../msr/vmx.ts';
 import { MSR } from '../machine.ts';
 import type { Entry } from './entry.ts';
 import { EFER_BITS, patIsValid } from './host-state.ts';
@@ -31,8 +31,8 @@ export const REGISTER_RULES: readonly Rule[] = [
   { rule: 'guest CR0 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR0') & cr0One(e)) === cr0One(e) },
   { rule: 'guest CR0 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR0') & CR0_FIXED.zero) === 0n },
   { rule: 'guest CR0.PG needs CR0.PE', sdm: REGISTERS, ok: (e) => !cr0(e, CR0.PG) || cr0(e, CR0.PE) },
-  { rule: 'guest CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR4') & cr4Fixed(e.cr4).one) === cr4Fixed(e.cr4).one },
-  { rule: 'guest CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR4') & cr4Fixed(e.cr4).zero) === 0n },
+  { rule: 'guest CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR4') & CR4_ONE) === CR4_ONE },
+  { rule: 'guest CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('GUEST_CR4') & ~(e.cr4 | CR4_ONE)) === 0n },
   { rule: 'guest IA32_DEBUGCTL has its reserved bits 0', sdm: REGISTERS, ok: (e) => !debugControls(e) || e.msr.accepts(MSR.IA32_DEBUGCTL, e.read('GUEST_IA32_DEBUGCTL')) },
   { rule: 'an IA-32e mode guest has CR0.PG 1', sdm: REGISTERS, ok: (e) => !longMode(e) || cr0(e, CR0.PG) },
   { rule: 'an IA-32e mode guest has CR4.PAE 1', sdm: REGISTERS, ok: (e) => !longMode(e) || cr4(e, CR4.PAE) },

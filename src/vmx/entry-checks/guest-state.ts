@@ -107,9 +107,9 @@ const STATE_RULES: readonly Rule[] = [
   { rule: 'pending debug exception BS is 0 while no single step is held back', sdm: NON_REGISTER, ok: (e) => !debugHeldBack(e) || singleStepping(e) || !pendingStep(e) },
   { rule: 'VMCS link pointer is 4-KByte aligned', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || (link(e) & 0xfffn) === 0n },
   { rule: 'VMCS link pointer is within the physical-address width', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || e.isPhysical(link(e)) },
-  { rule: 'VMCS link pointer refers to a VMCS of this revision', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || Vmcs.revision(e.machine.memory, Number(link(e))) === e.shape.revision },
+  { rule: 'VMCS link pointer refers to a VMCS of this revision', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || Vmcs.revision(e.memory, Number(link(e))) === e.shape.revision },
   { rule: 'VMCS link pointer is not the current VMCS', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || Number(link(e)) !== e.vmcs.address },
-  { rule: 'guest PDPTEs have their reserved bits 0', sdm: PDPTES, qualification: 2n, ok: (e) => pdptes(e).every((pdpte) => pdpteIsValid(pdpte, e.machine.core.features.physicalWidth)) },
+  { rule: 'guest PDPTEs have their reserved bits 0', sdm: PDPTES, qualification: 2n, ok: (e) => pdptes(e).every((pdpte) => pdpteIsValid(pdpte, e.physicalWidth)) },
 ];
 
 /** Vol. 3, "Checks on the Guest State Area": a rule that does not hold is a VM exit with reason 33. */

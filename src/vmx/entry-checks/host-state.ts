@@ -1,7 +1,7 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { CR4, EFER } from '../../cpu/control-registers.ts';
 import { STATE } from '../../cpu/state/layout.ts';
-import { CR0_FIXED, cr4Fixed, ENTRY, EXIT } from '../../msr/vmx.ts';
+import { CR0_FIXED, CR4_ONE, ENTRY, EXIT } from '../../msr/vmx.ts';
 import { MSR } from '../machine.ts';
 import type { Entry } from './entry.ts';
 import type { Rule } from './rule.ts';
@@ -16,7 +16,7 @@ export const EFER_BITS = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE;
 const exit = (control: number) => (e: Entry) => (e.exit & control) !== 0;
 const wide = exit(EXIT.HOST_ADDRESS_SPACE_SIZE);
 const ia32eGuest = (e: Entry) => (e.entry & ENTRY.IA_32E_MODE_GUEST) !== 0;
-const inLongMode = (e: Entry) => isSet(e.machine.core.state.get(STATE.EFER), EFER.LMA);
+const inLongMode = (e: Entry) => isSet(e.state.get(STATE.EFER), EFER.LMA);
 
 /** Whether each byte of a PAT is a memory type that exists: 0, 1, 4, 5, 6 or 7. */
 export function patIsValid(pat: bigint): boolean {
@@ -54,8 +54,8 @@ const baseRules: Rule[] = BASES.map((name) => ({
 export const HOST_RULES: readonly Rule[] = [
   { rule: 'host CR0 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR0') & CR0_FIXED.one) === CR0_FIXED.one },
   { rule: 'host CR0 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR0') & CR0_FIXED.zero) === 0n },
-  { rule: 'host CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.cr4).one) === cr4Fixed(e.cr4).one },
-  { rule: 'host CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & cr4Fixed(e.cr4).zero) === 0n },
+  { rule: 'host CR4 sets the bits fixed to 1', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & CR4_ONE) === CR4_ONE },
+  { rule: 'host CR4 clears the bits fixed to 0', sdm: REGISTERS, ok: (e) => (e.read('HOST_CR4') & ~(e.cr4 | CR4_ONE)) === 0n },
   { rule: 'host CR3 is within the physical-address width', sdm: REGISTERS, ok: (e) => e.isPhysical(e.read('HOST_CR3')) },
   { rule: 'host IA32_SYSENTER_ESP is canonical', sdm: REGISTERS, ok: (e) => e.isCanonical(e.read('HOST_IA32_SYSENTER_ESP')) },
   { rule: 'host IA32_SYSENTER_EIP is canonical', sdm: REGISTERS, ok: (e) => e.isCanonical(e.read('HOST_IA32_SYSENTER_EIP')) },
@@ -78,5 +78,5 @@ export const HOST_RULES: readonly Rule[] = [
   { rule: 'a 32-bit host has CR4.PCIDE 0', sdm: ADDRESS_SPACE, ok: (e) => wide(e) || !isSet(e.read('HOST_CR4'), CR4.PCIDE) },
   { rule: 'a 32-bit host has RIP bits 63:32 0', sdm: ADDRESS_SPACE, ok: (e) => wide(e) || e.read('HOST_RIP') >> 32n === 0n },
   { rule: 'a 64-bit host has CR4.PAE 1', sdm: ADDRESS_SPACE, ok: (e) => !wide(e) || isSet(e.read('HOST_CR4'), CR4.PAE) },
-  { rule: 'a 64-bit host has a canonical RIP', sdm: ADDRESS_SPACE, ok: (e) => !wide(e) || e.isCanonical(e.read('HOST_RIP')) },
+  { rule: 'a 64-bit host has a canonical RIP', sdm: ADDRESS_SPACE, ok: (e) => !wide(e) || e.isCanonical(e.read('HOST_RIP'), isSet(e.read('HOST_CR4'), CR4.LA57) ? 57 : 48) },
 ];

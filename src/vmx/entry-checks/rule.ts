@@ -10,6 +10,18 @@ export interface Rule {
   readonly qualification?: bigint;
 }
 
-/** The first rule that does not hold. */
-export const firstBroken = (rules: readonly Rule[], entry: Entry): Rule | undefined =>
-  rules.find(({ ok }) => !ok(entry));
+/**
+ * The first rule that does not hold, among those that are not known to.
+ * @param first number of the first of `rules` among all rules
+ */
+export function firstBroken(rules: readonly Rule[], entry: Entry, first: number): Rule | undefined {
+  const known = entry.vmcs.rules;
+  for (let i = 0; i < rules.length; i++) {
+    if (!known.isStale(first + i)) continue;
+    const rule = rules[i]!;
+    known.begin(first + i);
+    if (!rule.ok(entry)) return rule;
+    known.hold();
+  }
+  return undefined;
+}

@@ -13,7 +13,7 @@ function ourOutput(): string {
   let text = '';
   const machine = new BareMachine({
     image: readGuestImage(IMAGE),
-    profile: profileNamed('sapphire-rapids'),
+    profile: profileNamed('skylake-server'),
     memorySize: 64 << 20,
     engine: (core) => new Oracle(core),
     seed: 'judge',
