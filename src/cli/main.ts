@@ -5,6 +5,7 @@ import { compareCommand } from './commands/compare.ts';
 import { listCommand } from './commands/list.ts';
 import { runCommand } from './commands/run.ts';
 import { scenarioCommand } from './commands/scenario.ts';
+import { statCommand } from './commands/stat.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { menu } from './menu.ts';
 
@@ -26,7 +27,7 @@ const program = new Command('counterpoint')
   .showHelpAfterError('(counterpoint --help tells more)')
   .exitOverride()
   .configureOutput({ outputError: (text) => process.stderr.write(text) });
-for (const command of [compareCommand, runCommand, scenarioCommand, listCommand]) {
+for (const command of [compareCommand, runCommand, statCommand, scenarioCommand, listCommand]) {
   program.addCommand(command.exitOverride());
 }
 

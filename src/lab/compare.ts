@@ -3,6 +3,7 @@ import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { costs } from '../machine/costs.ts';
 import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
+import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
 import { GUEST_EVENTS, readingOf } from './guest-events.ts';
 import { type Reading, readings, verdicts } from './readings.ts';
@@ -16,6 +17,8 @@ export interface CompareOptions extends Omit<CreateOptions, 'machine' | 'observe
   readonly maxInstructions?: bigint;
   /** Hears which machine is about to run. */
   readonly onMachine?: (machine: string) => void;
+  /** Gets the trace of each virtual machine. */
+  readonly onTrace?: (trace: ChromeTrace) => void;
 }
 
 export const COMPARED = ['bare', 'emulated', 'passthrough'] as const;
@@ -27,14 +30,21 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
     name,
     machines = COMPARED,
     onMachine,
+    onTrace,
     maxInstructions = DEFAULT_BUDGET,
     ...create
   } = options;
   if (machines.length === 0)
     throw new CounterpointError('no-machine', 'there is no machine to compare on');
-  const reports = machines.map((machine) => {
+  const reports = machines.map((machine, pid) => {
     onMachine?.(machine);
-    return runOn(image, machine, maxInstructions, create);
+    const trace =
+      onTrace && machine !== 'bare'
+        ? new ChromeTrace({ pid, name: `${name} on ${machine}` })
+        : undefined;
+    const report = runOn(image, machine, maxInstructions, create, trace);
+    if (trace) onTrace?.(trace);
+    return report;
   });
   return {
     guest: name,
@@ -50,8 +60,14 @@ export function runOn(
   machine: string,
   maxInstructions: bigint,
   options: Omit<CreateOptions, 'machine'>,
+  trace?: ChromeTrace,
 ): MachineReport {
-  const built = createMachine(image, { ...options, machine });
+  const built = createMachine(image, {
+    ...options,
+    machine,
+    ...(trace && { observer: trace.observer }),
+  });
+  trace?.start(() => built.hardware.current.state.total('ticks'));
   const truth = new GroundTruth(built, Object.values(GUEST_EVENTS));
   const accesses = new PmuAccesses(built);
   const result = built.run({ maxInstructions });

@@ -1,5 +1,5 @@
 import { pmuMsrs } from '../msr/pmu.ts';
-import { EXIT_REASON, exitReasonName } from '../vmx/exit-reasons.ts';
+import { ENTRY_FAILURE, EXIT_REASON, exitReasonName } from '../vmx/exit-reasons.ts';
 import type { Machine } from './machine.ts';
 import { VirtualMachine } from './virtual.ts';
 
@@ -70,6 +70,10 @@ function pmuAddresses({ hardware }: Machine): Set<number> {
   }
   return addresses;
 }
+
+/** An exit reason as Linux names it, failed entries marked. */
+export const exitName = (reason: number): string =>
+  reason >= ENTRY_FAILURE ? `FAILED_VMENTRY ${exitReasonName(reason)}` : exitReasonName(reason);
 
 /** VM exits by reason, most frequent first; none on the bare machine. */
 export function exitsByReason(machine: Machine): Record<string, number> {

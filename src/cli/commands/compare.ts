@@ -1,11 +1,14 @@
 import { Command } from 'commander';
+import { type ChromeTrace, chromeTraceJson } from '../../lab/chrome-trace.ts';
 import { compare } from '../../lab/compare.ts';
 import { openGuest } from '../../lab/guests.ts';
+import { htmlReport } from '../../lab/html-report.ts';
 import { comparisonText } from '../comparison-text.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { json } from '../json.ts';
 import { OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
+import { writeWhole } from '../write-whole.ts';
 
 interface Options {
   readonly machines?: string[];
@@ -16,6 +19,8 @@ interface Options {
   readonly seed: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
+  readonly html?: string;
+  readonly traceEvents?: string;
 }
 
 export const compareCommand = new Command('compare')
@@ -31,6 +36,11 @@ export const compareCommand = new Command('compare')
   .addOption(OPTION.seed())
   .addOption(OPTION.json())
   .addOption(OPTION.quiet())
+  .option('--html <file>', 'also write a report with plots that opens from disk')
+  .option(
+    '--trace-events <file>',
+    'also write a Chrome trace of the virtual machines, for Perfetto',
+  )
   .addHelpText(
     'after',
     `
@@ -40,17 +50,23 @@ Examples:
   counterpoint compare my-kernel.elf --profile skylake-server --json`,
   )
   .action((guest: string, options: Options) => {
-    const { machines, quiet, json: asJson, ...rest } = options;
+    const { machines, quiet, json: asJson, html, traceEvents, ...rest } = options;
     const { name, bytes } = openGuest(guest);
+    const traces: ChromeTrace[] = [];
     const progress = process.stderr.isTTY && !quiet;
     const comparison = compare(bytes, {
       name,
       ...(machines && { machines }),
       ...rest,
+      ...(traceEvents !== undefined && {
+        onTrace: (trace: ChromeTrace) => void traces.push(trace),
+      }),
       onMachine: (machine) => {
         if (progress) process.stderr.write(`running ${name} on ${machine} …\n`);
       },
     });
+    if (html !== undefined) writeWhole(html, htmlReport(comparison));
+    if (traceEvents !== undefined) writeWhole(traceEvents, chromeTraceJson(traces));
     process.stdout.write(asJson ? json(comparison) : comparisonText(comparison));
     for (const report of comparison.machines) {
       const line = outcomeLine(report);

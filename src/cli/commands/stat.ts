@@ -1,0 +1,63 @@
+import { Command } from 'commander';
+import { grouped } from '../../bits/decimal.ts';
+import { openGuest } from '../../lab/guests.ts';
+import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
+import { DEFAULT_EVENTS, type Stat, stat } from '../../lab/stat.ts';
+import { OPTION } from '../options.ts';
+import { table } from '../table.ts';
+
+interface Options {
+  readonly events: string;
+  readonly machine: string;
+  readonly profile: string;
+  readonly fieldSeparator?: string;
+  readonly jsonOutput?: boolean;
+}
+
+/** What perf cannot know, below its block: the guest's own exact counts, and why an event was refused. */
+function truthText({ lines, truth, refused }: Stat): string {
+  const rows = lines.map(({ event }, i) => {
+    const count = truth[i];
+    return [count === undefined ? 'no such event in the model' : grouped(count), event];
+  });
+  return [
+    ' In the guest alone, by the machine itself (exact):',
+    '',
+    table(
+      rows.map(([count = '', event = '']) => [count.padStart(18), event]),
+      ['left', 'left'],
+    ),
+    '',
+    ...refused.map((line) => ` refused: ${line}`),
+    '',
+  ].join('\n');
+}
+
+export const statCommand = new Command('stat')
+  .description("perf stat's output for a guest's thread, with the exact truth below it")
+  .argument('<guest>', 'a bundled guest or an image file')
+  .option('-e, --events <list>', 'events as perf takes them', DEFAULT_EVENTS)
+  .addOption(OPTION.machine())
+  .addOption(OPTION.profile())
+  .option('-x, --field-separator <text>', 'fields separated by this, as perf stat -x')
+  .option('-j, --json-output', 'one JSON object a line, as perf stat -j')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  counterpoint stat multiplex
+  counterpoint stat -e cycles,instructions:G,instructions:H -m emulated count
+  counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex`,
+  )
+  .action((guest: string, options: Options) => {
+    const { events, machine, profile, fieldSeparator, jsonOutput } = options;
+    const { name, bytes } = openGuest(guest);
+    const result = stat(bytes, { events, machine, profile });
+    if (jsonOutput) process.stdout.write(statJson(result.lines));
+    else if (fieldSeparator !== undefined) {
+      process.stdout.write(statSeparated(fieldSeparator, result.lines));
+    } else {
+      process.stdout.write(statText(`guest ${name}`, result.lines, result.seconds));
+      process.stdout.write(truthText(result));
+    }
+  });

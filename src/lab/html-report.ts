@@ -1,0 +1,168 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { grouped } from '../bits/decimal.ts';
+import { type Comparison, errorPpm, type MachineReport } from './comparison.ts';
+
+/** A chart of grouped bars: categories along the bottom, one colour per machine. */
+interface Chart {
+  readonly title: string;
+  readonly unit: string;
+  readonly categories: readonly string[];
+  readonly series: readonly {
+    readonly name: string;
+    readonly values: readonly (number | null)[];
+  }[];
+}
+
+const COLOURS = [
+  '#4e79a7',
+  '#f28e2b',
+  '#59a14f',
+  '#e15759',
+  '#b07aa1',
+  '#76b7b2',
+  '#edc948',
+  '#9c755f',
+  '#bab0ac',
+  '#ff9da7',
+];
+
+const escaped = (text: string): string =>
+  text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!);
+
+const union = (
+  machines: readonly MachineReport[],
+  keys: (machine: MachineReport) => readonly string[],
+) => [...new Set(machines.flatMap(keys))];
+
+/** Everything the report draws. */
+export function charts({ machines }: Comparison): Chart[] {
+  const events = union(machines, (machine) => machine.events.map(({ name }) => name));
+  const reasons = union(machines, ({ exits }) => Object.keys(exits));
+  const rows = union(machines, ({ costs }) => costs.map(({ row }) => row));
+  const chart = (
+    title: string,
+    unit: string,
+    categories: readonly string[],
+    value: (machine: MachineReport, category: string) => number | null,
+  ): Chart => ({
+    title,
+    unit,
+    categories,
+    series: machines.map((machine) => ({
+      name: machine.machine,
+      values: categories.map((category) => value(machine, category)),
+    })),
+  });
+  return [
+    chart('Error of what the guest read', '%', events, ({ events: told }, name) => {
+      const event = told.find((row) => row.name === name);
+      const ppm = event && errorPpm(event);
+      return ppm === undefined ? null : Number(ppm) / 10_000;
+    }),
+    chart(
+      'VM exits by reason (exact)',
+      'exits',
+      reasons,
+      ({ exits }, reason) => exits[reason] ?? 0,
+    ),
+    chart(
+      'Cost of root mode by row (modelled)',
+      'cycles',
+      rows,
+      ({ costs }, row) => costs.find((cost) => cost.row === row)?.cycles ?? 0,
+    ),
+  ].filter(({ categories }) => categories.length > 0);
+}
+
+/** A table of the comparison's numbers, every one with its standing. */
+function table({ machines }: Comparison): string {
+  const head = machines.map(({ machine }) => `<th colspan="3">${escaped(machine)}</th>`).join('');
+  const names = union(machines, (machine) => machine.events.map(({ name }) => name));
+  const rows = names.map((name) => {
+    const cells = machines.map(({ events }) => {
+      const event = events.find((row) => row.name === name);
+      const ppm = event && errorPpm(event);
+      const read = event?.read === undefined ? '–' : grouped(event.read);
+      const truth = event?.truth === undefined ? '–' : grouped(event.truth);
+      const error = ppm === undefined ? '' : `${(Number(ppm) / 10_000).toFixed(2)} %`;
+      return `<td>${read}</td><td>${truth}</td><td>${error}</td>`;
+    });
+    const standing = machines
+      .flatMap(({ events }) => events)
+      .find((row) => row.name === name)?.standing;
+    return `<tr><th>${escaped(name)} <small>${standing}</small></th>${cells.join('')}</tr>`;
+  });
+  const kinds = machines.map(() => '<th>read</th><th>true</th><th>error</th>').join('');
+  return `<table><thead><tr><th></th>${head}</tr><tr><th></th>${kinds}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+}
+
+/** The rows of the cost table that were used: figure, range, provenance, source. */
+function costTable({ machines }: Comparison): string {
+  const used = new Map(machines.flatMap(({ costs }) => costs).map((cost) => [cost.row, cost]));
+  if (used.size === 0) return '';
+  const rows = [...used.values()].map(
+    ({ row, each, low, high, provenance, source }) =>
+      `<tr><th>${escaped(row)}</th><td>${grouped(each)}</td><td>${grouped(low)} – ${grouped(high)}</td><td>${provenance}</td><td class="text">${escaped(source)}</td></tr>`,
+  );
+  return `<h2>Where the costs come from</h2><table><thead><tr><th>row</th><th>cycles</th><th>range</th><th>provenance</th><th>source</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+}
+
+/** The plotting library, to be written into the page so that it opens from disk. */
+function library(): { script: string; style: string } {
+  const { resolve } = createRequire(import.meta.url);
+  const read = (file: string) => readFileSync(resolve(`uplot/dist/${file}`), 'utf8');
+  return { script: read('uPlot.iife.min.js'), style: read('uPlot.min.css') };
+}
+
+/** Draws the charts; runs in the page. */
+const DRAW = `
+for (const [i, chart] of CHARTS.entries()) {
+  const place = document.getElementById('chart' + i);
+  const stride = chart.series.length + 1;
+  const xs = chart.categories.flatMap((_, c) => chart.series.map((_, s) => c * stride + s));
+  const data = [xs, ...chart.series.map((series, s) => xs.map((x) => x % stride === s ? series.values[Math.floor(x / stride)] : null))];
+  const middle = (chart.series.length - 1) / 2;
+  new uPlot({
+    title: chart.title, width: 1080, height: 360,
+    scales: { x: { time: false, range: [-1, chart.categories.length * stride - 1] } },
+    axes: [
+      { splits: () => chart.categories.map((_, c) => c * stride + middle), values: () => chart.categories, rotate: -30, size: 110, grid: { show: false } },
+      { label: chart.unit, size: 90 },
+    ],
+    series: [{ label: 'category', value: (u, x) => x == null ? '' : chart.categories[Math.floor(x / stride)] },
+      ...chart.series.map((series, s) => ({ label: series.name, stroke: COLOURS[s % COLOURS.length], fill: COLOURS[s % COLOURS.length] + 'cc', paths: uPlot.paths.bars({ size: [0.9, 60] }), points: { show: false } }))],
+  }, data, place);
+}`;
+
+const STYLE = `
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
+th, td { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
+tbody th { text-align: left; font-weight: 500; } td.text { text-align: left; } small { color: #777; }
+.chart { margin: 2rem 0; overflow-x: auto; }`;
+
+/** A page that shows a comparison with plots and opens from disk: nothing in it is fetched. */
+export function htmlReport(comparison: Comparison): string {
+  const { script, style } = library();
+  const { guest, profile, counting, machines } = comparison;
+  const drawn = charts(comparison);
+  const data = JSON.stringify(drawn).replaceAll('<', '\\u003c');
+  const ends = machines.map(
+    ({ machine, title, reason, digest }) =>
+      `<li><b>${escaped(machine)}</b>: ${escaped(title)} <small>(${reason}, digest ${digest.slice(0, 16)})</small></li>`,
+  );
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>${escaped(guest)}: counterpoint</title>
+<style>${style}${STYLE}</style></head><body>
+<h1>${escaped(guest)} on ${machines.length} machines</h1>
+<p>Profile ${escaped(profile)}, ${counting} counting. Reads and exits are exact; costs are modelled from the rows below; cycles are modelled.</p>
+<ul>${ends.join('')}</ul>
+${table(comparison)}
+${drawn.map((_, i) => `<div class="chart" id="chart${i}"></div>`).join('\n')}
+${costTable(comparison)}
+<script>${script}</script>
+<script>const COLOURS = ${JSON.stringify(COLOURS)}; const CHARTS = ${data};${DRAW}</script>
+</body></html>
+`;
+}
