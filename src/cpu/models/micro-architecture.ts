@@ -133,7 +133,7 @@ export class MicroArchitecture implements Observer {
   }
 
   flushed(stale: Stale): void {
-    this.#tlbs.flush(stale);
+    if (stale.kind !== 'permissions') this.#tlbs.flush(stale);
     this.#known.fill(0);
     this.#page = NOWHERE;
   }

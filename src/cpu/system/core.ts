@@ -22,9 +22,12 @@ import { CODE_RIGHTS, isCode, RIGHTS } from './rights.ts';
  */
 export type SystemFunction = (core: Core, insn: Insn) => void;
 
-/** What a change of paging makes stale: everything, all but global pages, or one page. */
+/**
+ * What a change of paging makes stale: everything, all but global pages, or one page; or what an engine remembers of
+ * permissions (SMAP, protection keys), which leaves the architecture's TLBs as they are.
+ */
 export type Stale =
-  | { readonly kind: 'all' | 'not-global' }
+  | { readonly kind: 'all' | 'not-global' | 'permissions' }
   | { readonly kind: 'page'; readonly linear: bigint };
 
 /** What of an engine system instructions reach: caches of translations, and the end of the slice. */

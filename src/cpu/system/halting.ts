@@ -44,7 +44,7 @@ const setAc =
     const { state } = core;
     const flags = state.get(STATE.RFLAGS_SYSTEM);
     state.set(STATE.RFLAGS_SYSTEM, value ? flags | RFLAGS.AC : flags & ~RFLAGS.AC);
-    if (isSet(state.get(STATE.CR4), CR4.SMAP)) core.engine.flush({ kind: 'all' });
+    if (isSet(state.get(STATE.CR4), CR4.SMAP)) core.engine.flush({ kind: 'permissions' });
   };
 export const clac = setAc(false);
 export const stac = setAc(true);
