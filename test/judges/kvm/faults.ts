@@ -1,0 +1,94 @@
+/** A fault planted in src/kvm or src/perf: one stretch of code replaced. `from` occurs exactly once in the file. */
+export interface Fault {
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+const of = (file: string, pairs: readonly (readonly [from: string, to: string])[]): Fault[] =>
+  pairs.map(([from, to]) => ({ file, from, to }));
+
+/** Each load and put step, each row of the policy table, each step of the emulated design's state machine. */
+// biome-ignore format: a table
+export const FAULTS: readonly Fault[] = [
+  ...of('src/kvm/vpmu/mediated.ts', [
+    ['if (this.#hostHasPmu) this.#perf.loadGuestContext(host.id, this.#meeting);', ''],
+    ['    host.wrmsr(MSR.GLOBAL_CTRL, 0n);\n', ''],
+    ['this.#perf.loadGuestLvtpc(host.id, this.#lvtpcMasked);', ''],
+    ['this.#lvtpcMasked = this.#owner.pmiMasked();', 'this.#lvtpcMasked = false;'],
+    ['!this.design.elides || host.rdpmc(rdpmcIndex(pmc)) !== value', 'false'],
+    ['!this.design.elides || host.rdpmc(rdpmcIndex(pmc)) !== value', 'true'],
+    ['host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, this.#selectorHw.get(pmc.index)!);', ''],
+    ['if ((toggled & status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, toggled & status);', ''],
+    ['if ((toggled & ~status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_SET, toggled & ~status);', ''],
+    ['host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedCtrlHw);\n    this.#loaded', 'this.#loaded'],
+    ['this.pmu.globalStatus = host.rdmsr(MSR.GLOBAL_STATUS);', ''],
+    ['if (this.pmu.globalStatus !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, this.pmu.globalStatus);', ''],
+    ["if (this.#passes('selectors')) this.#readBackSelectors(host);", ''],
+    ['if (this.#fixedCtrlHw !== 0n) host.wrmsr(MSR.FIXED_CTR_CTRL, 0n);', ''],
+    ['this.#counters.set(pmc.index, value);\n      if (value', 'if (value'],
+    ['if (value !== 0n) host.wrmsr(counterAddress(pmc), 0n);', ''],
+    ['host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, 0n);', ''],
+    ['this.#perf.putGuestLvtpc(host.id);', ''],
+    ['if (this.#hostHasPmu) this.#perf.putGuestContext(host.id);', ''],
+    ['if (masked === this.#lvtpcMasked) return;', 'return;'],
+    ['return { guest: this.pmu.globalCtrl, host: 0n,', 'return { guest: this.pmu.globalCtrl, host: this.pmu.globalCtrl,'],
+    ["host: 0n, save: this.#passes('global')", 'host: 0n, save: false'],
+    ['    this.pmu.globalCtrl = saved;\n', ''],
+    ['const value = (this.#read(pmc) + 1n) & this.pmu.mask;', 'const value = (this.#read(pmc) + 2n) & this.pmu.mask;'],
+    ['this.pmu.globalStatus |= bit(pmc.index);', ''],
+    ['if (this.pmu.localControl(pmc).interrupt) this.#owner.requestPmi();', ''],
+    ['allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN', 'pmc.eventsel'],
+    ['(allowed ? this.pmu.fixedCtrl & nibble : 0n)', '(this.pmu.fixedCtrl & nibble)'],
+    ['this.#lvtpcMasked = true;\n    this.#owner.requestPmi();', ''],
+    ["version >= 2 && gp === this.#hostPmu.gp && fixed === this.#hostPmu.fixed", 'version >= 2'],
+    ['if (this.#loaded) this.#host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, selector);', ''],
+  ]),
+  ...of('src/kvm/vpmu/designs.ts', [
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'trap', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }"],
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'pass', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }"],
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }"],
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'pass', rdpmc: 'pass-if-whole', others: 'trap' }"],
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass', others: 'trap' }"],
+    ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'pass' }"],
+  ]),
+  ...of('src/kvm/vpmu/emulated.ts', [
+    ['this.#of(pmc).emulated += 1n;', 'this.#of(pmc).emulated += 2n;'],
+    ['if (!isAllowed(this.#owner.filter(), pmc)) return true;', ''],
+    ['if (wrapped) this.#overflow(pmc);', ''],
+    ['this.#perf.pause(event, true)', 'this.#perf.pause(event, false)'],
+    ['backing.counter = (before + backing.emulated) & this.pmu.mask;', 'backing.counter = before;'],
+    ['    backing.emulated = 0n;\n    backing.paused = true;', '    backing.paused = true;'],
+    ['if (event.isSampling) this.#perf.setPeriod(event, this.#period(pmc));', ''],
+    ['this.#perf.enable(event);', ''],
+    ['pinned: true,', 'pinned: false,'],
+    ['excludeHost: true,', 'excludeHost: false,'],
+    ['excludeUser: !control.user,', 'excludeUser: false,'],
+    ['samplePeriod: this.#period(pmc),', 'samplePeriod: this.pmu.mask,'],
+    ['this.pmu.globalStatus |= bit(pmc.index);', ''],
+    ['if (this.#of(pmc).interrupt) this.#owner.requestPmi();', 'this.#owner.requestPmi();'],
+    ['backing.interrupt = control.interrupt;', ''],
+    ['const gated = !this.design.identity && !this.pmu.isGloballyEnabled(pmc);', 'const gated = false;'],
+    ['backing.counter = (backing.counter + value - this.#read(pmc)) & this.pmu.mask;', 'backing.counter = value;'],
+  ]),
+  ...of('src/kvm/vpmu/guest-pmu.ts', [
+    ['if (!enabled || !(cpl === 0 ? os : user)) return false;', 'if (!enabled) return false;'],
+    ['if (!this.isGloballyEnabled(pmc)) return false;', ''],
+    ['(branch && event === BRANCHES)', 'event === BRANCHES'],
+    ['this.globalStatus &= ~v;', 'this.globalStatus = 0n;'],
+  ]),
+  ...of('src/kvm/vpmu/registers.ts', [
+    ["return has(shape.gp, full) && shape.fullWidthWrites ? 'counters' : 'counters-beyond';", "return 'counters';"],
+    ["if (selector !== undefined) return has(shape.gp, selector) ? 'selectors' : 'others';", "if (selector !== undefined) return 'counters';"],
+  ]),
+  ...of('src/kvm/vcpu.ts', [
+    ['if (!this.#requestPmu && !this.#requestPmi) break;', 'break;'],
+    ['    reinject(this);\n', ''],
+    ['return !this.vpmu.countsRetired() &&', 'return true &&'],
+  ]),
+  ...of('src/kvm/global-ctrl.ts', [
+    ["setControl(host, 'VM_EXIT_CONTROLS', EXIT.LOAD_IA32_PERF_GLOBAL_CTRL, on);", ''],
+    ["setControl(host, 'VM_ENTRY_CONTROLS', ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL, on);", ''],
+    ['host.vmwrite(FIELDS.VM_EXIT_MSR_STORE_COUNT.encoding, on ? 1n : 0n);', ''],
+  ]),
+];
