@@ -7,7 +7,7 @@ import { BRANCH_CLASS, classOf } from './branch-class.ts';
 import { CODE_TLB } from './code-map.ts';
 import { MemoryEmit } from './memory-emit.ts';
 import { CS_BASE, type HandlerMode } from './mode.ts';
-import { RECORD } from './record.ts';
+import { RECORD, STUB } from './record.ts';
 import { PARAMETER } from './register-emit.ts';
 import type { Outcome } from './report.ts';
 import { LEAVE, type RuntimeIndices } from './runtime-functions.ts';
@@ -263,13 +263,18 @@ export class ControlEmit extends MemoryEmit {
     this.start = undefined;
   }
 
-  /** After a slow path in the middle of a block, the next record goes on by itself: it may be stale, or out of fuel. */
+  /** After a slow path in the middle of a block: it may have overwritten code, or ended the slice. */
   splitAfterSlowPath(): void {
     const { f } = this;
     if (!this.maySlow) return;
     f.get(this.slowed()).if(undefined, () => {
       f.i32(0).set(this.slowed());
-      this.goNext();
+      f.get(PARAMETER.FUEL)
+        .i32(this.done + 1)
+        .op('i32.le_u');
+      f.get(PARAMETER.RECORD).memory('i32.load', this.offset + RECORD.SIZE + RECORD.HANDLER);
+      f.i32(STUB.STALE).op('i32.eq', 'i32.or');
+      f.if(undefined, () => this.goNext());
     });
   }
 }

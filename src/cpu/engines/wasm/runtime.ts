@@ -7,6 +7,7 @@ import type { Type } from './assembler/opcodes.ts';
 import { ConditionWriter } from './condition.ts';
 import { divideSigned, divideUnsigned } from './division.ts';
 import type { HandlerMode } from './mode.ts';
+import { accessRam } from './ram-access.ts';
 import { RECORD, STUB } from './record.ts';
 import { PARAMETER } from './register-emit.ts';
 import {
@@ -23,6 +24,7 @@ import { WasmEmit } from './wasm-emit.ts';
 
 /** What the runtime asks of TypeScript: the slow paths. They throw `Fault` or `VmExit` through generated code. */
 export interface SlowPaths {
+  refill(low: number, high: number, access: number, write: number): number;
   load(linear: bigint, access: number): bigint;
   store(linear: bigint, access: number, value: bigint): void;
   update(linear: bigint, access: number): number;
@@ -78,6 +80,7 @@ export function buildRuntime(
     }),
   ) as Record<(typeof PUBLISHING)[number] | (typeof PLAIN)[number], number>;
 
+  const refill = module.importFunction('refill', ['i32', 'i32', 'i32', 'i32'], ['i32']);
   const indices: Partial<Record<RuntimeFunction, number>> = {};
   const define = (name: RuntimeFunction, f: FunctionWriter) => {
     indices[name] = module.add(f, name);
@@ -85,7 +88,7 @@ export function buildRuntime(
   define('divideUnsigned', divideUnsigned());
   define('divideSigned', divideSigned(indices.divideUnsigned!));
   define('leave', leave(base));
-  for (const name of PUBLISHING) define(name, publishing(base, name, imports[name]));
+  for (const name of PUBLISHING) define(name, publishing(base, name, imports[name], refill));
   for (const name of PLAIN) define(name, plain(name, imports[name]));
   for (let pair = 0; pair < 8; pair++) {
     define(
@@ -150,7 +153,12 @@ function leave(base: number): FunctionWriter {
 }
 
 /** A slow path: publishes the state before the instruction and calls TypeScript with the rest of its parameters. */
-function publishing(base: number, name: RuntimeFunction, target: number): FunctionWriter {
+function publishing(
+  base: number,
+  name: RuntimeFunction,
+  target: number,
+  refill: number,
+): FunctionWriter {
   const [parameters, results]: readonly [readonly Type[], readonly Type[]] =
     RUNTIME_FUNCTIONS[name];
   const f = new FunctionWriter(parameters, results);
@@ -159,6 +167,7 @@ function publishing(base: number, name: RuntimeFunction, target: number): Functi
     .get(PARAMETER.RECORD)
     .memory('i64.load', RECORD.RIP)
     .memory('i64.store', base + STATE.RIP);
+  if (name === 'load' || name === 'store' || name === 'update') accessRam(f, base, name, refill);
   for (let i = HANDLER_PARAMETERS.length; i < parameters.length; i++) f.get(i);
   f.call(target);
   return f;

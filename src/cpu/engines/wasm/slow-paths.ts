@@ -40,6 +40,25 @@ export class InterpreterSlowPaths implements SlowPaths {
     this.#operand = core.state.base + INTERPRETER.OPERAND;
   }
 
+  /**
+   * Where an access that missed the TLB is in linear memory, with its page in the TLB from now on; 0 where it takes
+   * more than that: a device, a page's end, a page of code. The address comes in halves, because a 64-bit number
+   * costs more to hand over than to look up. @throws Fault, VmExit
+   */
+  readonly refill = (low: number, high: number, access: number, write: number): number => {
+    const size = access & ACCESS.SIZE;
+    const offset = low & (PAGE_SIZE - 1);
+    if (offset + size > PAGE_SIZE) return 0;
+    if ((access & ACCESS.ALIGNED) !== 0 && (offset & (size - 1)) !== 0) return 0;
+    const host = this.#tlb.refill(this.bank, low, high, write !== 0);
+    if (host !== 0) return host + offset;
+    const linear = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+    const physical = this.#ram(linear, this.#size(linear, access), write !== 0 ? 'write' : 'read');
+    if (physical < 0) return 0;
+    if (write !== 0 && this.#lines.holdsCode(Math.floor(physical / PAGE_SIZE))) return 0;
+    return this.#core.ports.memory.offset(physical);
+  };
+
   readonly load = (signed: bigint, access: number): bigint => {
     const linear = signed & MASK64;
     const size = this.#size(linear, access);
