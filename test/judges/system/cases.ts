@@ -1,7 +1,7 @@
-/** A few instructions at CPL 0 or 3 in 64-bit mode; what they come to is compared between machines. */
+/** A few instructions in a mode; what they come to is compared between machines. */
 export interface SystemCase {
   readonly name: string;
-  readonly mode: 'KERNEL' | 'USER';
+  readonly mode: 'KERNEL' | 'USER' | 'CODE16' | 'V86';
   readonly code: string;
 }
 

@@ -3,20 +3,26 @@ import { CASES } from './cases.ts';
 import { explained, FATAL, type Judge } from './differences.ts';
 import { AVAILABLE, onBochs, onOurs, onQemu } from './machines.ts';
 import { assemble } from './programs.ts';
+import { PROTECTED_CASES } from './protected-cases.ts';
 
 const RUN = { qemu: onQemu, bochs: onBochs } as const;
 
-describe.skipIf(!AVAILABLE.nasm)('system instructions in 64-bit mode', () => {
-  const ours = onOurs(assemble('long.asm', CASES).program);
+const SUITES = [
+  ['in 64-bit mode', 'long.asm', CASES],
+  ['outside IA-32e mode', 'protected.asm', PROTECTED_CASES],
+] as const;
+
+describe.skipIf(!AVAILABLE.nasm).each(SUITES)('system instructions %s', (_name, runner, all) => {
+  const ours = onOurs(assemble(runner, all).program);
 
   it('all come to something', () => {
-    expect(CASES.map(({ name }) => name).filter((name) => !ours.has(name))).toEqual([]);
+    expect(all.map(({ name }) => name).filter((name) => !ours.has(name))).toEqual([]);
   });
 
   for (const judge of ['qemu', 'bochs'] as const satisfies readonly Judge[]) {
     it.skipIf(!AVAILABLE[judge])(`are what ${judge} makes of them`, () => {
-      const cases = CASES.filter(({ name }) => !FATAL[judge].test(name));
-      const theirs = RUN[judge](assemble('long.asm', cases).disk);
+      const cases = all.filter(({ name }) => !FATAL[judge].test(name));
+      const theirs = RUN[judge](assemble(runner, cases).disk);
       const unexplained = cases.flatMap(({ name }) => {
         const their = theirs.get(name) ?? 'nothing';
         const our = ours.get(name) ?? 'nothing';
