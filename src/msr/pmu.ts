@@ -47,7 +47,7 @@ export const DEBUGCTL = {
 /** IA32_MISC_ENABLE: the bits that matter here. */
 // biome-ignore format: a table
 export const MISC_ENABLE = {
-  FAST_STRINGS: bit(0),  PERFMON_AVAILABLE: bit(7),  BTS_UNAVAILABLE: bit(11),  PEBS_UNAVAILABLE: bit(12),
+  FAST_STRINGS: bit(0),  PERFMON_AVAILABLE: bit(7),  BTS_UNAVAILABLE: bit(11),  PEBS_UNAVAILABLE: bit(12),  MONITOR_FSM: bit(18),
 } as const;
 
 /** MSR_PERF_METRICS: eight fractions of 255, bit 0 up. */
@@ -124,14 +124,15 @@ export function pmuMsrs(shape: PmuShape) {
   const status = overflow | LBR_FRZ | CTR_FRZ | ASCI;
   const { LBR, BTF, FREEZE_LBRS_ON_PMI, FREEZE_PERFMON_ON_PMI } = DEBUGCTL;
   const freeze = version >= 2 ? FREEZE_LBRS_ON_PMI | FREEZE_PERFMON_ON_PMI : 0n;
-  const { FAST_STRINGS, PERFMON_AVAILABLE, BTS_UNAVAILABLE, PEBS_UNAVAILABLE } = MISC_ENABLE;
+  const { FAST_STRINGS, ...constants } = MISC_ENABLE;
+  const { PERFMON_AVAILABLE, BTS_UNAVAILABLE, PEBS_UNAVAILABLE, MONITOR_FSM } = constants;
 
   // biome-ignore format: a table
   return defineMsrs({
     IA32_PMC:                      { address: 0x0c1,  ...gpBank,                    writable: ones(64),             sdm: V1 },
     IA32_PERFEVTSEL:               { address: 0x186,  ...gpBank,                    writable: select, ignored: PERFEVTSEL.PC, sdm: V1 },
-    IA32_MISC_ENABLE:              { address: 0x1a0,  writable: FAST_STRINGS, ignored: PERFMON_AVAILABLE | BTS_UNAVAILABLE | PEBS_UNAVAILABLE,
-                                     reset: FAST_STRINGS | (version >= 1 ? PERFMON_AVAILABLE : 0n) | BTS_UNAVAILABLE | (pebs ? 0n : PEBS_UNAVAILABLE), sdm: MODEL_SPECIFIC },
+    IA32_MISC_ENABLE:              { address: 0x1a0,  writable: FAST_STRINGS, ignored: maskOf(...Object.values(constants)),
+                                     reset: FAST_STRINGS | MONITOR_FSM | (version >= 1 ? PERFMON_AVAILABLE : 0n) | BTS_UNAVAILABLE | (pebs ? 0n : PEBS_UNAVAILABLE), sdm: MODEL_SPECIFIC },
     // Bit 0 has no meaning beside architectural LBRs: it may be written and reads 0.
     IA32_DEBUGCTL:                 { address: 0x1d9,  writable: BTF | freeze | (lbr?.kind === 'legacy' ? LBR : 0n), ignored: lbr?.kind === 'architectural' ? LBR : 0n, sdm: 'IA32_DEBUGCTL MSR' },
     IA32_FIXED_CTR:                { address: 0x309,  ...fixedBank,                 writable: ones(fixedWidth),     sdm: V2 },

@@ -24,14 +24,14 @@ type Row = readonly [
   dropped?: string,
 ];
 
-const MISC = (reset: bigint): Row => ['1a0', '0', '=', reset, '7,11,12'];
+const MISC = (reset: bigint): Row => ['1a0', '0', '=', reset, '7,11,12,18'];
 
 // biome-ignore format: a table
 const V1: readonly Row[] = [
   ['0c1-0c2',    '0-63',                    's32'],
   ['186-187',    '0-18,20,22-31',           '=', 0n, '19'],
   ['1d9',        '1',                       '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
 ];
 
 // biome-ignore format: a table
@@ -39,7 +39,7 @@ const V2: readonly Row[] = [
   ['0c1-0c2',    '0-63',                    's32'],
   ['186-187',    '0-18,20,22-31',           '=', 0n, '19'],
   ['1d9',        '1,11,12',                 '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
   ['309-30b',    '0-39',                    '='],
   ['345',        '',                        'ro', 0n],
   ['38d',        '0,1,3,4,5,7,8,9,11',      '='],
@@ -53,7 +53,7 @@ const V3: readonly Row[] = [
   ['0c1-0c4',    '0-63',                    's32'],
   ['186-189',    '0-18,20-31',              '=', 0n, '19'],
   ['1d9',        '1,11,12',                 '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
   ['309-30b',    '0-47',                    '='],
   ['345',        '',                        'ro', 0x2000n],
   ['38d',        '0-11',                    '='],
@@ -76,7 +76,7 @@ const V5: readonly Row[] = [
   ['0c1-0c8',    '0-63',                    's32'],
   ['186-18d',    '0-18,20,22-31',           '=', 0n, '19'],
   ['1d9',        '1,11,12',                 '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
   ['309-30c',    '0-47',                    '='],
   ['345',        '',                        'ro', 0x2000n],
   ['38d',        '0,1,3,4,5,7,8,9,11,12,13,15', '='],
@@ -94,7 +94,7 @@ const V6: readonly Row[] = [
   ['0c1-0c3,0c5-0c6,0c8',       '0-63',                              's32'],
   ['186-188,18a-18b,18d',       '0-18,20,22-31,36,37,40-47',         '=', 0n, '19'],
   ['1d9',                       '1,11,12',                           '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
   ['309-30b,30d-30f',           '0-47',                              '='],
   ['345',                       '',                                  'ro', 0x2000n],
   ['38d',  '0,1,3,33,4,5,7,37,8,9,11,41,16,17,19,49,20,21,23,53,24,25,27,57', '='],
@@ -114,7 +114,7 @@ const SKYLAKE: readonly Row[] = [
   ['0c1-0c8',    '0-63',                    's32'],
   ['186-18d',    '0-18,20-31',              '=', 0n, '19'],
   ['1d9',        '1,11,12',                 '='],
-  MISC(0x1881n),
+  MISC(0x4_1881n),
   ['309-30b',    '0-47',                    '='],
   ['345',        '',                        'ro', 0x2000n],
   ['38d',        '0-11',                    '='],
@@ -131,7 +131,7 @@ const SKYLAKE: readonly Row[] = [
 const SKYLAKE_WHOLE: readonly Row[] = [
   ...SKYLAKE.filter(([addresses]) => !['1d9', '1a0', '345'].includes(addresses)),
   ['1d9',        '0,1,11,12',               '='],
-  MISC(0x881n),
+  MISC(0x4_0881n),
   ['345',        '',                        'ro', 0x23c5n],
   ['1c8',        '0-9',                     '='],
   ['1c9',        '0-4',                     '='],
@@ -148,7 +148,7 @@ const SAPPHIRE_WHOLE: readonly Row[] = [
   ['0c1-0c8',    '0-63',                    's32'],
   ['186-18d',    '0-18,20,22-31,34',        '=', 0n, '19'],
   ['1d9',        '1,11,12',                 '=', 0n, '0'],
-  MISC(0x881n),
+  MISC(0x4_0881n),
   ['309-30c',    '0-47',                    '='],
   ['329',        '0-63',                    '0'], // a fraction of no slots
   ['345',        '',                        'ro', 0xe4ffn],
@@ -182,7 +182,7 @@ const EXPECTED: readonly (readonly [PmuProfile, readonly Row[]])[] = [
   [SKYLAKE_SERVER, SKYLAKE],
   [SKYLAKE_SERVER_WHOLE, SKYLAKE_WHOLE],
   [SAPPHIRE_RAPIDS_WHOLE, SAPPHIRE_WHOLE],
-  [NO_PMU, [['1d9', '1', '='], MISC(0x1801n)]],
+  [NO_PMU, [['1d9', '1', '='], MISC(0x4_1801n)]],
 ];
 
 const numbers = (text: string, radix: number): number[] =>
