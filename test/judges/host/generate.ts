@@ -12,6 +12,9 @@ const EDGES = [
   0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_0000_0000n, 0xffff_ffff_ffff_fffen,
   0xffff_ffff_ffff_ffffn, 0xffff_ffff_ffff_ff80n, 0xffff_ffff_ffff_8000n, 0xffff_ffff_8000_0000n,
 ];
+/** RFLAGS.DF and AC. */
+const DF = 0x400n;
+const AC = 0x4_0000n;
 const MASK64 = 0xffff_ffff_ffff_ffffn;
 const PREFIXES = [0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
@@ -81,7 +84,10 @@ export class Generator {
       codeAt = PAGE - 1 - this.#below(code.length);
       code = code.slice(0, PAGE - codeAt);
     }
-    const flags = BigInt(this.#below(0x1000) & 0x8d5) | (this.#chance(0.1) ? 0x400n : 0n);
+    const flags =
+      BigInt(this.#below(0x1000) & 0x8d5) |
+      (this.#chance(0.1) ? DF : 0n) |
+      (this.#chance(0.03) ? AC : 0n);
     const steps = first.insn.rep ? 1 + this.#below(6) : length;
     return {
       it: { codeSize, steps, code, codeAt, patchAt, patch, gpr, rflags: flags | 0x202n },

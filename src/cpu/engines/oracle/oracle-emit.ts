@@ -329,6 +329,7 @@ export class OracleEmit implements Emit<bigint, boolean> {
 
   probe(bytes: number, segment: SegmentName, offset: bigint): void {
     const linear = this.#core.linear(segment, offset, bytes, 'write');
+    if (bytes === 2 || bytes === 4 || bytes === 8) this.#align(bytes, linear, false);
     this.#core.memory.probe(linear, bytes, this.#core.privilege);
   }
 
@@ -362,11 +363,12 @@ export class OracleEmit implements Emit<bigint, boolean> {
     access: MemoryAccess,
     aligned: boolean,
   ): bigint {
-    // In 64-bit mode alignment comes first, even where the address is not canonical.
+    // In 64-bit mode the alignment that an instruction demands comes first, alignment checking before the second page.
     if (is64Bit(this.#core.state)) {
       const { state } = this.#core;
       const base = segment === 'FS' || segment === 'GS' ? state.segment(segment).base : 0n;
-      this.#align(size, base + offset, aligned);
+      const first = (base + offset) & MASK64;
+      if (aligned || this.#core.isCanonical(first)) this.#align(size, first, aligned);
       return this.#core.linear(segment, offset, size, access);
     }
     const linear = this.#core.linear(segment, offset, size, access);
