@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { stat } from '../../src/lab/stat.ts';
+
+const image = (name: string) =>
+  new Uint8Array(readFileSync(new URL(`../../firmware/${name}.elf`, import.meta.url)));
+
+describe('stat on the bare machine', () => {
+  it('is the truth, for all of the time', () => {
+    const { lines, truth, seconds, exitValue } = stat(image('count'), {
+      events: 'instructions,r01c3,LONGEST_LAT_CACHE.MISS',
+    });
+    expect(truth).toEqual([1_017_984n, undefined, undefined]);
+    expect(lines[0]).toMatchObject({ event: 'instructions', value: 1_017_984n });
+    expect(lines[0]!.enabled).toBe(lines[0]!.running);
+    // No such encoding; and misses that only the timing model could count: not a silent 0.
+    expect(lines.slice(1).map(({ value }) => value)).toEqual(['unsupported', 'unsupported']);
+    expect(seconds).toBeCloseTo(1_018_083 / 3e9, 12);
+    expect(exitValue).toBe(0);
+  });
+
+  it('knows instructions per cycle, as perf prints it', () => {
+    const { lines } = stat(image('count'), { events: 'cycles,instructions' });
+    expect(lines[1]!.metric?.name).toBe('insn per cycle');
+    expect(lines[1]!.metric?.value).toBeCloseTo(1_017_984 / 1_018_083, 3);
+  });
+});
+
+describe('stat on a host', () => {
+  it('sees guest and host apart by their modifiers, and their sum without', () => {
+    const alone = (events: string) => {
+      const { lines, truth } = stat(image('count'), { machine: 'emulated', events });
+      const { value, enabled, running } = lines[0]!;
+      return {
+        value: value as bigint,
+        counted: ((value as bigint) * running) / enabled,
+        truth: truth[0]!,
+      };
+    };
+    const [guest, host, both] = ['instructions:G', 'instructions:H', 'instructions'].map(alone);
+    expect(guest!.value + host!.value).toBe(both!.value);
+    // KVM completed some 1,570 instructions for the guest, which no host counter saw in it.
+    expect(guest!.truth).toBe(1_017_984n);
+    expect(guest!.truth - guest!.counted).toBeGreaterThan(1_500n);
+    expect(guest!.truth - guest!.counted).toBeLessThan(1_700n);
+  });
+
+  it('is refused what does not exclude guests while a mediated VM exists', () => {
+    const { lines, refused } = stat(image('count'), {
+      machine: 'passthrough',
+      events: 'instructions,instructions:H',
+    });
+    expect(lines[0]!.value).toBe('unsupported');
+    expect(lines[1]!.value).toBeGreaterThan(1_000_000n);
+    expect(refused).toHaveLength(1);
+    expect(refused[0]).toContain('EOPNOTSUPP');
+  });
+
+  it('shares counters in turns, and says for how much of the time each event had one', () => {
+    const { lines } = stat(image('multiplex'), {
+      machine: 'emulated',
+      events: 'r00c4,r02c4,r08c4,r10c4,r20c4,r40c4',
+    });
+    for (const { running, enabled } of lines) expect(running).toBeLessThan(enabled);
+  });
+
+  it('refuses an event list that cannot be read, naming the place', () => {
+    expect(() => stat(image('count'), { events: 'instructions,no-such-event' })).toThrow(
+      /no-such-event/,
+    );
+  });
+});
