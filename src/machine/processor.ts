@@ -98,6 +98,7 @@ export class Processor {
         sampling: this.instruments.sampling,
       },
       timing: profile.timing ? 'modelled' : 'unit',
+      ...(profile.deviations && { deviations: profile.deviations }),
       raisePmi: () => this.apic.raisePmi(),
     });
     this.apic.attach(this.msrs);

@@ -15,6 +15,7 @@ import {
   SAPPHIRE_RAPIDS as SAPPHIRE_RAPIDS_PMU,
   SKYLAKE_SERVER as SKYLAKE_SERVER_PMU,
 } from '../pmu/profiles.ts';
+import type { Deviations } from '../pmu/silicon.ts';
 
 /** A processor to be, whole: what CPUID says of it, its PMU and its VMX. */
 export interface Profile {
@@ -26,6 +27,8 @@ export interface Profile {
   readonly vmx: VmxShape;
   /** Parameters of the micro-architecture model; without them every instruction takes one cycle. */
   readonly timing?: MicroArchitectureParameters;
+  /** How counting departs from the manual; without them the PMU is *ideal*. */
+  readonly deviations?: Deviations;
 }
 
 export const PROFILES: Readonly<Record<string, Profile>> = {
@@ -55,6 +58,12 @@ const TIMING: Readonly<Record<string, MicroArchitectureParameters>> = {
 export const withTiming = (profile: Profile): Profile => ({
   ...profile,
   timing: TIMING[profile.name] ?? GOLDEN_COVE,
+});
+
+/** The same processor counting as silicon does, in the documented ways that are asked for. */
+export const withDeviations = (profile: Profile, deviations: Deviations): Profile => ({
+  ...profile,
+  deviations,
 });
 
 /** The profile of that name. @throws CounterpointError `unknown-profile` */

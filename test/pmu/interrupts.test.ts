@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Oracle } from '../../src/cpu/engines/oracle/oracle.ts';
 import { Interpreter } from '../../src/cpu/engines/wasm/interpreter.ts';
 import { STATE } from '../../src/cpu/state/layout.ts';
-import { profileNamed } from '../../src/machine/profiles.ts';
+import { profileNamed, withDeviations } from '../../src/machine/profiles.ts';
+import { IDEAL } from '../../src/pmu/silicon.ts';
 import { bytes, CODE, CountingProcessor, DATA } from './counting-processor.ts';
 
 const GDT = 0x5000;
@@ -108,4 +109,14 @@ describe.each([
     // Three before the interrupt; MOV, RDMSR, INC, MOV and HLT in the handler.
     expect(cpu.counts(4)).toEqual([5, 8, 0, 0]);
   });
+});
+
+it('on silicon with skid an interrupt comes that many instructions later', () => {
+  const profile = withDeviations(profileNamed('sapphire-rapids'), { ...IDEAL, skid: 3 });
+  const cpu = new CountingProcessor(profile, (core) => new Interpreter(core));
+  expect(cpu.processor.pmu.counting).toBe('silicon (skid 3)');
+  // FREEZE_PERFMON_ON_PMI: the second counter stops when the interrupt is requested.
+  cpu.load([...Array.from({ length: 20 }, () => 0x90), 0xf4]).write(0x1d9, 1n << 12n);
+  cpu.write(0xc1, 0xffff_fffbn).count(0x10_00c0, 0x00c0).runToHalt();
+  expect(cpu.counts(2)).toEqual([3, 8]);
 });
