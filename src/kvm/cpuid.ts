@@ -22,7 +22,8 @@ const LEAF_7_ECX = { OSPKE: 1 << 4 } as const;
 const LEAF_7_EDX = { ARCH_LBR: 1 << 19 } as const;
 
 /** Leaves a guest sees nothing in: what they announce is not virtualised. */
-const HIDDEN = [0x05, 0x06, 0x12, 0x14, 0x1c, 0x23];
+const HIDDEN = [0x05, 0x06, 0x12, 0x14, 0x23];
+const LBR_LEAF = 0x1c;
 const HYPERVISOR_LEAF = 0x4000_0000;
 const NOTHING: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 
@@ -42,7 +43,7 @@ export function guestCpuid(
   }
   if (leaf > HYPERVISOR_LEAF && leaf < HYPERVISOR_LEAF + 0x100) return NOTHING;
   if (leaf === 0x0a) return perfmonLeaf(view.pmu);
-  if (HIDDEN.includes(leaf)) return NOTHING;
+  if (HIDDEN.includes(leaf) || (leaf === LBR_LEAF && !view.pmu.lbr)) return NOTHING;
   const { eax, ebx, ecx, edx } = host(leaf, subleaf);
   if (leaf === 1) return featureLeaf({ eax, ebx, ecx, edx }, view);
   if (leaf === 7 && subleaf === 0) {
@@ -50,7 +51,7 @@ export function guestCpuid(
       eax,
       ebx,
       ecx: set(ecx, LEAF_7_ECX.OSPKE, view.ospke),
-      edx: edx & ~LEAF_7_EDX.ARCH_LBR,
+      edx: view.pmu.lbr ? edx : edx & ~LEAF_7_EDX.ARCH_LBR,
     };
   }
   if (leaf === 0x0b) return { eax, ebx, ecx, edx: view.apicId };

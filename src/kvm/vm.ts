@@ -17,6 +17,7 @@ import { EmulatedVpmu } from './vpmu/emulated.ts';
 import { checkEventFilter, type PmuEventFilter } from './vpmu/event-filter.ts';
 import type { PmuExposure } from './vpmu/exposure.ts';
 import { MediatedVpmu } from './vpmu/mediated.ts';
+import { extraRegisters } from './vpmu/registers.ts';
 
 const FEATURE_CONTROL = 0x3a;
 const LOCKED_AND_ENABLED = 5n;
@@ -189,7 +190,10 @@ export class Vm {
   }
 
   createVpmu(host: HostCpu, owner: VpmuOwner): Vpmu {
-    const { perf, design, exposure } = this;
+    const { perf, design } = this;
+    // What the design does not hand over, nobody is shown.
+    const passes = design.interception.extras === 'pass';
+    const exposure = passes ? this.exposure : { ...this.exposure, metrics: false, lbr: false };
     const parts = { owner, perf, host, design, exposure };
     return design.kind === 'emulated' ? new EmulatedVpmu(parts) : new MediatedVpmu(parts);
   }
@@ -247,6 +251,10 @@ export class Vm {
           bitmap.set(at, access, vcpu.vpmu.intercepts(at, access));
         }
       }
+    }
+    for (const address of extraRegisters(vcpu.vpmu.pmu.shape)) {
+      bitmap.set(address, 'read', vcpu.vpmu.intercepts(address, 'read'));
+      bitmap.set(address, 'write', vcpu.vpmu.intercepts(address, 'write'));
     }
     this.#bitmaps.set(vcpu.id, bitmap);
     return bitmap;

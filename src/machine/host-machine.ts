@@ -21,7 +21,7 @@ import { guestState } from './guest-state.ts';
 import { Hardware } from './hardware.ts';
 import { GuestLedger } from './ledger.ts';
 import { restoreProcessor, saveProcessor } from './processor-snapshot.ts';
-import { profileNamed } from './profiles.ts';
+import { type Profile, profileNamed } from './profiles.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
 
 const MEGABYTE = 1 << 20;
@@ -36,7 +36,8 @@ export const PROGRAM_BASE = 0x10_0000;
 export const REPORT_PORT = 0x2000;
 
 export interface HostMachineOptions {
-  readonly profile?: string;
+  /** By name, or as it is. */
+  readonly profile?: string | Profile;
   readonly processors?: number;
   readonly engine?: EngineFactory;
   readonly seed?: string;
@@ -130,9 +131,9 @@ export class HostMachine {
   readonly guests: HostedProgram[] = [];
 
   constructor(options: HostMachineOptions = {}) {
-    const { processors = 1, seed = 'host', muxInterval } = options;
+    const { profile = 'sapphire-rapids', processors = 1, seed = 'host', muxInterval } = options;
     this.hardware = new Hardware({
-      profile: profileNamed(options.profile ?? 'sapphire-rapids'),
+      profile: typeof profile === 'string' ? profileNamed(profile) : profile,
       memorySize: HOST_MEMORY + MOST_GUESTS * GUEST_MEMORY,
       processors,
       engine: options.engine ?? ((core) => new Interpreter(core)),

@@ -12,6 +12,10 @@ export interface HostPmu {
   readonly fixed: bigint;
   readonly width: number;
   readonly fullWidthWrites: boolean;
+  /** MSR_PERF_METRICS exists. */
+  readonly perfMetrics: boolean;
+  /** Depth of the architectural LBR stack, 0 without one. */
+  readonly lbrDepth: number;
 }
 
 /** An MSR that takes one value while the host runs and another while the guest does. */
@@ -70,7 +74,18 @@ export function hostPmuOf(host: HostCpu): HostPmu {
     fixed: version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n,
     width: (eax >>> 16) & 0xff,
     fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
+    perfMetrics: isSet(capabilities, PERF_CAPABILITIES.PERF_METRICS),
+    lbrDepth: lbrDepthOf(host),
   };
+}
+
+const ARCH_LBR = 1 << 19;
+
+/** Deepest stack that CPUID.1CH:EAX[7:0] announces: bit n is 8·(n + 1) entries. */
+function lbrDepthOf(host: HostCpu): number {
+  if ((host.cpuid(7).edx & ARCH_LBR) === 0) return 0;
+  const depths = host.cpuid(0x1c).eax & 0xff;
+  return depths === 0 ? 0 : 8 * (32 - Math.clz32(depths));
 }
 
 /** The event selector of an attribute, without EN. INT is always on: perf folds short counters. */

@@ -16,6 +16,8 @@ export type RegisterKind =
   | 'global'
   | 'selectors'
   | 'rdpmc'
+  /** PERF_METRICS and last branch records, where the guest was given them. */
+  | 'extras'
   | 'others';
 
 export type InterceptionPolicy = Readonly<Record<RegisterKind, Interception>>;
@@ -68,7 +70,7 @@ export interface VpmuDesign {
 const EMULATED: Omit<VpmuDesign, 'name' | 'title'> = {
   kind: 'emulated',
   // biome-ignore format: a table
-  interception: { counters: 'trap', 'counters-beyond': 'trap', global: 'trap', selectors: 'trap', rdpmc: 'trap', others: 'trap' },
+  interception: { counters: 'trap', 'counters-beyond': 'trap', global: 'trap', selectors: 'trap', rdpmc: 'trap', extras: 'trap', others: 'trap' },
   switchPoint: 'entry',
   elides: false,
   zeroesUnexposed: false,
@@ -81,7 +83,7 @@ const EMULATED: Omit<VpmuDesign, 'name' | 'title'> = {
 const MEDIATED: Omit<VpmuDesign, 'name' | 'title'> = {
   kind: 'mediated',
   // biome-ignore format: a table
-  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', others: 'trap' },
+  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', extras: 'trap', others: 'trap' },
   switchPoint: 'pass',
   elides: true,
   zeroesUnexposed: false,
@@ -94,7 +96,7 @@ const MEDIATED: Omit<VpmuDesign, 'name' | 'title'> = {
 const RFC_V1: Omit<VpmuDesign, 'name' | 'title'> = {
   ...MEDIATED,
   // biome-ignore format: a table
-  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass', selectors: 'pass', rdpmc: 'pass', others: 'trap' },
+  interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass', selectors: 'pass', rdpmc: 'pass', extras: 'trap', others: 'trap' },
   switchPoint: 'entry',
   elides: false,
   zeroesUnexposed: true,
@@ -153,6 +155,13 @@ export const DESIGNS = {
     identity: true,
     sharesSides: true,
     title: 'emulated with the priority class, the identity map and shared sides together',
+  },
+  'mediated-extras': {
+    ...MEDIATED,
+    name: 'mediated-extras',
+    interception: { ...MEDIATED.interception, extras: 'pass' },
+    title:
+      'as mediated, PERF_METRICS and LBRs handed over too where the VM asks (follow-up series)',
   },
   'guest-owned': {
     ...MEDIATED,

@@ -12,6 +12,10 @@ export interface PmuExposure {
   readonly gp?: number;
   /** May exceed KVM's own limit of 3 up to what the host has, as the follow-up series do. */
   readonly fixed?: number;
+  /** MSR_PERF_METRICS and fixed counter 3, where the design passes them and the host has them. */
+  readonly metrics?: boolean;
+  /** Architectural last branch records, likewise. */
+  readonly lbr?: boolean;
 }
 
 const count = (mask: bigint): number => mask.toString(2).replaceAll('0', '').length;
@@ -27,7 +31,9 @@ export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuSha
   const have = hostCounters(host);
   const version = exposure.enabled === false ? 0 : Math.min(host.version, MAXIMUM.version);
   const gp = Math.min(exposure.gp ?? MAXIMUM.gp, have.gp);
-  const fixed = Math.min(exposure.fixed ?? MAXIMUM.fixed, have.fixed);
+  const metrics = version >= 2 && exposure.metrics === true && host.perfMetrics;
+  const wanted = exposure.fixed ?? (metrics ? have.fixed : MAXIMUM.fixed);
+  const fixed = Math.min(wanted, have.fixed);
   return {
     version: version as 0 | 1 | 2,
     gp: version >= 1 ? ones(gp) : 0n,
@@ -39,5 +45,11 @@ export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuSha
     fullWidthWrites: version >= 1 && host.fullWidthWrites,
     eventsMissing: 0n,
     eventVectorLength: 7,
+    perfMetrics: metrics,
+    ...(version >= 2 &&
+      exposure.lbr &&
+      host.lbrDepth > 0 && {
+        lbr: { kind: 'architectural', depths: 1 << (host.lbrDepth / 8 - 1) },
+      }),
   };
 }

@@ -9,6 +9,7 @@ import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts
 import type { VpmuDesign } from './designs.ts';
 import { isAllowed } from './event-filter.ts';
 import { guestPmuShape } from './exposure.ts';
+import { ExtraState } from './extras.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
 import { MSR, registerKind } from './registers.ts';
 
@@ -19,6 +20,7 @@ interface SavedMediated {
   readonly fixedCtrlHw: bigint;
   readonly loaded: boolean;
   readonly lvtpcMasked: boolean;
+  readonly extras: ReturnType<ExtraState['save']>;
 }
 
 /**
@@ -37,6 +39,7 @@ export class MediatedVpmu implements Vpmu {
   readonly #counters = new Map<number, bigint>();
   readonly #selectorHw = new Map<number, bigint>();
   #fixedCtrlHw = 0n;
+  readonly #extras: ExtraState;
   /** Between load and put. */
   #loaded = false;
   /** Whether the physical LVTPC is masked: as the guest's, and by the delivery of a PMI. */
@@ -55,6 +58,7 @@ export class MediatedVpmu implements Vpmu {
     });
     const { gp, fixed, version } = this.pmu.shape;
     this.#whole = version >= 2 && gp === this.#hostPmu.gp && fixed === this.#hostPmu.fixed;
+    this.#extras = new ExtraState(this.#passes('extras') ? this.pmu.shape : undefined);
     this.rdpmcExits = !this.#passes('rdpmc');
     this.reset();
   }
@@ -103,12 +107,14 @@ export class MediatedVpmu implements Vpmu {
     if ((toggled & status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, toggled & status);
     if ((toggled & ~status) !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_SET, toggled & ~status);
     host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedCtrlHw);
+    this.#extras.load(host);
     this.#loaded = true;
   }
 
   /** kvm_mediated_pmu_put. The VM exit has closed GLOBAL_CTRL. */
   put(): void {
     const host = this.#host;
+    this.#extras.put(host);
     this.pmu.globalStatus = host.rdmsr(MSR.GLOBAL_STATUS);
     if (this.pmu.globalStatus !== 0n) host.wrmsr(MSR.GLOBAL_STATUS_RESET, this.pmu.globalStatus);
     if (this.#passes('selectors')) this.#readBackSelectors(host);
@@ -193,6 +199,7 @@ export class MediatedVpmu implements Vpmu {
       if (index < FIXED_BASE) this.#selectorHw.set(index, 0n);
     }
     this.#fixedCtrlHw = 0n;
+    this.#extras.reset();
   }
 
   release(): void {}
@@ -205,6 +212,7 @@ export class MediatedVpmu implements Vpmu {
       fixedCtrlHw: this.#fixedCtrlHw,
       loaded: this.#loaded,
       lvtpcMasked: this.#lvtpcMasked,
+      extras: this.#extras.save(),
     };
   }
 
@@ -216,6 +224,7 @@ export class MediatedVpmu implements Vpmu {
     this.#fixedCtrlHw = from.fixedCtrlHw;
     this.#loaded = from.loaded;
     this.#lvtpcMasked = from.lvtpcMasked;
+    this.#extras.restore(from.extras);
   }
 
   get #host(): HostCpu {
