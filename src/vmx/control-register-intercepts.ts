@@ -39,6 +39,8 @@ export class ControlRegisterIntercepts extends Intercepts {
         if (!targets.some((field) => this.vmcs.read(field) === value)) exit();
         return value;
       }
+      case 2: // never exits
+        return value;
       default:
         if (this.primary(PRIMARY.CR8_LOAD_EXITING)) exit();
         return value;
@@ -54,6 +56,8 @@ export class ControlRegisterIntercepts extends Intercepts {
         const shadow = this.vmcs.read(CONTROL_FIELDS[number].shadow);
         return (value & ~mask) | (shadow & mask);
       }
+      case 2: // never exits
+        return value;
       case 3:
         if (this.primary(PRIMARY.CR3_STORE_EXITING)) exit();
         return value;

@@ -76,7 +76,10 @@ export class Vmx implements VmxPort {
   readonly #msr: MsrBus;
   readonly #fields: ReadonlyMap<number, Field>;
   readonly #active = new Map<number, Vmcs>();
+  /** The latest VMCS that was entered, as its checks see it. */
+  #entry: Entry | undefined;
   #core: Core | undefined;
+  #machine: VmxMachine | undefined;
   #timer: PreemptionTimer | undefined;
   #featureControl = 0n;
   /** Physical address of the VMXON region; undefined outside VMX operation. */
@@ -95,6 +98,7 @@ export class Vmx implements VmxPort {
   /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
   connect(core: Core): void {
     this.#core = core;
+    this.#machine = { core, memory: this.#memory, msr: this.#msr, shape: this.shape };
     this.#msr.attach(vmxMsrs(this.shape, core.features.cr4), {
       IA32_FEATURE_CONTROL: {
         read: () => this.#featureControl,
@@ -263,7 +267,8 @@ export class Vmx implements VmxPort {
     if (kind === 'resume' && !vmcs.launched) {
       return this.#fail(VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED);
     }
-    const entry = new Entry(machine, vmcs);
+    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(machine, vmcs);
+    this.#entry = entry;
     const control = firstBroken(CONTROL_RULES, entry, 0);
     if (control) {
       this.lastFailure = { kind: 'controls', rule: control.rule };
@@ -378,7 +383,8 @@ export class Vmx implements VmxPort {
   }
 
   get machine(): VmxMachine {
-    return { core: this.core, memory: this.#memory, msr: this.#msr, shape: this.shape };
+    if (!this.#machine) throw new RangeError('VMX is not connected to a core');
+    return this.#machine;
   }
 
   #fail(error: number): VmxOutcome {
