@@ -185,10 +185,16 @@ describe('priority between two instructions', () => {
     machine.signal = 'INIT';
     machine.nmi = true;
     machine.state.set(STATE.IDTR_BASE, 0x1234n);
+    machine.state.set(STATE.LSTAR, 0x5678n);
+    machine.state.set(STATE.XCR0, 3n);
 
     machine.run(1);
 
     expect(machine.state.get(STATE.CR0)).toBe(0x10n);
+    expect(machine.state.get(STATE.IDTR_BASE)).toBe(0n);
+    // MSRs and XCR0 live through it.
+    expect(machine.state.get(STATE.LSTAR)).toBe(0x5678n);
+    expect(machine.state.get(STATE.XCR0)).toBe(3n);
     expect(machine.signal).toBeUndefined();
   });
 });

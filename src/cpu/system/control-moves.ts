@@ -288,8 +288,8 @@ export const xgetbv: SystemFunction = (core) => {
 /** XSETBV. Vol. 2, "XSETBV—Set Extended Control Register". */
 export const xsetbv: SystemFunction = (core, insn: Insn) => {
   requireXsave(core);
-  core.nonRoot?.plain('XSETBV', insn);
   core.requireCpl0();
+  core.nonRoot?.plain('XSETBV', insn);
   const value = edxEax(core);
   if (ecx(core) !== 0 || !isSet(value, XCR0.X87) || isSet(value, ~core.features.xcr0 & MASK64)) {
     throw refuse();

@@ -10,8 +10,12 @@ const PAT = 0x0007_0406_0007_0406n;
 /** Family 6: DX holds the signature that CPUID.1:EAX has, as far as software looks at it. */
 const SIGNATURE = 0x600n;
 
-/** Fields that RESET clears and INIT keeps. */
-const KEPT_BY_INIT = [STATE.PAT, STATE.XSS, STATE.TSC_OFFSET, STATE.TSC_AUX] as const;
+/** Fields that RESET clears and INIT keeps: MSRs other than EFER, XCR0, PKRU. */
+// biome-ignore format: a table
+const KEPT_BY_INIT = [
+  STATE.STAR, STATE.LSTAR, STATE.CSTAR, STATE.FMASK, STATE.KERNEL_GS_BASE, STATE.TSC_AUX,
+  STATE.SYSENTER_CS, STATE.SYSENTER_ESP, STATE.SYSENTER_EIP, STATE.PAT, STATE.XSS, STATE.TSC_OFFSET, STATE.XCR0, STATE.PKRU,
+] as const;
 
 /** Vol. 3, table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". */
 export function resetState(state: State, kind: 'reset' | 'init' = 'reset'): void {
@@ -22,12 +26,14 @@ export function resetState(state: State, kind: 'reset' | 'init' = 'reset'): void
   for (const [i, offset] of KEPT_BY_INIT.entries()) {
     state.set(offset, kind === 'init' ? kept[i]! : 0n);
   }
-  if (kind === 'reset') state.set(STATE.PAT, PAT);
+  if (kind === 'reset') {
+    state.set(STATE.PAT, PAT);
+    state.set(STATE.XCR0, XCR0.X87);
+  }
 
   state.set(STATE.CR0, CR0.ET | (kind === 'init' ? caching : CR0.CD | CR0.NW));
   state.set(STATE.RFLAGS_SYSTEM, RFLAGS.FIXED);
   writeStatusFlags(state, 0n);
-  state.set(STATE.XCR0, XCR0.X87);
   state.set(STATE.DR + 48, DR6.FIXED);
   state.set(STATE.DR + 56, DR7.FIXED);
   state.set32(STATE.GDTR_LIMIT, 0xffff);

@@ -131,6 +131,10 @@ export const CASES: readonly SystemCase[] = [
   kernel('jump that is not canonical', 'mov rbx, 1 << 47\njmp rbx'),
   kernel('return that is not canonical', 'mov rbx, 1 << 47\npush rbx\nret'),
   user('alignment check', `pushfq\nor dword [rsp], 0x40000\npopfq\nmov eax, [DATA + 1]`),
+  kernel(
+    'alignment check with CR0.AM',
+    `mov rax, 0xcd0005000125048b\nmov [UCODE], rax\nmov byte [UCODE + 8], 0x21\nmov rax, cr0\nor eax, 0x40000\nmov cr0, rax\n${iretq('UCODE', '0x33', '0x40002', 'USTACK', '0x2b')}`,
+  ),
   user('LOCK that is not allowed', 'db 0xf0\nmov eax, [DATA]'),
   user('RDPMC', 'rdpmc'),
   // paging
