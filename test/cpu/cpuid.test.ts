@@ -139,7 +139,7 @@ describe('the PMU in CPUID', () => {
     expect(leaf(PMU_V6, 0).eax).toBe(0x23);
     expect((leaf(PMU_V6, 7, 1).eax >> 8) & 1).toBe(1);
     expect((leaf(PMU_V6, 0xa).eax >> 8) & 0xff).toBe(2);
-    expect(leaf(PMU_V6, 0x23)).toEqual({ eax: 0b1011, ebx: 0b011, ecx: 0, edx: 0 });
+    expect(leaf(PMU_V6, 0x23)).toEqual({ eax: 0b1011, ebx: 0b011, ecx: 1, edx: 0 });
     expect(leaf(PMU_V6, 0x23, 1)).toEqual({ eax: 0b1011, ebx: 0xf, ecx: 0, edx: 0 });
     expect(leaf(PMU_V6, 0x23, 3).eax).toBe(0xfd);
   });
