@@ -92,6 +92,7 @@ const PASSING: readonly (readonly [name: string, fields: Fields, code: string])[
   ['PAUSE',                  HALT, 'f3 90'],
   ['WBINVD',                 HALT, '0f 09'],
   ['RDRAND',                 HALT, '0f c7 f0'],
+  ['MOV to and from CR2 with every control of CR3 and CR8', PRIMARY((1 << 7) | (1 << 15) | (1 << 16) | (1 << 19) | (1 << 20)), '0f 20 d0 0f 22 d0'],
   ['MOV to and from CR3 without the controls', HALT, '0f 20 d8 0f 22 d8'],
   ['MOV to CR3 of a target', { ...PRIMARY((1 << 7) | (1 << 15)), CR3_TARGET_COUNT: 2, CR3_TARGET_VALUE_1: 0x3000n }, 'b8 00 30 00 00 0f 22 d8'],
   ['MOV to CR8',             HALT, '44 0f 22 c0'],
