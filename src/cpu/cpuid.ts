@@ -1,5 +1,10 @@
-import type { PmuShape } from '../msr/pmu-shape.ts';
-import { contiguous, fixedCounters } from '../msr/pmu-shape.ts';
+import {
+  lbrLeaf,
+  type PmuShape,
+  perfmonExtendedLeaf,
+  perfmonLeaf,
+  TICKS_PER_CRYSTAL_CYCLE,
+} from '../msr/pmu-shape.ts';
 import { CR4 } from './control-registers.ts';
 import type { CpuidContext, CpuidRegisters } from './ports.ts';
 import type { CpuProfile } from './profiles.ts';
@@ -105,7 +110,6 @@ export function cpuid(
     return registers;
   };
   const shift = Math.ceil(Math.log2(Math.max(1, processors)));
-  const fixed = fixedCounters(pmu);
   const pages = profile.brand.padEnd(48, '\0');
   const brand = (part: number): CpuidRegisters => ({
     eax: text(pages, part * 16),
@@ -165,25 +169,7 @@ export function cpuid(
         edx: edx | (architecturalLbr ? 1 << 19 : 0),
       };
     },
-    10: () => {
-      if (pmu.version === 0) return ZERO;
-      const eventsMissing = Number(pmu.eventsMissing & 0xffff_ffffn);
-      return {
-        eax:
-          pmu.version |
-          (contiguous(pmu.gp) << 8) |
-          (pmu.gpWidth << 16) |
-          (pmu.eventVectorLength << 24),
-        ebx: eventsMissing,
-        ecx: pmu.version >= 5 ? Number(fixed & 0xffff_ffffn) : 0,
-        edx:
-          pmu.version >= 2
-            ? contiguous(fixed) |
-              (pmu.fixedWidth << 5) |
-              (pmu.version >= 5 && !pmu.anyThread ? 1 << 15 : 0)
-            : 0,
-      };
-    },
+    10: () => perfmonLeaf(pmu),
     11: (subleaf) => {
       const level = [
         { shift: 0, count: 1, type: 1 },
@@ -215,18 +201,18 @@ export function cpuid(
       return { eax: component.size, ebx: component.offset, ecx: 0, edx: 0 };
     },
     // TSC = crystal · EBX / EAX
-    21: () => ({ eax: 1, ebx: 1, ecx: profile.tscHz, edx: 0 }),
+    21: () => {
+      const crystal = profile.tscHz / TICKS_PER_CRYSTAL_CYCLE;
+      return { eax: 1, ebx: TICKS_PER_CRYSTAL_CYCLE, ecx: crystal, edx: 0 };
+    },
     22: () => ({
       eax: profile.tscHz / 1e6,
       ebx: profile.tscHz / 1e6,
       ecx: 100,
       edx: 0,
     }),
-    28: () =>
-      architecturalLbr
-        ? { eax: architecturalLbr.depths | (1 << 31), ebx: 0b111, ecx: 0b101, edx: 0 }
-        : ZERO,
-    35: (subleaf) => leaf23(pmu, subleaf),
+    28: () => lbrLeaf(pmu),
+    35: (subleaf) => perfmonExtendedLeaf(pmu, subleaf),
     2147483648: () => ({ eax: 0x8000_0008, ebx: 0, ecx: 0, edx: 0 }),
     2147483649: () => announced(0x8000_0001),
     2147483650: () => brand(0),
@@ -248,24 +234,4 @@ export function cpuid(
     const { eax, ebx, ecx, edx } = answer ? answer(subleaf, context) : ZERO;
     return { eax: eax >>> 0, ebx: ebx >>> 0, ecx: ecx >>> 0, edx: edx >>> 0 };
   };
-}
-
-/** Vol. 3, "Architectural Performance Monitoring Version 6"; EAX of 3 has a bit for each event that is there. */
-function leaf23(pmu: PmuShape, subleaf: number): CpuidRegisters {
-  if (pmu.version < 6) return ZERO;
-  const low = (value: bigint) => Number(value & 0xffff_ffffn);
-  switch (subleaf) {
-    case 0: {
-      const kinds = (pmu.umask2 ? 1 : 0) | (pmu.equal ? 2 : 0) | (pmu.userDisable ? 4 : 0);
-      return { eax: 0b1011, ebx: kinds, ecx: 0, edx: 0 };
-    }
-    case 1:
-      return { eax: low(pmu.gp), ebx: low(fixedCounters(pmu)), ecx: 0, edx: 0 };
-    case 3: {
-      const all = 2 ** pmu.eventVectorLength - 1;
-      return { eax: all & ~low(pmu.eventsMissing), ebx: 0, ecx: 0, edx: 0 };
-    }
-    default:
-      return ZERO;
-  }
 }

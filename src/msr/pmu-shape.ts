@@ -62,6 +62,9 @@ export const hasGp = (shape: PmuShape, index: number): boolean =>
 /** The fixed-function counters of this shape, as a bitmap. */
 export const fixedCounters = (shape: PmuShape): bigint => (shape.version >= 2 ? shape.fixed : 0n);
 
+/** Ticks per cycle of the crystal clock: CPUID.15H:EBX / EAX, and what CPU_CLK_UNHALTED.REF_XCLK divides by. */
+export const TICKS_PER_CRYSTAL_CYCLE = 120;
+
 /** How many registers a bank needs so that every counter of the bitmap is in it. */
 export function bankSize(counters: bigint): number {
   let size = 0;
@@ -121,8 +124,8 @@ export function perfmonExtendedLeaf(shape: PmuShape, subleaf: number): CpuidLeaf
   return subleaf === 3 ? { ...NO_LEAF, eax: Number(present) } : NO_LEAF;
 }
 
-/** CPUID leaf 1CH: CPL, branch-type and call-stack filters; mispredict bit, timed records, branch types. */
+/** CPUID leaf 1CH: CPL, branch-type and call-stack filters; mispredict bit and branch types. */
 export function lbrLeaf({ lbr }: PmuShape): CpuidLeaf {
   if (lbr?.kind !== 'architectural') return NO_LEAF;
-  return { eax: (lbr.depths | (1 << 31)) >>> 0, ebx: 0b111, ecx: 0b111, edx: 0 };
+  return { eax: (lbr.depths | (1 << 31)) >>> 0, ebx: 0b111, ecx: 0b101, edx: 0 };
 }

@@ -1,3 +1,4 @@
+import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { NOTHING, of, type Source, without } from './source.ts';
 
 /** Whether an event counts what the manual says, or what a documented model makes of it. */
@@ -34,9 +35,6 @@ const CONDITIONAL = of('conditionalBranches');
 
 /** True in every unhalted cycle: it rises when the CPU wakes. */
 const LEVEL: Spread = { width: 1, cycles: CYCLES, rises: of('halts') };
-
-/** Ticks per cycle of the crystal clock, which CPUID.15H announces. */
-export const TICKS_PER_CRYSTAL_CYCLE = 120;
 
 /** The first seven architectural events, bits 6:0 of CPUID.0AH:EBX, less the reference clock, which differs. */
 // biome-ignore format: a table
