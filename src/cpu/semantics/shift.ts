@@ -27,7 +27,7 @@ function setFlags<V, C>(
 
 /** CF and OF in their RFLAGS positions, of values that are 0 or 1. */
 const carryAndOverflow = <V, C>(e: Emit<V, C>, carry: V, overflow: V): V =>
-  e.bin('or', 4, carry, e.shift('shl', 4, overflow, e.const(1, 11)));
+  e.bin('or', 4, e.low(4, carry), e.shift('shl', 4, e.low(4, overflow), e.const(1, 11)));
 
 /** The other four flags as they are, with CF and OF. */
 const withCarryAndOverflow = <V, C>(e: Emit<V, C>, carry: V, overflow: V): V =>
@@ -121,43 +121,65 @@ const rotateThroughCarry =
     setFlags(e, insn, masked, 'RAW', 4, flags);
   };
 
-/**
- * SHLD, SHRD. Of two bytes, a count above 16 is undefined; as on Intel processors the destination then follows the
- * source into the result.
- */
+/** What a double shift gives, and the last bit that it shifted out. */
+interface Shifted<V> {
+  readonly result: V;
+  readonly carry: V;
+}
+
+/** Bits of `b` follow `a`; 1 ≤ count < 8n, a count of 0 leaves `a`. */
+function shiftDouble<V, C>(
+  e: Emit<V, C>,
+  op: 'shl' | 'shr',
+  n: 4 | 8,
+  a: V,
+  b: V,
+  count: V,
+): Shifted<V> {
+  const one = e.const(1, 1);
+  const still = e.isZero(1, count);
+  const unless0 = (value: V) => e.select(1, still, count, value);
+  const complement = unless0(e.bin('sub', 1, e.const(1, n * 8), count));
+  const lessOne = unless0(e.bin('sub', 1, count, one));
+  const filled = e.shift(op === 'shl' ? 'shr' : 'shl', n, b, complement);
+  const shifted = e.bin('or', n, e.shift(op, n, a, count), filled);
+  return {
+    result: e.select(n, still, a, shifted),
+    carry: e.bin('and', n, e.shift('shr', n, a, op === 'shl' ? complement : lessOne), one),
+  };
+}
+
+/** Of two bytes: a window on a:b:a, since behind `b` come, for counts above 16, bits of `a` again (undefined by the manual). */
+function shiftDoubleWords<V, C>(
+  e: Emit<V, C>,
+  op: 'shl' | 'shr',
+  a: V,
+  b: V,
+  count: V,
+): Shifted<V> {
+  const place = (value: V, at: number) => e.shift('shl', 8, value, e.const(1, at));
+  const bitAt = (value: V, at: V) =>
+    e.bin('and', 4, e.low(4, e.shift('shr', 8, value, at)), e.const(1, 1));
+  const aba = e.bin('or', 8, e.bin('or', 8, place(a, 32), place(b, 16)), a);
+  if (op === 'shl') {
+    const window = e.shift('shr', 8, aba, e.bin('sub', 1, e.const(1, 32), count));
+    return { result: e.low(2, window), carry: bitAt(window, e.const(1, 16)) };
+  }
+  const last = e.select(1, e.isZero(1, count), count, e.bin('sub', 1, count, e.const(1, 1)));
+  return { result: e.low(2, e.shift('shr', 8, aba, count)), carry: bitAt(aba, last) };
+}
+
+/** SHLD, SHRD. */
 const doubleShift =
   (op: 'shl' | 'shr'): Semantics =>
   (e, insn) => {
     if (shiftCount(insn) === 'zero') return unchanged(e, insn);
-    const n = width(insn);
+    const n = width(insn) as 2 | 4 | 8;
     const count = maskedCount(e, insn);
     const b = e.reg(n, gpr(insn, 1));
     const a = readForWrite(e, insn);
-    const one = e.const(1, 1);
-    const still = e.isZero(1, count);
-    let result: typeof a;
-    let carry: typeof a;
-    if (n === 2) {
-      // a:b:a, 48 bits
-      const place = (value: typeof a, at: number) => e.shift('shl', 8, value, e.const(1, at));
-      const wide = e.bin('or', 8, e.bin('or', 8, place(a, 32), place(b, 16)), a);
-      if (op === 'shl') {
-        const shifted = e.shift('shr', 8, wide, e.bin('sub', 1, e.const(1, 32), count));
-        result = e.low(2, shifted);
-        carry = e.bin('and', 4, e.low(4, e.shift('shr', 8, shifted, e.const(1, 16))), one);
-      } else {
-        result = e.low(2, e.shift('shr', 8, wide, count));
-        const before = e.select(1, still, count, e.bin('sub', 1, count, one));
-        carry = e.bin('and', 4, e.low(4, e.shift('shr', 8, wide, before)), one);
-      }
-    } else {
-      const complement = e.select(1, still, count, e.bin('sub', 1, e.const(1, n * 8), count));
-      const filled = e.shift(op === 'shl' ? 'shr' : 'shl', n, b, complement);
-      const shifted = e.bin('or', n, e.shift(op, n, a, count), filled);
-      result = e.select(n, still, a, shifted);
-      const before = e.select(1, still, count, e.bin('sub', 1, count, one));
-      carry = e.bin('and', n, e.shift('shr', n, a, op === 'shl' ? complement : before), one);
-    }
+    const { result, carry } =
+      n === 2 ? shiftDoubleWords(e, op, a, b, count) : shiftDouble(e, op, n, a, b, count);
     const overflow = signBit(e, n, e.bin('xor', n, a, result));
     writeBack(e, insn, result);
     setFlags(e, insn, count, 'RESULT', n, result, carryAndOverflow(e, carry, overflow));
