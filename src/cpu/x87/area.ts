@@ -1,6 +1,25 @@
+import { CR0, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import type { Insn } from '../insn.ts';
+import { STATE } from '../state/layout.ts';
 import type { Core } from '../system/core.ts';
+
+const AC = RFLAGS.AC;
+const AM = CR0.AM;
+
+/** @throws Fault #AC(0) where user mode has its alignment checked */
+export function checkAlignment({ state }: Core, linear: bigint, alignment: number): void {
+  if (linear % BigInt(alignment) === 0n || state.cpl !== 3) return;
+  const checked =
+    (state.get(STATE.RFLAGS_SYSTEM) & AC) !== 0n && (state.get(STATE.CR0) & AM) !== 0n;
+  if (checked) throw new Fault('#AC', 0);
+}
+
+/** What an address has to be a multiple of: always, or where user mode has its alignment checked. */
+export interface Alignment {
+  readonly demanded?: number;
+  readonly checked?: number;
+}
 
 /** The memory operand of an instruction that saves or restores state: bytes, all or nothing. */
 export class Area {
@@ -9,13 +28,21 @@ export class Area {
   readonly #size: number;
 
   /** @throws Fault #GP(0) unless aligned, and as any access */
-  constructor(core: Core, insn: Insn, size: number, access: 'read' | 'write', alignment = 1) {
+  constructor(
+    core: Core,
+    insn: Insn,
+    size: number,
+    access: 'read' | 'write',
+    alignment: Alignment,
+  ) {
     const memory = core.memoryOperand(insn)!;
     const offset = core.offset(memory, insn);
-    if (core.linearOf(memory, insn) % BigInt(alignment) !== 0n) throw new Fault('#GP', 0);
+    if (core.linearOf(memory, insn) % BigInt(alignment.demanded ?? 1) !== 0n)
+      throw new Fault('#GP', 0);
     this.#core = core;
     this.#size = size;
     this.#linear = core.linear(memory.segment, offset, size, access);
+    checkAlignment(core, this.#linear, alignment.checked ?? 1);
     for (let at = 0; at < size; at += 4096) this.#probe(at, Math.min(4096, size - at), access);
   }
 

@@ -25,7 +25,7 @@ export const fromInteger = (value: bigint): Float =>
 
 /** A memory operand as a number: single, double or integer. */
 export function memoryValue(unit: Unit, insn: Insn, integer: boolean): Float {
-  const bits = unit.core.operand(insn, 0);
+  const bits = unit.load();
   if (integer) return fromInteger(BigInt.asIntN(insn.size * 8, bits));
   return unpack(insn.size === 4 ? SINGLE : DOUBLE, bits);
 }

@@ -86,7 +86,9 @@ function loadEnvironment(area: Area, unit: Unit): void {
 }
 
 const areaOf = (unit: Unit, access: 'read' | 'write') =>
-  new Area(unit.core, unit.insn, unit.insn.size, access);
+  new Area(unit.core, unit.insn, unit.insn.size, access, {
+    checked: environmentSize(unit.insn) === 28 ? 4 : 2,
+  });
 
 /** FNSTENV masks all exceptions afterwards. */
 const saveEnvironment = controlling((unit) => {
@@ -113,16 +115,17 @@ const restoreAll = controlling((unit) => {
   for (let i = 0; i < 8; i++) unit.setPhysicalBits(unit.physical(i), area.read(at + 10 * i, 10));
 }, true);
 
-const loadControl = controlling((unit, insn) => {
-  unit.fcw = Number(unit.core.operand(insn, 0, 2));
+const loadControl = controlling((unit) => {
+  unit.fcw = Number(unit.load());
 }, true);
 
-const storeControl = controlling((unit, insn) => {
-  unit.core.setOperand(insn, 0, BigInt(unit.fcw), 2);
+const storeControl = controlling((unit) => {
+  unit.store(BigInt(unit.fcw));
 });
 
 const storeStatus = controlling((unit, insn) => {
-  unit.core.setOperand(insn, 0, BigInt(unit.fsw), 2);
+  if (insn.operands[0]!.kind === 'mem') unit.store(BigInt(unit.fsw));
+  else unit.core.setGpr(0, 2, BigInt(unit.fsw));
 });
 
 const clearExceptions = controlling((unit) => {

@@ -99,7 +99,7 @@ export function mxcsrOf(area: Area): number {
 }
 
 const areaOf = (core: Core, insn: Insn, access: 'read' | 'write') =>
-  new Area(core, insn, 512, access, 16);
+  new Area(core, insn, 512, access, { demanded: 16 });
 
 /** FXSAVE, FXSAVE64. */
 export const fxsave: SystemFunction = (core, insn) => {

@@ -102,7 +102,7 @@ const pair = (
 
 /** Instructions on ST(1) and ST(0) that pop. */
 const popping = (
-  of: (y: Float, x: Float, unit: Unit) => Float | 'invalid' | 'divided',
+  of: (y: Float, x: Float) => Float | 'invalid' | 'divided',
   sign: (y: Float, x: Float) => boolean = () => false,
 ): SystemFunction =>
   computing((unit) => {
@@ -112,8 +112,10 @@ const popping = (
     const result =
       unit.isEmpty(0) || unit.isEmpty(1)
         ? empty(unit)
-        : evaluate(unit, [x, y], () => of(y, x, unit), sign(y, x));
+        : evaluate(unit, [x, y], () => of(y, x), sign(y, x));
     if (!result) return;
+    // The processor takes no logarithm for exact, not even that of a power of two.
+    if (of === logarithm && x.kind === 'finite' && result.kind === 'finite') unit.signal(FLAG.PE);
     unit.setValue(1, result);
     unit.pop();
   });
@@ -150,13 +152,6 @@ function logarithm(y: Float, x: Float): Float | 'invalid' | 'divided' {
   if (y.kind === 'zero') return zero(y.negative === above);
   return yLog2(y, x);
 }
-
-/** The processor takes no logarithm for exact, not even that of a power of two. */
-const inexact = (of: typeof logarithm) => (y: Float, x: Float, unit: Unit) => {
-  const result = of(y, x);
-  if (typeof result !== 'string' && result.kind === 'finite') unit.signal(FLAG.PE);
-  return result;
-};
 
 /** Vol. 2, "FYL2XP1—Compute y ∗ log2(x +1)"; outside its range the manual leaves the result open. */
 function logarithmOfMore(y: Float, x: Float): Float | 'invalid' {
@@ -198,6 +193,6 @@ export const X87_TRANSCENDENTAL = {
   ),
   FPATAN: popping(arctangent),
   F2XM1: power,
-  FYL2X: popping(inexact(logarithm), (y) => !y.negative),
+  FYL2X: popping(logarithm, (y) => !y.negative),
   FYL2XP1: popping(logarithmOfMore),
 } as const;

@@ -20,7 +20,7 @@ const INDEFINITE_BITS = pack(EXTENDED, INDEFINITE);
 
 /** FLD of a single or double: converted, so SNaNs and denormals are noticed. Nothing is left to fault on a denormal. */
 function loadConverted(unit: Unit, insn: Insn): bigint | undefined {
-  const x = unpack(insn.size === 4 ? SINGLE : DOUBLE, unit.core.operand(insn, 0));
+  const x = unpack(insn.size === 4 ? SINGLE : DOUBLE, unit.load());
   if (!unit.isEmpty(7)) return INDEFINITE_BITS; // the push says so
   const known = special(unit, x);
   if (known === undefined) return undefined;
@@ -29,7 +29,7 @@ function loadConverted(unit: Unit, insn: Insn): bigint | undefined {
 }
 
 const loadMemory = computing((unit, insn) => {
-  const bits = insn.size === 10 ? unit.core.operand(insn, 0, 10) : loadConverted(unit, insn);
+  const bits = insn.size === 10 ? unit.load(10) : loadConverted(unit, insn);
   if (bits !== undefined) unit.push(bits);
 });
 
@@ -43,13 +43,13 @@ const load: SystemFunction = (core, insn) =>
   (insn.operands[0]!.kind === 'mem' ? loadMemory : loadRegister)(core, insn);
 
 const loadInteger = computing((unit, insn) => {
-  const value = BigInt.asIntN(insn.size * 8, unit.core.operand(insn, 0));
+  const value = BigInt.asIntN(insn.size * 8, unit.load());
   unit.push(pack(EXTENDED, fromInteger(value)));
 });
 
 /** 18 decimal digits, two to a byte, and a sign. */
-const loadDecimal = computing((unit, insn) => {
-  const bits = unit.core.operand(insn, 0, 10);
+const loadDecimal = computing((unit) => {
+  const bits = unit.load(10);
   let value = 0n;
   for (let i = 68n; i >= 0n; i -= 4n) value = value * 10n + ((bits >> i) & 15n);
   const sign = (bits >> 79n) & 1n;
@@ -63,15 +63,14 @@ const storing = (
   indefinite: (insn: Insn) => bigint,
 ): SystemFunction =>
   computing((unit, insn) => {
-    const { core, fsw } = unit;
-    const memory = core.memoryOperand(insn)!;
+    const { fsw } = unit;
     unit.setConditions(0, FSW.C1);
     let bits: bigint | undefined;
     if (unit.isEmpty(0)) bits = unit.stackUnderflow() ? indefinite(insn) : undefined;
     else bits = convert(unit, unit.value(0), insn);
     if (bits === undefined) return;
     try {
-      core.store(memory.segment, core.offset(memory, insn), insn.size, bits);
+      unit.store(bits);
     } catch (fault) {
       unit.fsw = fsw;
       throw fault;

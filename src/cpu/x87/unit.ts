@@ -3,10 +3,14 @@ import { type Environment, FLAG, type Rounding, round } from '../float/round.ts'
 import type { Insn } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core, SystemFunction } from '../system/core.ts';
+import { checkAlignment } from './area.ts';
 import { EXCEPTIONS, FSW, raisePending, requireX87, X87 } from './registers.ts';
 
 /** Bits of significand by the precision-control field; 01B is reserved and taken for full. */
 const PRECISION = [24, 64, 53, 64] as const;
+
+/** Vol. 3, "Alignment Requirements by Data Type". */
+const ALIGNMENT: Readonly<Record<number, number>> = { 2: 2, 4: 4, 8: 8, 10: 8 };
 
 /** One x87 instruction under way: the registers, and the exceptions that it finds. */
 export class Unit extends X87 {
@@ -48,6 +52,26 @@ export class Unit extends X87 {
   stackOverflow(): boolean {
     this.setConditions(FSW.C1, FSW.C1);
     return this.signal(FSW.IE | FSW.SF);
+  }
+
+  /** Linear address of the memory operand. @throws Fault as any access, #AC(0) where alignment is checked */
+  #linear(size: number, access: 'read' | 'write'): bigint {
+    const { core, insn } = this;
+    const memory = core.memoryOperand(insn)!;
+    const linear = core.linear(memory.segment, core.offset(memory, insn), size, access);
+    checkAlignment(core, linear, ALIGNMENT[size]!);
+    return linear;
+  }
+
+  /** The memory operand. */
+  load(size: number = this.insn.size): bigint {
+    const linear = this.#linear(size, 'read');
+    return this.core.memory.read(linear, size, this.core.privilege);
+  }
+
+  store(bits: bigint, size: number = this.insn.size): void {
+    const linear = this.#linear(size, 'write');
+    this.core.memory.write(linear, size, bits, this.core.privilege);
   }
 
   value(i: number): Float {

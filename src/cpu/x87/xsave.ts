@@ -85,7 +85,7 @@ function save(core: Core, insn: Insn, { compacted, optimized }: Save, enabled: b
   const { state } = core;
   const components = requested(core, enabled);
   const { pkru, end } = layout(components, compacted);
-  const area = new Area(core, insn, end, 'write', 64);
+  const area = new Area(core, insn, end, 'write', { demanded: 64 });
   let used = inUse(state) & components;
   if (compacted && isSet(components, XCR0.SSE) && state.get32(STATE.MXCSR) !== MXCSR_RESET) {
     used |= XCR0.SSE;
@@ -103,7 +103,7 @@ function save(core: Core, insn: Insn, { compacted, optimized }: Save, enabled: b
 function restore(core: Core, insn: Insn, enabled: bigint, onlyCompacted: boolean): void {
   const { state } = core;
   const components = requested(core, enabled);
-  const header = new Area(core, insn, EXTENDED, 'read', 64);
+  const header = new Area(core, insn, EXTENDED, 'read', { demanded: 64 });
   const present = header.read(XSTATE_BV, 8);
   const format = header.read(XCOMP_BV, 8);
   const compacted = isSet(format, COMPACTED);
@@ -113,7 +113,7 @@ function restore(core: Core, insn: Insn, enabled: bigint, onlyCompacted: boolean
   if (wrong) throw new Fault('#GP', 0);
 
   const { pkru, end } = layout(compacted ? format & ~COMPACTED : components, compacted);
-  const area = new Area(core, insn, end, 'read', 64);
+  const area = new Area(core, insn, end, 'read', { demanded: 64 });
   const loaded = components & present;
   const fromMemory = compacted ? isSet(loaded, XCR0.SSE) : isSet(components, XCR0.SSE | XCR0.AVX);
   const mxcsr = fromMemory ? mxcsrOf(area) : MXCSR_RESET;
