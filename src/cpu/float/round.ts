@@ -51,7 +51,9 @@ export function round(env: Environment, format: Format, exact: Float): Float {
   const top = exponent + length - 1 + (bitLength(free.value) > precision ? 1 : 0);
   const freeResult = (move: number) => {
     const moved = finite(negative, free.value, exponent + length - precision + move);
-    if (top + move >= format.least && top + move <= format.most) return moved;
+    // In other formats than the registers' such a result is never used.
+    const fits = top + move >= format.least && top + move <= format.most;
+    if (fits || !format.explicit) return moved;
     env.flags |= FLAG.PE; // FSCALE can go farther than moving makes up for
     return top + move < format.least ? zero(negative) : infinity(negative);
   };

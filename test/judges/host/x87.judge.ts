@@ -73,6 +73,10 @@ const EXPLAINED: readonly { why: string; applies: (theirs: Outcome, ours: Outcom
       why: 'accesses of more than 8 bytes are made in parts, of which some may be done, or fault elsewhere',
       applies: (theirs, ours) => theirs.vector === 14 && ours.vector !== 1,
     },
+    {
+      why: 'across the end of canonical addresses, alignment checking and segmentation come in either order',
+      applies: (theirs, ours) => theirs.vector === 17 && (ours.vector === 13 || ours.vector === 12),
+    },
   ];
 
 describe.skipIf(!hostJudges())('as this processor does it', () => {
