@@ -4,15 +4,18 @@ import {
   type EventComparison,
   errorPpm,
   type MachineReport,
+  sensitivity,
 } from '../lab/comparison.ts';
+import type { Switching } from '../machine/switching.ts';
 import { table } from './table.ts';
 
 type Row = readonly string[];
 
-/** Widths of the columns: three machines fit 100. */
+/** Widths of the columns, and how many machines fit 100 characters. */
 const LABEL = 28;
 const NUMBER = 12;
 const ERROR = 8;
+const ABREAST = 3;
 
 /** `+0.31 %`, from parts per million. */
 function percent(ppm: bigint | undefined): string {
@@ -60,10 +63,39 @@ function countRows<Key extends string>(
 
 const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
 
+/** A section's rows, machines side by side as many as fit a line, the rest below. */
 function section(title: string, machines: readonly MachineReport[], rows: readonly Row[]): string {
-  const head: Row = [title, ...machines.flatMap(({ machine }) => [machine, ''])];
-  return table([head, ...rows], [], [LABEL, ...machines.flatMap(() => [NUMBER, ERROR])]);
+  if (rows.length === 0) return '';
+  const head: Row = [title, ...machines.flatMap(({ machine }) => ['', machine])];
+  const tables: string[] = [];
+  for (let from = 0; from < machines.length; from += ABREAST) {
+    const cut = ([label = '', ...cells]: Row): Row => [
+      label,
+      ...cells.slice(2 * from, 2 * (from + ABREAST)),
+    ];
+    const count = Math.min(ABREAST, machines.length - from);
+    const widths = [LABEL, ...Array.from({ length: count }, () => [NUMBER, ERROR]).flat()];
+    const heading = cut(head).filter((name, i) => i % 2 === 0);
+    tables.push(
+      table([heading], [], [LABEL, ...heading.slice(1).map(() => NUMBER + ERROR)]),
+      table(rows.map(cut), [], widths),
+    );
+  }
+  return tables.join('\n');
 }
+
+/** The run loop's figures by what a reader calls them. */
+const runLoop = (done: Switching) => ({
+  'VM entries': done.entries,
+  '… from the fastpath': done.fastpath,
+  'PMIs delivered': done.pmis,
+  'instructions emulated': done.emulated,
+  'vPMU loads': done.loads,
+  'vPMU puts': done.puts,
+  'RDMSR in root mode': done.rdmsr,
+  'WRMSR in root mode': done.wrmsr,
+  'RDPMC in root mode': done.rdpmc,
+});
 
 /** Share of the run's ticks that root-mode software took. */
 const overhead = ({ ticks, rootTicks }: MachineReport): string =>
@@ -81,8 +113,14 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
   ];
   const costs = (machine: MachineReport) =>
     Object.fromEntries(machine.costs.map(({ row, cycles }) => [row, cycles]));
+  const range = (end: 'low' | 'high'): Row => [
+    `  if all cost the ${end}`,
+    ...machines.flatMap((machine) => [grouped(sensitivity(machine)[end]), '']),
+  ];
   const totals: Row[] = [
     ['  cycles in root mode', ...machines.flatMap(({ rootTicks }) => [grouped(rootTicks), ''])],
+    range('low'),
+    range('high'),
     ['  share of the run', ...machines.flatMap((machine) => [overhead(machine), ''])],
   ];
   const legend = [
@@ -108,6 +146,11 @@ export function comparisonText({ guest, profile, counting, machines }: Compariso
         guest: guestInstructions,
         'root mode (modelled)': rootInstructions,
       })),
+    ),
+    section(
+      'run loop [exact]',
+      machines,
+      countRows(machines, ({ switching }) => (switching ? runLoop(switching) : {})),
     ),
     section('cost in cycles [modelled]', machines, [...countRows(machines, costs), ...totals]),
     table(

@@ -25,9 +25,10 @@ const names = (text: string): string[] => text.split(',').filter((name) => name 
 export const OPTION = {
   machine: () => new Option('-m, --machine <name>', 'the machine to run on').default('bare'),
   machines: () =>
-    new Option('--machines <names>', 'the machines to compare, with commas between').argParser(
-      names,
-    ),
+    new Option(
+      '--designs, --machines <names>',
+      'the machines to compare, with commas between',
+    ).argParser(names),
   profile: () => new Option('-p, --profile <name>', 'the processor').default('sapphire-rapids'),
   memory: () =>
     new Option('--memory <size>', 'RAM of the guest').argParser(size).default(64 << 20, '64M'),

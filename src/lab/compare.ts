@@ -3,6 +3,7 @@ import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { costs } from '../machine/costs.ts';
 import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
+import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
 import { GUEST_EVENTS, readingOf } from './guest-events.ts';
@@ -96,6 +97,7 @@ export function runOn(
     exits: exitsByReason(built),
     accesses: accesses.list(),
     costs: account,
+    switching: switching(built),
     guestInstructions: result.instructions,
     rootInstructions:
       state.total('instructions') - built.ledger.read('instructions') + built.ledger.retired,

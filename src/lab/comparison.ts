@@ -1,6 +1,7 @@
 import type { PmuAccess } from '../machine/accesses.ts';
 import type { Cost } from '../machine/costs.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
+import type { Switching } from '../machine/switching.ts';
 
 /** An event as the guest saw it and as it was. */
 export interface EventComparison {
@@ -31,6 +32,8 @@ export interface MachineReport {
   readonly exits: Readonly<Record<string, number>>;
   readonly accesses: readonly PmuAccess[];
   readonly costs: readonly Cost[];
+  /** What the run loop did; absent on the bare machine. */
+  readonly switching: Switching | undefined;
   /** Instructions the guest retired, and those root-mode software retired on the same CPU. */
   readonly guestInstructions: bigint;
   readonly rootInstructions: bigint;
@@ -55,4 +58,19 @@ export function errorPpm({ read, truth }: EventComparison): bigint | undefined {
   if (read === undefined || truth === undefined || truth === 0n) return undefined;
   const twice = ((read - truth) * 2_000_000n) / truth;
   return (twice + (twice < 0n ? -1n : 1n)) / 2n;
+}
+
+/** Cycles in root mode if every operation cost the low end, the default and the high end of its row's range. */
+export function sensitivity({ costs }: MachineReport): {
+  low: number;
+  default: number;
+  high: number;
+} {
+  const sum = (each: (cost: Cost) => number) =>
+    costs.reduce((cycles, cost) => cycles + each(cost) * cost.times, 0);
+  return {
+    low: sum(({ low }) => low),
+    default: sum((cost) => cost.each),
+    high: sum(({ high }) => high),
+  };
 }

@@ -29,6 +29,7 @@ const report = (machine: string, read: bigint): MachineReport => ({
             source: 'a "source"',
           },
         ],
+  switching: undefined,
   guestInstructions: 1n,
   rootInstructions: 0n,
   ticks: 1n,

@@ -87,28 +87,61 @@ export class GuestCode {
     return this.wrmsr(0x1b, 0xfee0_0d00n).wrmsr(0x80f, 0x1ffn).wrmsr(0x834, value);
   }
 
-  /**
-   * First of all: LIDT and a JMP over an NMI handler, which saves RAX, RBX, RCX and RDX around its body: two
-   * instructions; the handler's own are four pushes, the body, four pops and IRETQ.
-   */
+  /** `onInterrupts` with an NMI handler alone. */
   onNmi(body: (code: GuestCode) => void): this {
-    if (this.#bytes.length > 0) throw new RangeError('an NMI handler comes first');
-    const inner = new GuestCode();
-    body(inner);
+    return this.onInterrupts([[2, body]]);
+  }
+
+  /**
+   * First of all: LIDT and a JMP over handlers by vector, each of which saves RAX, RBX, RCX and RDX around its
+   * body: two instructions; a handler's own are four pushes, the body, four pops and IRETQ.
+   */
+  onInterrupts(
+    handlers: readonly (readonly [vector: number, body: (code: GuestCode) => void])[],
+  ): this {
+    if (this.#bytes.length > 0) throw new RangeError('interrupt handlers come first');
     const [push, pop] = [
       [0x50, 0x53, 0x51, 0x52],
       [0x5a, 0x59, 0x5b, 0x58],
     ];
-    const handler = [...push, ...inner.#bytes, ...pop, 0x48, 0xcf];
-    const [LIDT, JMP, POINTER, IDT] = [7, 5, 10, 3 * 16];
-    const entry = PROGRAM_BASE + LIDT + JMP + POINTER + IDT;
+    const vectors = 1 + Math.max(...handlers.map(([vector]) => vector));
+    const [LIDT, JMP, POINTER, IDT] = [7, 5, 10, vectors * 16];
+    const table = Array<number>(IDT).fill(0);
+    const code: number[] = [];
+    for (const [vector, body] of handlers) {
+      const entry = PROGRAM_BASE + LIDT + JMP + POINTER + IDT + code.length;
+      const gate = [...le(entry & 0xffff, 2), ...le(0x08, 2), 0, 0x8e, ...le(entry >>> 16, 2)];
+      table.splice(vector * 16, gate.length, ...gate);
+      const inner = new GuestCode();
+      body(inner);
+      code.push(...push, ...inner.#bytes, ...pop, 0x48, 0xcf);
+    }
     this.#emit(0x0f, 0x01, 0x1d, ...le(JMP, 4));
-    this.#emit(0xe9, ...le(POINTER + IDT + handler.length, 4));
+    this.#emit(0xe9, ...le(POINTER + IDT + code.length, 4));
     this.#emit(...le(IDT - 1, 2), ...le(PROGRAM_BASE + LIDT + JMP + POINTER, 4), ...le(0, 4));
-    this.#emit(...Array<number>(2 * 16).fill(0));
-    this.#emit(...le(entry & 0xffff, 2), ...le(0x08, 2), 0, 0x8e, ...le(entry >>> 16, 2));
-    this.#emit(...le(0, 4), ...le(0, 4));
-    return this.#emit(...handler);
+    return this.#emit(...table, ...code);
+  }
+
+  /** MOV EBX, then DEC and JNZ: about so many instructions that do nothing else. */
+  sampleWork(instructions: number): this {
+    return this.#emit(0xbb, ...le(Math.floor(instructions / 2), 4), 0xff, 0xcb, 0x75, 0xfc);
+  }
+
+  /** STI. */
+  allowInterrupts(): this {
+    return this.#emit(0xfb);
+  }
+
+  /** The local APIC's timer on `vector`, periodic: three writes. */
+  periodicTimer(vector: number, ticks: number): this {
+    return this.wrmsr(0x83e, 0xbn)
+      .wrmsr(0x832, 0x2_0000n | BigInt(vector))
+      .wrmsr(0x838, BigInt(ticks));
+  }
+
+  /** INC R15 and JMP back, for ever: a workload whose score is R15. */
+  work(): this {
+    return this.#emit(0x49, 0xff, 0xc7, 0xeb, 0xfb);
   }
 
   /** In an NMI handler: MOV EAX, [RSP+32] and MOV EDX, [RSP+36], and five to report where it interrupted. */

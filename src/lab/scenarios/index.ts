@@ -9,6 +9,7 @@ import {
   priorityClass,
   twoVcpus,
 } from './sharing.ts';
+import { tableA } from './table-a.ts';
 import { cpuid, tenOnNine, toggle } from './toggling.ts';
 
 /** Every scenario, in the order they are told. */
@@ -28,6 +29,7 @@ const ALL: readonly Scenario[] = [
   observers,
   givingBack,
   priorityClass,
+  tableA,
 ];
 
 /** The scenarios by name. */
