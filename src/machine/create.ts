@@ -5,10 +5,12 @@ import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
 import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { BootOptions } from '../platform/boot/boot.ts';
+import type { Deviations } from '../pmu/silicon.ts';
+import type { Timing } from '../pmu/timing.ts';
 import { BareMachine } from './bare.ts';
 import { readGuestImage } from './guest-image.ts';
 import type { Machine } from './machine.ts';
-import { profileNamed } from './profiles.ts';
+import { type Profile, profileNamed, withDeviations, withTiming } from './profiles.ts';
 import { VirtualMachine } from './virtual.ts';
 
 /** What executes instructions. Both give the same results; the oracle is the readable one, some hundred times slower. */
@@ -32,6 +34,10 @@ export interface CreateOptions {
   /** Bytes of RAM for the guest: a multiple of 2 MiB. */
   readonly memory?: number;
   readonly engine?: string;
+  /** `unit`: every instruction takes one cycle; `modelled`: caches, TLBs and branch prediction, some ten times slower. */
+  readonly timing?: Timing;
+  /** How counting departs from the manual; nothing unless told. */
+  readonly deviations?: Deviations;
   readonly seed?: string;
   /** Processors of a bare machine, 1 to 8. */
   readonly processors?: number;
@@ -63,6 +69,11 @@ export function designNamed(machine: string): VpmuDesign {
   return named<VpmuDesign>('machine', DESIGNS, name);
 }
 
+function shaped(profile: Profile, timing: Timing, deviations: Deviations | undefined): Profile {
+  const timed = timing === 'modelled' ? withTiming(profile) : profile;
+  return deviations ? withDeviations(timed, deviations) : timed;
+}
+
 /** A machine with a guest in it, ready to run. @throws CounterpointError, ImageError */
 export function createMachine(image: Uint8Array, options: CreateOptions = {}): Machine {
   const {
@@ -70,6 +81,8 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
     profile = 'sapphire-rapids',
     memory = DEFAULT_MEMORY,
     engine = 'interpreter',
+    timing = 'unit',
+    deviations,
     seed = 'counterpoint',
     processors = 1,
     boot = {},
@@ -100,7 +113,7 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
   const parts = {
     image: readGuestImage(image, boot),
     processors,
-    profile: profileNamed(profile),
+    profile: shaped(profileNamed(profile), timing, deviations),
     memorySize: memory,
     engine: named('engine', ENGINES, engine),
     seed,
