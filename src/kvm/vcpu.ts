@@ -5,6 +5,7 @@ import { CounterpointError } from '../bits/error.ts';
 import { hex } from '../bits/hex.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import { MsrBus } from '../msr/bus.ts';
+import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { PIN, PRIMARY } from '../msr/vmx.ts';
 import type { PerfTask } from '../perf/perf.ts';
 import { ENTRY_FAILURE, EXIT_REASON, exitReasonName } from '../vmx/exit-reasons.ts';
@@ -107,7 +108,12 @@ export class Vcpu {
     this.task = { name: `VM ${vm.id} CPU ${id}/KVM`, perf: undefined };
     vm.perf.register(this.task);
     this.apic = new LocalApic(
-      { id, bootstrap: id === 0, physicalAddressBits: 46 },
+      {
+        id,
+        bootstrap: id === 0,
+        physicalAddressBits: 46,
+        ticksPerTimerCount: TICKS_PER_CRYSTAL_CYCLE,
+      },
       {
         now: () => Number(this.#host.now()),
         tsc: () => this.#host.now() + this.tscOffset,

@@ -13,6 +13,7 @@ import { attachSystemMsrs } from '../cpu/system/system-msrs.ts';
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { MsrBus, type ReadOutcome, type WriteOutcome } from '../msr/bus.ts';
 import { DEBUGCTL } from '../msr/pmu.ts';
+import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { Pmu } from '../pmu/pmu.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { Instruments } from './instruments.ts';
@@ -73,7 +74,12 @@ export class Processor {
     this.cpuid = cpuid(profile.cpu, profile.pmu.shape, { apicId: id, processors });
 
     this.apic = new LocalApic(
-      { id, bootstrap: id === 0, physicalAddressBits: profile.cpu.physicalWidth },
+      {
+        id,
+        bootstrap: id === 0,
+        physicalAddressBits: profile.cpu.physicalWidth,
+        ticksPerTimerCount: TICKS_PER_CRYSTAL_CYCLE,
+      },
       {
         now: () => Number(state.total('ticks')),
         tsc: () => this.tsc(),
