@@ -1,4 +1,5 @@
 import { Cpu, type StopReason } from '../../../src/cpu/cpu.ts';
+import type { EngineFactory } from '../../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../../src/cpu/engines/oracle/oracle.ts';
 import type { CpuPorts, VmxPort } from '../../../src/cpu/ports.ts';
 import { coreFeatures, SAPPHIRE_RAPIDS } from '../../../src/cpu/profiles.ts';
@@ -49,7 +50,7 @@ export const code = (listing: string): Uint8Array =>
 
 /** One CPU with 2 MiB of RAM, tables as `AT` and `SELECTOR` have them, and ports that a test can push and look at. */
 export class TestMachine {
-  readonly memory = new PhysicalMemory({ ramSize: 0x20_0000, reserved: 0x2_0000 });
+  readonly memory: PhysicalMemory;
   readonly msr = new MsrBus();
   readonly cpu: Cpu;
   readonly state: State;
@@ -71,7 +72,16 @@ export class TestMachine {
   constructor({
     vmx,
     features = {},
-  }: { vmx?: VmxPort; features?: Partial<ReturnType<typeof coreFeatures>> } = {}) {
+    engine = (core) => new Oracle(core),
+    reserved = 0x2_0000,
+  }: {
+    vmx?: VmxPort;
+    features?: Partial<ReturnType<typeof coreFeatures>>;
+    engine?: EngineFactory;
+    /** Bytes in front of RAM, for the state block and what the engine keeps behind it. */
+    reserved?: number;
+  } = {}) {
+    this.memory = new PhysicalMemory({ ramSize: 0x20_0000, reserved });
     this.state = new State(this.memory.linear, 0);
     const ports: CpuPorts = {
       memory: this.memory,
@@ -125,7 +135,7 @@ export class TestMachine {
       state: this.state,
       ports,
       features: { ...coreFeatures(SAPPHIRE_RAPIDS), ...features },
-      engine: (core) => new Oracle(core),
+      engine,
     });
     attachSystemMsrs(this.msr, this.cpu.core);
     for (const [at, descriptor] of DESCRIPTORS) this.memory.write(AT.GDT + at, 8, descriptor);

@@ -31,6 +31,7 @@ export const DIFFERENCES: readonly Difference[] = [
   { judge: 'qemu',  cases: /^DR7\.GD$/,                                                   why: 'GD does nothing' },
   { judge: 'qemu',  cases: /^SS = 3$|^LTR (0|0x88)$|^JMP 0x80$/,                          why: 'these checks are left out' },
   { judge: 'qemu',  cases: /^L(AR|SL) 0x(88|b8)$/,                                        why: '16-bit TSSs and task gates are shown in IA-32e mode' },
+  { judge: 'qemu',  cases: /^alignment check with CR0/,                                   why: 'alignment is not checked' },
   { judge: 'qemu',  cases: /^SYSENTER/,                                                   why: 'the processor it shows is AMD\'s, where SYSENTER is #UD in long mode' },
   { judge: 'qemu',  cases: /^(read|write) (across|below|through)|^(PUSH|IRETD|V86) beyond|^V86 word/, why: 'limits, types and null selectors are not checked by accesses' },
   { judge: 'qemu',  cases: /0xa8( at CPL 3)?$|16-bit task/,    fields: ['ax', 'bx', 'cx', 'dx'], why: 'a 16-bit task keeps the upper halves of registers' },

@@ -1,6 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Interpreter } from '../../../src/cpu/engines/wasm/interpreter.ts';
+import { INTERPRETER } from '../../../src/cpu/state/layout.ts';
 import { TestMachine } from '../../cpu/system/machine.ts';
 
 const present = (command: string): boolean => {
@@ -67,8 +69,16 @@ speaker: enabled=0
   return outcomes(stdout);
 }
 
-export function onOurs(program: Uint8Array): ReadonlyMap<string, string> {
-  const machine = new TestMachine();
+/** Our machine on one of its engines. */
+export function onOurs(
+  program: Uint8Array,
+  engine: 'oracle' | 'interpreter' = 'interpreter',
+): ReadonlyMap<string, string> {
+  const machine = new TestMachine(
+    engine === 'oracle'
+      ? {}
+      : { engine: (core) => new Interpreter(core), reserved: INTERPRETER.SIZE },
+  );
   machine.memory.load(0x7e00, program);
   const real = { base: 0n, limit: 0xffff, rights: 0x93, selector: 0 };
   machine.state.setSegment('CS', real);

@@ -15,6 +15,10 @@ const SUITES = [
 describe.skipIf(!AVAILABLE.nasm).each(SUITES)('system instructions %s', (_name, runner, all) => {
   const ours = onOurs(assemble(runner, all).program);
 
+  it('come to the same on the oracle', () => {
+    expect(onOurs(assemble(runner, all).program, 'oracle')).toEqual(ours);
+  });
+
   it('all come to something', () => {
     expect(all.map(({ name }) => name).filter((name) => !ours.has(name))).toEqual([]);
   });
