@@ -7,17 +7,24 @@ export interface Clock {
   now(): number;
 }
 
+/** Below it the quotient by `TICKS_PER_SECOND` of a whole number never rounds up to the next whole number. */
+const EXACT_QUOTIENTS = 2 ** 50;
+
 /** A frequency beside the machine's clock, exact in both directions. */
 export class Frequency {
   readonly hertz: bigint;
+  readonly #perSecond: number;
   readonly #ticksPerSecond = BigInt(TICKS_PER_SECOND);
 
   constructor(hertz: number) {
+    this.#perSecond = hertz;
     this.hertz = BigInt(hertz);
   }
 
-  /** Whole cycles in `ticks`. */
+  /** Whole cycles in `ticks`. Devices are polled: as long as doubles are exact, no BigInt. */
   cycles(ticks: number): number {
+    const product = ticks * this.#perSecond;
+    if (product < EXACT_QUOTIENTS) return Math.floor(product / TICKS_PER_SECOND);
     return Number((BigInt(ticks) * this.hertz) / this.#ticksPerSecond);
   }
 
