@@ -34,11 +34,19 @@ const SYSTEM_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
     'VMXON', 'VMPTRLD', 'VMCLEAR', 'INVEPT', 'INVVPID'),
   ...of('stores')('SGDT', 'SIDT', 'INS', 'VMPTRST'),
 };
+/** The x87 and the XSAVE family: what stores, what loads. */
+const FLOATING = MNEMONICS.filter((name) => /^(F(?!WAIT)|XSAVE|XRSTOR)/.test(name));
+const storesState = (name: Mnemonic) =>
+  /^(F(I|B)?STP?$|FISTTP|FN?ST|FN?SAVE|FXSAVE|XSAVE)/.test(name);
+
 // biome-ignore format: a table
 const OPERAND_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
   ...of('loads')('LLDT', 'LTR', 'LMSW', 'VERR', 'VERW', 'LAR', 'LSL', 'VMWRITE'),
   ...of('stores')('SLDT', 'STR', 'SMSW', 'VMREAD'),
   ...of('loads', 'stores')('ARPL'),
+  ...Object.fromEntries(FLOATING.map((name) => [
+    name, [...(FLOATING_POINT[name] ?? []), storesState(name) ? 'stores' : 'loads'] as const,
+  ])),
   JMPF: [...FAR, 'loads'],  CALLF: [...FAR, 'loads', 'stores'],
 };
 const SEGMENT_LOAD: readonly Total[] = ['loads'];

@@ -27,6 +27,13 @@ describe('retirement', () => {
     ['XCHG with memory', '87 03',                ['lockedLoads']],
     ['XCHG',             '87 c3',                []],
     ['ADD',              '01 d8',                []],
+    ['FADD',             'd8 c1',                ['x87']],
+    ['FADD from memory', 'd8 00',                ['x87', 'loads']],
+    ['FISTP',            'db 18',                ['x87', 'stores']],
+    ['FNSTSW to memory', 'dd 38',                ['x87', 'stores']],
+    ['FXSAVE',           '0f ae 00',             ['stores']],
+    ['XRSTOR',           '0f ae 28',             ['loads']],
+    ['DPPS',             '66 0f 3a 40 c1 ff',    ['packedSingle128', 'packedSingle128']],
   ] as const)('of %s adds to its classes of events', (_name, hex, totals) => {
     const insn = decode(bytes(hex), 0, 8);
     if (typeof insn === 'string') throw new Error(insn);
