@@ -40,5 +40,7 @@ function rate(fields: Fields): number {
 }
 
 for (const [title, fields] of CASES) {
-  console.log(`${title.padEnd(32)} ${rate(fields).toFixed(0).padStart(7)} round trips per second of processor time`);
+  console.log(
+    `${title.padEnd(32)} ${rate(fields).toFixed(0).padStart(7)} round trips per second of processor time`,
+  );
 }

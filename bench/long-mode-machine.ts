@@ -70,6 +70,7 @@ export class LongModeMachine {
 
   /** Loads a guest and points RIP at a call of it, which is followed by HLT. */
   load(name: string): void {
+    this.cpu.reset();
     this.memory.load(CODE, readFileSync(new URL(`${name}.bin`, GUESTS)));
     const call = Uint8Array.of(0xe8, 0, 0, 0, 0, 0xf4);
     new DataView(call.buffer).setInt32(1, CODE - CALLER - 5, true);
