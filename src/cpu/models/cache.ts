@@ -59,14 +59,17 @@ export class Cache {
     this.#lines.fill(EMPTY);
   }
 
-  /** The lines held, as numbers; set by set, most recently used first. */
+  /** Place and line of each that is held, in pairs. */
   save(): readonly number[] {
-    const lines = this.#lines;
-    return lines.includes(EMPTY) && lines.every((line) => line === EMPTY) ? [] : [...lines];
+    const saved: number[] = [];
+    this.#lines.forEach((line, place) => {
+      if (line !== EMPTY) saved.push(place, line);
+    });
+    return saved;
   }
 
   restore(saved: readonly number[]): void {
     this.clear();
-    this.#lines.set(saved);
+    for (let i = 0; i < saved.length; i += 2) this.#lines[saved[i]!] = saved[i + 1]!;
   }
 }
