@@ -50,6 +50,12 @@ export const code = (listing: string): Uint8Array =>
 
 /** One CPU with 2 MiB of RAM, tables as `AT` and `SELECTOR` have them, and ports that a test can push and look at. */
 export class TestMachine {
+  /** The engine of machines that are not told otherwise, and the bytes in front of RAM it wants. */
+  static engine: { make: EngineFactory; reserved: number } = {
+    make: (core) => new Oracle(core),
+    reserved: 0x2_0000,
+  };
+
   readonly memory: PhysicalMemory;
   readonly msr = new MsrBus();
   readonly cpu: Cpu;
@@ -72,8 +78,8 @@ export class TestMachine {
   constructor({
     vmx,
     features = {},
-    engine = (core) => new Oracle(core),
-    reserved = 0x2_0000,
+    engine = TestMachine.engine.make,
+    reserved = TestMachine.engine.reserved,
   }: {
     vmx?: VmxPort;
     features?: Partial<ReturnType<typeof coreFeatures>>;
