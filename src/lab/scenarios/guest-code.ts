@@ -132,11 +132,11 @@ export class GuestCode {
     return this.#emit(0xfb);
   }
 
-  /** The local APIC's timer on `vector`, periodic: three writes. */
-  periodicTimer(vector: number, ticks: number): this {
+  /** The local APIC's timer on `vector`, periodic, `count` of its clock apart: three writes. */
+  periodicTimer(vector: number, count: number): this {
     return this.wrmsr(0x83e, 0xbn)
       .wrmsr(0x832, 0x2_0000n | BigInt(vector))
-      .wrmsr(0x838, BigInt(ticks));
+      .wrmsr(0x838, BigInt(count));
   }
 
   /** INC R15 and JMP back, for ever: a workload whose score is R15. */
