@@ -414,6 +414,8 @@ export class Cpu {
       core.observer?.delivered?.(from, this.state.rip);
       core.observer?.settle?.();
       this.ports.branched?.(from, this.state.rip, cpl, this.state.cpl);
+      // A counter of interrupts may have overflowed: it has its say before the handler's first instruction.
+      this.ports.time.boundary();
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
       this.#raiseAfter(event, thrown, [...chain, this.#record(exceptionEvent(thrown), thrown)]);

@@ -101,6 +101,20 @@ describe.each([
     expect(interrupted()).toBe(4);
   });
 
+  it('of a counter of interrupts is asked for before the first instruction of the handler', () => {
+    gate(VECTOR + 1, HANDLER);
+    cpu.hardware.memory.write(0xfee0_0300, 4, 0x4_4000n | BigInt(VECTOR + 1)); // to itself
+    cpu.load([0xfb, ...Array.from({ length: 10 }, () => 0x90), 0xf4]);
+    // FREEZE_PERFMON_ON_PMI: the second counter stops with the overflow of the first.
+    cpu
+      .write(0x1d9, 1n << 12n)
+      .write(0xc1, 0xffff_ffffn)
+      .count(0x10_01cb, 0x00c0)
+      .runToHalt();
+    expect(interrupted()).toBe(2);
+    expect(cpu.counts(2)).toEqual([0, 2]);
+  });
+
   it('counts nothing itself, and its handler counts like any code', () => {
     cpu.hardware.memory.write(LVTPC, 4, BigInt(VECTOR));
     cpu.load([0xfb, 0x90, 0x90, 0x90, 0xf4]);
