@@ -158,6 +158,7 @@ export const SAPPHIRE_RAPIDS_VMX: VmxShape = {
     SECONDARY.ENABLE_INVPCID |
     SECONDARY.ENABLE_VM_FUNCTIONS |
     SECONDARY.RDSEED_EXITING |
+    SECONDARY.ENABLE_PML |
     SECONDARY.USE_TSC_SCALING,
   exit:
     EXIT.SAVE_DEBUG_CONTROLS |
@@ -182,6 +183,13 @@ export const SAPPHIRE_RAPIDS_VMX: VmxShape = {
   misc: MISC,
   eptVpid: Object.values(EPT_VPID_CAP).reduce((a, b) => a | b, 0n),
   vmfunc: bit(0),
+};
+
+/** The same for a processor whose architectural LBRs are not hidden: IA32_LBR_CTL is loaded and cleared too. */
+export const SAPPHIRE_RAPIDS_WHOLE_VMX: VmxShape = {
+  ...SAPPHIRE_RAPIDS_VMX,
+  exit: SAPPHIRE_RAPIDS_VMX.exit | EXIT.CLEAR_IA32_LBR_CTL,
+  entry: SAPPHIRE_RAPIDS_VMX.entry | ENTRY.LOAD_IA32_LBR_CTL,
 };
 
 /** VMX as a Skylake-server-like part has it: no saving of IA32_PERF_GLOBAL_CTRL on VM exit. */

@@ -54,19 +54,24 @@ export class ExtendedPageTables {
   /** Bits 51:32 of an entry that are no address bits of this CPU, as bits 19:0. */
   readonly #reservedHigh: number;
   readonly #unblockedByIret: () => boolean;
+  readonly #log: ((physical: number) => void) | undefined;
   readonly #addresses = new Float64Array(LEVELS);
   #root = 0;
   #flags = false;
 
-  /** @param unblockedByIret whether the instruction under way is an IRET that has unblocked NMIs */
+  /**
+   * @param unblockedByIret whether the instruction under way is an IRET that has unblocked NMIs
+   * @param log page-modification logging: hears of each page before its dirty flag is set
+   */
   constructor(parts: {
     memory: PhysicalMemory;
     shape: VmxShape;
     physicalWidth: number;
     eptp: bigint;
     unblockedByIret: () => boolean;
+    log?: ((physical: number) => void) | undefined;
   }) {
-    const { memory, shape, physicalWidth, eptp, unblockedByIret } = parts;
+    const { memory, shape, physicalWidth, eptp, unblockedByIret, log } = parts;
     this.#memory = memory;
     this.#physicalWidth = physicalWidth;
     this.#executeOnly = isSet(shape.eptVpid, EPT_VPID_CAP.EXECUTE_ONLY);
@@ -74,6 +79,7 @@ export class ExtendedPageTables {
     this.#pages2M = isSet(shape.eptVpid, EPT_VPID_CAP.PAGE_2M);
     this.#reservedHigh = 0xf_ffff & ~(2 ** (physicalWidth - 32) - 1);
     this.#unblockedByIret = unblockedByIret;
+    this.#log = log;
     this.use(eptp);
   }
 
@@ -86,7 +92,7 @@ export class ExtendedPageTables {
   /**
    * Guest-physical to host-physical.
    * @param walk the access is to a guest paging structure
-   * @throws VmExit EPT violation, EPT misconfiguration
+   * @throws VmExit EPT violation, EPT misconfiguration, page-modification log full
    */
   translate(
     physical: number,
@@ -121,6 +127,7 @@ export class ExtendedPageTables {
       if ((allowed & wanted) !== wanted) {
         throw this.#violation(physical, access, allowed, linear, walk);
       }
+      if (this.#flags && asWrite && (low & ENTRY.D) === 0) this.#log?.(physical);
       const dirty = this.#flags ? this.#flag(depth, asWrite) : true;
       const base = ((low & ~0xfff) >>> 0) + (high & 0xf_ffff) * TWO32;
       return {

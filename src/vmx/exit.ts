@@ -29,6 +29,7 @@ const WITHIN_DELIVERY: ReadonlySet<number> = new Set([
   EXIT_REASON.APIC_ACCESS,
   EXIT_REASON.EPT_VIOLATION,
   EXIT_REASON.EPT_MISCONFIG,
+  EXIT_REASON.PML_FULL,
 ]);
 
 /** Exits after which pending debug exceptions are still pending. Vol. 3, "Saving Non-Register State". */
@@ -61,6 +62,7 @@ const RETRIED: ReadonlySet<number> = new Set([
   EXIT_REASON.APIC_ACCESS,
   EXIT_REASON.EPT_VIOLATION,
   EXIT_REASON.EPT_MISCONFIG,
+  EXIT_REASON.PML_FULL,
 ]);
 
 /** The event that IDT-vectoring information reports, if any. Vol. 3, "Information for VM Exits During Event Delivery". */

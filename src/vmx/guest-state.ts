@@ -106,6 +106,9 @@ export function loadGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Contro
       ? vmcs.read(FIELDS.GUEST_IA32_EFER)
       : eferFor(state.get(STATE.EFER), cr0, longMode),
   );
+  if (on(ENTRY.LOAD_IA32_LBR_CTL)) {
+    msr.wrmsr(MSR.IA32_LBR_CTL, vmcs.read(FIELDS.GUEST_IA32_LBR_CTL));
+  }
   if (on(ENTRY.LOAD_IA32_PAT)) state.set(STATE.PAT, vmcs.read(FIELDS.GUEST_IA32_PAT));
   for (const { name, selector, base, limit, rights } of SEGMENT_FIELDS) {
     state.setSegment(name, {
@@ -153,6 +156,9 @@ export function saveGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Contro
   if (on(EXIT.SAVE_DEBUG_CONTROLS)) {
     vmcs.write(FIELDS.GUEST_DR7, state.get(DR7));
     vmcs.write(FIELDS.GUEST_IA32_DEBUGCTL, valueIn(machine, MSR.IA32_DEBUGCTL));
+  }
+  if ((shape.entry & ENTRY.LOAD_IA32_LBR_CTL) !== 0) {
+    vmcs.write(FIELDS.GUEST_IA32_LBR_CTL, valueIn(machine, MSR.IA32_LBR_CTL));
   }
   if (on(EXIT.SAVE_IA32_PAT)) vmcs.write(FIELDS.GUEST_IA32_PAT, state.get(STATE.PAT));
   const efer = state.get(STATE.EFER);

@@ -26,6 +26,7 @@ export function loadHostState(machine: VmxMachine, vmcs: Vmcs, controls: Control
     msr.wrmsr(MSR.IA32_PERF_GLOBAL_CTRL, vmcs.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));
   }
   msr.wrmsr(MSR.IA32_DEBUGCTL, 0n);
+  if (on(EXIT.CLEAR_IA32_LBR_CTL)) msr.wrmsr(MSR.IA32_LBR_CTL, 0n);
   const cr0 = vmcs.read(FIELDS.HOST_CR0);
   const cr4 = vmcs.read(FIELDS.HOST_CR4);
   const cr3 = vmcs.read(FIELDS.HOST_CR3);

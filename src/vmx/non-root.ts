@@ -19,6 +19,7 @@ import type { Vmcs } from './vmcs.ts';
 
 const EPTP_SWITCHING = 1n;
 const EPTP_LIST_ENTRIES = 512n;
+const PML_ENTRIES = 512;
 const PAGE_FAULT = 14;
 const DOUBLE_FAULT = 8;
 
@@ -53,6 +54,7 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
       physicalWidth: core.features.physicalWidth,
       eptp: vmcs.read(FIELDS.EPT_POINTER),
       unblockedByIret: () => this.#iretAt === this.#progress,
+      log: this.secondary(SECONDARY.ENABLE_PML) ? (physical) => this.#logPage(physical) : undefined,
     });
     this.#ept = ept;
     this.translate = (physical, access, linear, walk) =>
@@ -240,6 +242,18 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
 
   get #timerExpired(): boolean {
     return this.#timer.active && this.#timer.value === 0;
+  }
+
+  /** Vol. 3, "Page-Modification Logging". @throws VmExit when the log is full */
+  #logPage(physical: number): void {
+    const index = this.vmcs.read32(FIELDS.PML_INDEX);
+    if (index >= PML_ENTRIES) {
+      const unblocking = this.#iretAt === this.#progress ? INTERRUPTION.NMI_UNBLOCKING : 0;
+      throw new VmExit(EXIT_REASON.PML_FULL, { qualification: BigInt(unblocking) });
+    }
+    const log = Number(this.vmcs.read(FIELDS.PML_ADDRESS));
+    this.machine.memory.write(log + index * 8, 8, BigInt(physical - (physical % 4096)));
+    this.vmcs.write32(FIELDS.PML_INDEX, (index - 1) & 0xffff);
   }
 
   /** Address of VTPR, in the virtual-APIC page. */

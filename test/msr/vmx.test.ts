@@ -59,7 +59,7 @@ describe('the VMX capability MSRs', () => {
     ['unrestricted guest',               0x48b,  7, true],
     ['VM functions',                     0x48b, 13, true],
     ['VMCS shadowing',                   0x48b, 14, false],
-    ['PML',                              0x48b, 17, false],
+    ['PML',                              0x48b, 17, true],
     ['#VE',                              0x48b, 18, false],
     ['TSC scaling',                      0x48b, 25, true],
     ['loading IA32_PERF_GLOBAL_CTRL on exit', 0x48f, 12, true],

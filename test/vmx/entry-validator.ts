@@ -27,7 +27,7 @@ const DEBUGCTL_BITS = 0x1802n;
 const WORDS: Readonly<Record<string, readonly [must: bigint, may: bigint]>> = {
   PIN_BASED_CONTROLS: [0x16n, 0x7fn],
   PRIMARY_CONTROLS: [0x0400_6172n, 0xfff9_fffen],
-  SECONDARY_CONTROLS: [0n, 0x0201_38een],
+  SECONDARY_CONTROLS: [0n, 0x0203_38een],
   VM_EXIT_CONTROLS: [0x3_6dfbn, 0x407f_ffffn],
   VM_ENTRY_CONTROLS: [0x11fbn, 0xffffn],
 };
@@ -77,6 +77,7 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
     bit(primary, 28) && ['MSR_BITMAP_ADDRESS'],
     bit(primary, 21) && ['VIRTUAL_APIC_ADDRESS'],
     bit(secondary, 13) && bit(f('VM_FUNCTION_CONTROLS'), 0) && ['EPTP_LIST_ADDRESS'],
+    bit(secondary, 17) && ['PML_ADDRESS'],
   ].flatMap((names) => names || []);
   const badPage = pages.some((name) => !aligned(f(name), 4096n) || !fits(f(name)));
   const badArea = ['VM_EXIT_MSR_STORE', 'VM_EXIT_MSR_LOAD', 'VM_ENTRY_MSR_LOAD'].some((name) => {
@@ -116,7 +117,7 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
     (bit(pin, 5) && !bit(pin, 3)) ||
     (bit(primary, 22) && !bit(pin, 5)) ||
     (bit(secondary, 5) && f('VIRTUAL_PROCESSOR_IDENTIFIER') === 0n) ||
-    (unrestricted && !ept) ||
+    ((unrestricted || bit(secondary, 17)) && !ept) ||
     (bit(secondary, 13) &&
       (f('VM_FUNCTION_CONTROLS') > 1n || (f('VM_FUNCTION_CONTROLS') === 1n && !ept))) ||
     (bit(secondary, 25) && f('TSC_MULTIPLIER') === 0n) ||

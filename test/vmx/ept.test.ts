@@ -186,6 +186,53 @@ describe('EPT', () => {
   });
 });
 
+describe('page-modification logging', () => {
+  const LOG = 0x3_0000;
+  const LOGGING: Fields = {
+    ...FLAGS,
+    SECONDARY_CONTROLS: 0x2_0002,
+    PML_ADDRESS: BigInt(LOG),
+    PML_INDEX: 511,
+  };
+  /** Pages that the guest's paging structures lie in are dirty already, so that only the data page is logged. */
+  function logging(fields: Fields, code: string): Guest {
+    const guest = guestAt(0x10_0000, 0x10_0037, code, fields);
+    for (const page of [0x3000, 0x2_a000]) {
+      guest.memory.write(EPT.PT + (page >> 12) * 8, 8, BigInt(page | 0x337));
+    }
+    guest.state.gpr[3] = 0x10_0123n;
+    return guest;
+  }
+
+  it('writes the page’s address before its dirty flag is set, and counts the index down', () => {
+    const guest = logging(LOGGING, '89 03 89 03 f4');
+    expect(guest.exit().reason).toBe(12);
+    expect(guest.memory.read(LOG + 511 * 8, 8)).toBe(0x10_0000n);
+    expect(guest.get('PML_INDEX')).toBe(510n);
+    expect(leafOf(guest, 0x10_0000)).toBe(0x10_0337n);
+  });
+
+  it('does not log reads, nor without dirty flags', () => {
+    const reader = logging(LOGGING, READ);
+    reader.exit();
+    expect(reader.get('PML_INDEX')).toBe(511n);
+    const plain = logging({ ...LOGGING, EPT_POINTER: EPTP }, WRITE);
+    plain.exit();
+    expect(plain.get('PML_INDEX')).toBe(511n);
+  });
+
+  it('exits with reason 62 when the log is full, nothing of the access done', () => {
+    const guest = logging({ ...LOGGING, PML_INDEX: 0xffff }, WRITE);
+    expect(guest.exit()).toMatchObject({ reason: 62, qualification: 0n, vectoring: 0 });
+    expect(guest.get('GUEST_RIP')).toBe(BigInt(CODE));
+    expect(leafOf(guest, 0x10_0000) & 0x200n).toBe(0n);
+    guest.set({ PML_INDEX: 0 });
+    expect(guest.exit().reason).toBe(12);
+    expect(guest.memory.read(LOG, 8)).toBe(0x10_0000n);
+    expect(guest.get('PML_INDEX')).toBe(0xffffn);
+  });
+});
+
 describe('INVEPT and INVVPID', () => {
   // biome-ignore format: a table
   it.each([

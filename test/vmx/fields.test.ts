@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { SAPPHIRE_RAPIDS_VMX, SKYLAKE_SERVER_VMX } from '../../src/msr/vmx.ts';
+import {
+  SAPPHIRE_RAPIDS_VMX,
+  SAPPHIRE_RAPIDS_WHOLE_VMX,
+  SKYLAKE_SERVER_VMX,
+} from '../../src/msr/vmx.ts';
 import { FIELDS, fieldsOf } from '../../src/vmx/fields.ts';
 import { Processor } from './processor.ts';
 
@@ -61,7 +65,9 @@ describe('the fields of a VMCS', () => {
     expect(fieldsOf(SKYLAKE_SERVER_VMX).has(0x2808)).toBe(true);
     expect(fieldsOf({ ...SKYLAKE_SERVER_VMX, entry: 0 }).has(0x2808)).toBe(false);
     expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x2016)).toBe(false); // posted interrupts
-    expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x200e)).toBe(false); // PML
+    expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x2014)).toBe(false); // APIC accesses
+    expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x2816)).toBe(false); // IA32_LBR_CTL
+    expect(fieldsOf(SAPPHIRE_RAPIDS_WHOLE_VMX).has(0x2816)).toBe(true);
   });
 
   it('that are read-only refuse VMWRITE with error 13 unless IA32_VMX_MISC[29] is 1', () => {

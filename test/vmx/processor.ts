@@ -26,6 +26,7 @@ export const EPT_PML4 = 0x1_a000n;
 const ROWS = defineMsrs({
   IA32_DEBUGCTL: { address: 0x1d9, writable: 0x1802n, sdm: 'IA32_DEBUGCTL MSR' },
   IA32_PERF_GLOBAL_CTRL: { address: 0x38f, writable: 0x7_0000_000fn, sdm: 'a test' },
+  IA32_LBR_CTL: { address: 0x14ce, writable: 0x7f_000fn, sdm: 'a test' },
   IA32_PMC: { address: 0xc1, count: 4, writable: 0xffff_ffffn, sdm: 'a test' },
 });
 

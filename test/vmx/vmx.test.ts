@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { STATE } from '../../src/cpu/state/layout.ts';
 import { VmExit } from '../../src/cpu/vm-exit.ts';
+import { SAPPHIRE_RAPIDS_WHOLE_VMX } from '../../src/msr/vmx.ts';
 import { OTHER_VMCS, Processor, VMCS, VMXON_REGION } from './processor.ts';
 
 describe('VMX instructions with their operands read', () => {
@@ -148,5 +149,24 @@ describe('VM entry and VM exit', () => {
     cpu.vmx.vmExit(new VmExit(12), undefined);
     expect(cpu.msr.rdmsr(0x38f)).toBe(2n);
     expect(cpu.get('GUEST_IA32_PERF_GLOBAL_CTRL')).toBe(3n);
+  });
+
+  it('loads IA32_LBR_CTL on entry, saves it always and clears it on exit, where the processor can', () => {
+    const cpu = new Processor(SAPPHIRE_RAPIDS_WHOLE_VMX).enterable({
+      VM_EXIT_CONTROLS: 0x0403_6ffbn,
+      VM_ENTRY_CONTROLS: 0x20_13fb,
+      GUEST_IA32_LBR_CTL: 3n,
+    });
+    cpu.vmx.vmlaunch();
+    expect(cpu.msr.rdmsr(0x14ce)).toBe(3n);
+    cpu.msr.wrmsr(0x14ce, 7n);
+    cpu.vmx.vmExit(new VmExit(12), undefined);
+    expect(cpu.get('GUEST_IA32_LBR_CTL')).toBe(7n);
+    expect(cpu.msr.rdmsr(0x14ce)).toBe(0n);
+    cpu.set({ VM_EXIT_CONTROLS: 0x0003_6ffbn });
+    cpu.vmx.vmresume();
+    cpu.msr.wrmsr(0x14ce, 1n);
+    cpu.vmx.vmExit(new VmExit(12), undefined);
+    expect(cpu.msr.rdmsr(0x14ce)).toBe(1n);
   });
 });

@@ -86,6 +86,7 @@ const pin = (control: number) => (e: Entry) => (e.pin & control) !== 0;
 
 const tprShadow = primary(PRIMARY.USE_TPR_SHADOW);
 const ept = secondary(SECONDARY.ENABLE_EPT);
+const logging = secondary(SECONDARY.ENABLE_PML);
 const unrestricted = secondary(SECONDARY.UNRESTRICTED_GUEST);
 const functions = secondary(SECONDARY.ENABLE_VM_FUNCTIONS);
 const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CONTROLS'), 1n);
@@ -129,6 +130,8 @@ export const CONTROL_RULES: readonly Rule[] = [
   { rule: 'EPTP bit 6 needs accessed and dirty flags for EPT', sdm: EXECUTION, ok: (e) => !ept(e) || eptpMayFlag(e.shape, e.read('EPT_POINTER')) },
   { rule: 'EPTP bits 11:7 are 0', sdm: EXECUTION, ok: (e) => !ept(e) || eptpReservedIsClear(e.read('EPT_POINTER')) },
   { rule: 'EPTP is within the physical-address width', sdm: EXECUTION, ok: (e) => !ept(e) || e.isPhysical(e.read('EPT_POINTER')) },
+  { rule: 'PML needs EPT', sdm: EXECUTION, ok: (e) => !logging(e) || ept(e) },
+  ...page('PML_ADDRESS', 'PML address', EXECUTION, logging),
   { rule: 'unrestricted guest needs EPT', sdm: EXECUTION, ok: (e) => !unrestricted(e) || ept(e) },
   { rule: 'VM-function controls are allowed by IA32_VMX_VMFUNC', sdm: EXECUTION, ok: (e) => !functions(e) || (e.read('VM_FUNCTION_CONTROLS') & ~e.shape.vmfunc) === 0n },
   { rule: 'EPTP switching needs EPT', sdm: EXECUTION, ok: (e) => !eptpSwitching(e) || ept(e) },

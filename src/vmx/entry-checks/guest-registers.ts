@@ -46,6 +46,7 @@ export const REGISTER_RULES: readonly Rule[] = [
   { rule: 'guest IA32_EFER has its reserved bits 0', sdm: REGISTERS, ok: (e) => !loadEfer(e) || (e.read('GUEST_IA32_EFER') & ~EFER_BITS) === 0n },
   { rule: 'guest IA32_EFER.LMA is IA-32e mode guest', sdm: REGISTERS, ok: (e) => !loadEfer(e) || isSet(e.read('GUEST_IA32_EFER'), EFER.LMA) === longMode(e) },
   { rule: 'guest IA32_EFER.LMA is LME with paging', sdm: REGISTERS, ok: (e) => !loadEfer(e) || !cr0(e, CR0.PG) || isSet(e.read('GUEST_IA32_EFER'), EFER.LMA) === isSet(e.read('GUEST_IA32_EFER'), EFER.LME) },
+  { rule: 'guest IA32_LBR_CTL has its reserved bits 0', sdm: REGISTERS, ok: (e) => !entry(ENTRY.LOAD_IA32_LBR_CTL)(e) || e.msr.accepts(MSR.IA32_LBR_CTL, e.read('GUEST_IA32_LBR_CTL')) },
 ];
 
 // biome-ignore format: a table

@@ -104,6 +104,8 @@ export const CONTROL_ROWS: readonly RuleRow[] = [
   ['EPTP bit 6 needs accessed and dirty flags for EPT', [{ ...EPT, EPT_POINTER: 0x1_a05en, shape: { eptVpid: 0x4141n } }], [{ ...EPT, EPT_POINTER: 0x1_a05en }]],
   ['EPTP bits 11:7 are 0', [{ ...EPT, EPT_POINTER: 0x1_a09en }, { ...EPT, EPT_POINTER: 0x1_a81en }], [EPT]],
   ['EPTP is within the physical-address width', [{ ...EPT, EPT_POINTER: HIGH | 0x1en }], [{ ...EPT, EPT_POINTER: (HIGH - 0x1000n) | 0x1en }]],
+  ['PML needs EPT', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x2_0000, PML_ADDRESS: 0x3_0000n }], [{ ...EPT, SECONDARY_CONTROLS: 0x2_0002, PML_ADDRESS: 0x3_0000n }]],
+  ...page('PML address', 'PML_ADDRESS', { ...EPT, SECONDARY_CONTROLS: 0x2_0002 }),
   ['unrestricted guest needs EPT', [{ ...UNRESTRICTED, SECONDARY_CONTROLS: 0x80 }], [UNRESTRICTED]],
   ['VM-function controls are allowed by IA32_VMX_VMFUNC', [{ ...FUNCTIONS, VM_FUNCTION_CONTROLS: 2n }, { ...FUNCTIONS, VM_FUNCTION_CONTROLS: 1n << 63n }], [FUNCTIONS, SWITCHING]],
   ['EPTP switching needs EPT', [{ ...SWITCHING, SECONDARY_CONTROLS: 0x2000 }], [SWITCHING]],
@@ -182,6 +184,8 @@ const GUEST_PAT = { VM_ENTRY_CONTROLS: 0x53fb };
 const GUEST_EFER = { VM_ENTRY_CONTROLS: 0x93fb };
 const GUEST_GLOBAL = { VM_ENTRY_CONTROLS: 0x33fb };
 const DEBUG = { VM_ENTRY_CONTROLS: 0x13ff };
+/** A processor that loads IA32_LBR_CTL, asked to. */
+const LBR = { shape: { entry: 0x20_fe04, exit: 0x4478_f204 }, VM_ENTRY_CONTROLS: 0x20_13fb };
 /** A 32-bit guest under a 64-bit host. */
 const GUEST_32 = { VM_ENTRY_CONTROLS: 0x11fb, GUEST_CR4: 0x2000n, GUEST_CS_ACCESS_RIGHTS: 0xc09b };
 /** A guest in real-address mode. */
@@ -243,6 +247,7 @@ export const REGISTER_ROWS: readonly RuleRow[] = [
   ['guest IA32_EFER has its reserved bits 0', [{ ...GUEST_EFER, GUEST_IA32_EFER: 0x2500n }, { ...GUEST_EFER, GUEST_IA32_EFER: 0x510n }], [{ ...GUEST_EFER, GUEST_IA32_EFER: 0xd01n }, { GUEST_IA32_EFER: 0x10n }]],
   ['guest IA32_EFER.LMA is IA-32e mode guest', [{ ...GUEST_EFER, GUEST_IA32_EFER: 0x100n }, { ...GUEST_32, VM_ENTRY_CONTROLS: 0x91fb, GUEST_IA32_EFER: 0x500n }], [{ ...GUEST_EFER, GUEST_IA32_EFER: 0x500n }, { ...GUEST_32, VM_ENTRY_CONTROLS: 0x91fb, GUEST_IA32_EFER: 0x801n }]],
   ['guest IA32_EFER.LMA is LME with paging', [{ ...GUEST_EFER, GUEST_IA32_EFER: 0x400n }, { ...GUEST_32, VM_ENTRY_CONTROLS: 0x91fb, GUEST_IA32_EFER: 0x100n }], [{ ...GUEST_EFER, GUEST_IA32_EFER: 0x500n }, { ...REAL, VM_ENTRY_CONTROLS: 0x91fb, GUEST_IA32_EFER: 0x100n }]],
+  ['guest IA32_LBR_CTL has its reserved bits 0', [{ ...LBR, GUEST_IA32_LBR_CTL: 0x10n }, { ...LBR, GUEST_IA32_LBR_CTL: 1n << 23n }], [{ ...LBR, GUEST_IA32_LBR_CTL: 0x7f_000fn }, { shape: LBR.shape, GUEST_IA32_LBR_CTL: 0x10n }]],
 ];
 
 // biome-ignore format: a table
