@@ -3,6 +3,7 @@ import { CRYPTO } from './crypto.ts';
 import { INTEGER_ASSISTS } from './integer.ts';
 import { PACKED_INTEGER } from './packed-integer.ts';
 import { PACKED_SHUFFLE } from './packed-shuffle.ts';
+import { SIMD_APPROXIMATE } from './simd-approximate.ts';
 import { SIMD_ARITHMETIC } from './simd-arithmetic.ts';
 import { SIMD_CONVERT } from './simd-convert.ts';
 import { simdAssist } from './simd-float.ts';
@@ -17,5 +18,5 @@ export const ASSISTS: Readonly<Record<string, Assist>> = {
   ...INTEGER_ASSISTS,
   ...STRING_COMPARE,
   ...each({ ...PACKED_INTEGER, ...PACKED_SHUFFLE, ...CRYPTO }, vectorAssist),
-  ...each({ ...SIMD_ARITHMETIC, ...SIMD_CONVERT }, simdAssist),
+  ...each({ ...SIMD_ARITHMETIC, ...SIMD_APPROXIMATE, ...SIMD_CONVERT }, simdAssist),
 };
