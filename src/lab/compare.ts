@@ -3,6 +3,8 @@ import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { costs } from '../machine/costs.ts';
 import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { RunResult } from '../machine/outcome.ts';
 import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
@@ -55,7 +57,7 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
   };
 }
 
-/** One guest on one machine, with everything there is to tell of the run. */
+/** One guest on one machine, run to its end or its budget, with everything there is to tell of it. */
 export function runOn(
   image: Uint8Array,
   machine: string,
@@ -63,51 +65,83 @@ export function runOn(
   options: Omit<CreateOptions, 'machine'>,
   trace?: ChromeTrace,
 ): MachineReport {
-  const built = createMachine(image, {
-    ...options,
-    machine,
-    ...(trace && { observer: trace.observer }),
-  });
-  trace?.start(() => built.hardware.current.state.total('ticks'));
-  const truth = new GroundTruth(built, Object.values(GUEST_EVENTS));
-  const accesses = new PmuAccesses(built);
-  const result = built.run({ maxInstructions });
-  const { console } = built.board;
-  const said = verdicts(console);
-  const { state, pmu } = built.hardware.current;
-  const account = costs(built);
-  return {
-    machine,
-    title: MACHINES[machine] ?? MACHINES['mediated']!,
-    reason: result.reason,
-    exitValue: result.exitValue,
-    rip: result.rip,
-    faults: result.faults,
-    console,
-    events: events(
-      readings(console),
-      built.regions.map((region) => region.name),
-      truth,
-    ),
-    verdicts: {
-      passed: said.passed.length,
-      failed: said.failed.length,
-      skipped: said.skipped.length,
-    },
-    exits: exitsByReason(built),
-    accesses: accesses.list(),
-    costs: account,
-    switching: switching(built),
-    guestInstructions: result.instructions,
-    rootInstructions:
-      state.total('instructions') - built.ledger.read('instructions') + built.ledger.retired,
-    ticks: result.ticks,
-    rootTicks: BigInt(account.reduce((sum, { cycles }) => sum + cycles, 0)),
-    unsupported: pmu
-      .unsupportedEvents()
-      .map(({ event, umask }) => `event ${event.toString(16)}H umask ${umask.toString(16)}H`),
-    digest: result.digest,
-  };
+  const run = new GuestRun(image, machine, options, trace);
+  run.advance(maxInstructions);
+  return run.report();
+}
+
+/** One guest on one machine, advanced in steps; a report can be had after each. */
+export class GuestRun {
+  readonly #name: string;
+  readonly #machine: Machine;
+  readonly #truth: GroundTruth;
+  readonly #accesses: PmuAccesses;
+  #result: RunResult | undefined;
+
+  /** @throws CounterpointError, ImageError */
+  constructor(
+    image: Uint8Array,
+    machine: string,
+    options: Omit<CreateOptions, 'machine'>,
+    trace?: ChromeTrace,
+  ) {
+    this.#name = machine;
+    const observer = trace && { observer: trace.observer };
+    this.#machine = createMachine(image, { ...options, machine, ...observer });
+    const { hardware } = this.#machine;
+    trace?.start(() => hardware.current.state.total('ticks'));
+    this.#truth = new GroundTruth(this.#machine, Object.values(GUEST_EVENTS));
+    this.#accesses = new PmuAccesses(this.#machine);
+  }
+
+  /** Runs until the guest ends or has retired `maxInstructions` in all. Whether only the budget stopped it. */
+  advance(maxInstructions: bigint): boolean {
+    this.#result = this.#machine.run({ maxInstructions });
+    return this.#result.reason === 'budget';
+  }
+
+  /** Everything there is to tell so far. @throws RangeError before the first advance */
+  report(): MachineReport {
+    const machine = this.#machine;
+    const result = this.#result;
+    if (!result) throw new RangeError('nothing has run yet');
+    const { console } = machine.board;
+    const said = verdicts(console);
+    const { state, pmu } = machine.hardware.current;
+    const { ledger } = machine;
+    const account = costs(machine);
+    return {
+      machine: this.#name,
+      title: MACHINES[this.#name] ?? MACHINES['mediated']!,
+      reason: result.reason,
+      exitValue: result.exitValue,
+      rip: result.rip,
+      faults: result.faults,
+      console,
+      events: events(
+        readings(console),
+        machine.regions.map((region) => region.name),
+        this.#truth,
+      ),
+      verdicts: {
+        passed: said.passed.length,
+        failed: said.failed.length,
+        skipped: said.skipped.length,
+      },
+      exits: exitsByReason(machine),
+      accesses: this.#accesses.list(),
+      costs: account,
+      switching: switching(machine),
+      guestInstructions: result.instructions,
+      rootInstructions: state.total('instructions') - ledger.read('instructions') + ledger.retired,
+      ticks: result.ticks,
+      rootTicks: BigInt(account.reduce((sum, { cycles }) => sum + cycles, 0)),
+      unsupported: pmu
+        .unsupportedEvents()
+        .map(({ event, umask }) => `event ${event.toString(16)}H umask ${umask.toString(16)}H`),
+      digest: result.digest(),
+    };
+  }
 }
 
 /** What the guest finally made of each event: its estimate where it scaled, otherwise the counter as read. */

@@ -131,7 +131,7 @@ export class BareMachine implements Machine {
       ticks: state.total('ticks'),
       rip: state.rip,
       faults: this.#faults,
-      digest: machineDigest(this),
+      digest: () => machineDigest(this),
     };
   }
 }

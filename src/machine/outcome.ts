@@ -30,6 +30,6 @@ export interface RunResult {
   readonly rip: bigint;
   /** The exceptions of a triple fault, oldest first. */
   readonly faults: readonly FaultRecord[];
-  /** SHA-256 of the machine's state: the same run ends in the same digest everywhere. */
-  readonly digest: string;
+  /** SHA-256 of the machine's state as it is when this is asked: the same run ends in the same digest everywhere. */
+  digest(): string;
 }

@@ -169,7 +169,7 @@ export class VirtualMachine implements Machine {
       ticks: this.hardware.current.state.total('ticks'),
       rip: this.vcpu.rip,
       faults: [],
-      digest: machineDigest(this),
+      digest: () => machineDigest(this),
     };
   }
 }

@@ -1,9 +1,11 @@
 import { Command } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
-import { runOn } from '../../lab/compare.ts';
+import { hex } from '../../bits/hex.ts';
+import { GuestRun } from '../../lab/compare.ts';
 import { openGuest, readFile } from '../../lab/guests.ts';
 import type { BootOptions, ImageFormat } from '../../machine/guest-image.ts';
-import { exitCodeOf } from '../exit-code.ts';
+import { EXIT_CODE, exitCodeOf } from '../exit-code.ts';
+import { inSlices } from '../in-slices.ts';
 import { json } from '../json.ts';
 import { OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
@@ -61,7 +63,7 @@ Examples:
   counterpoint run my-kernel.elf --max-instructions 10_000_000 --cpus 4
   counterpoint run vmlinuz --memory 512M --initrd initrd.cpio --append 'console=ttyS0 nokaslr'`,
   )
-  .action((guest: string, options: Options) => {
+  .action(async (guest: string, options: Options) => {
     const {
       machine,
       maxInstructions,
@@ -73,7 +75,8 @@ Examples:
       seed,
     } = options;
     const { bytes } = openGuest(guest);
-    const report = runOn(bytes, machine, maxInstructions, {
+    const output: number[] = [];
+    const run = new GuestRun(bytes, machine, {
       profile,
       memory,
       engine,
@@ -82,15 +85,24 @@ Examples:
       boot: bootOptions(options),
       ...(options.input !== undefined && { input: new TextEncoder().encode(options.input) }),
       ...(!asJson && {
-        onOutput: (byte: number) => void process.stdout.write(Uint8Array.of(byte)),
+        onOutput: (byte: number) => void output.push(byte),
       }),
     });
+    const interrupted = await inSlices(run, maxInstructions, () => {
+      if (output.length > 0) process.stdout.write(Uint8Array.from(output.splice(0)));
+    });
+    const report = run.report();
     if (asJson) process.stdout.write(json(report));
     else if (!quiet) {
       process.stderr.write(
         `${machine}: ${grouped(report.guestInstructions)} instructions, ${grouped(report.ticks)} ticks, ` +
           `profile ${options.profile}, ideal counting, seed ${options.seed}, digest ${report.digest.slice(0, 16)}\n`,
       );
+    }
+    if (interrupted) {
+      process.stderr.write(`counterpoint: interrupted at RIP ${hex(report.rip)}\n`);
+      process.exitCode = EXIT_CODE[interrupted];
+      return;
     }
     const line = outcomeLine(report);
     if (line) process.stderr.write(`counterpoint: ${line}\n`);
