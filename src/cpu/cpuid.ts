@@ -119,118 +119,145 @@ export function cpuid(
   });
   const architecturalLbr = pmu.lbr?.kind === 'architectural' ? pmu.lbr : undefined;
 
-  const leaves: Readonly<Record<number, Leaf>> = {
-    0: () => ({
-      eax: lastBasic,
-      ebx: text('GenuineIntel', 0),
-      edx: text('GenuineIntel', 4),
-      ecx: text('GenuineIntel', 8),
-    }),
-    1: (_subleaf, { cr4, apicEnabled }) => {
-      const { ecx, edx } = announced(1);
-      const osxsave = has('XSAVE') && (cr4 & CR4.OSXSAVE) !== 0n ? 1 << 27 : 0;
-      return {
-        eax: profile.signature,
-        // CLFLUSH of 64 bytes, processors in the package, initial APIC id
-        ebx: ((apicId & 0xff) << 24) | (processors << 16) | (8 << 8),
-        ecx: ecx | osxsave | (pmu.pdcm ? 1 << 15 : 0),
-        edx:
-          edx |
-          (apicEnabled ? 1 << 9 : 0) |
-          (processors > 1 ? 1 << 28 : 0) |
-          (pmu.pebs ? 1 << 21 : 0),
-      };
-    },
-    // One descriptor: leaf 4 describes the caches.
-    2: () => ({ eax: 0x00fe_ff01, ebx: 0, ecx: 0, edx: 0 }),
-    4: (subleaf) => {
-      const cache = profile.caches[subleaf];
-      if (!cache) return ZERO;
-      const { type, level, ways, sets, sharedByAll = false } = cache;
-      const sharing = sharedByAll ? processors - 1 : 0;
-      return {
-        eax: type | (level << 5) | (1 << 8) | (sharing << 14) | ((processors - 1) << 26),
-        ebx: 63 | ((ways - 1) << 22),
-        ecx: sets - 1,
-        edx: 0,
-      };
-    },
-    5: () => ({ eax: 64, ebx: 64, ecx: 3, edx: 0 }),
-    6: () => announced(6),
-    7: (subleaf, { cr4 }) => {
-      if (subleaf === 1) return { ...ZERO, eax: pmu.version >= 6 ? 1 << 8 : 0 };
-      if (subleaf !== 0) return ZERO;
-      const { ebx, ecx, edx } = announced(7);
-      const ospke = has('PKU') && (cr4 & CR4.PKE) !== 0n ? 1 << 4 : 0;
-      return {
-        eax: 1,
-        ebx,
-        ecx: ecx | ospke,
-        edx: edx | (architecturalLbr ? 1 << 19 : 0),
-      };
-    },
-    10: () => perfmonLeaf(pmu),
-    11: (subleaf) => {
-      const level = [
-        { shift: 0, count: 1, type: 1 },
-        { shift, count: processors, type: 2 },
-      ][subleaf] ?? { shift: 0, count: 0, type: 0 };
-      return {
-        eax: level.shift,
-        ebx: level.count,
-        ecx: (subleaf & 0xff) | (level.type << 8),
-        edx: apicId,
-      };
-    },
-    13: (subleaf, { xcr0, xss }) => {
-      const user = profile.xcr0;
-      if (subleaf === 0) {
+  const leaves = new Map<number, Leaf>([
+    [
+      0x0,
+      () => ({
+        eax: lastBasic,
+        ebx: text('GenuineIntel', 0),
+        edx: text('GenuineIntel', 4),
+        ecx: text('GenuineIntel', 8),
+      }),
+    ],
+    [
+      0x1,
+      (_subleaf, { cr4, apicEnabled }) => {
+        const { ecx, edx } = announced(1);
+        const osxsave = has('XSAVE') && (cr4 & CR4.OSXSAVE) !== 0n ? 1 << 27 : 0;
         return {
-          eax: Number(user & 0xffff_ffffn),
-          ebx: xsaveSize(xcr0),
-          ecx: xsaveSize(user),
-          edx: Number(user >> 32n),
+          eax: profile.signature,
+          // CLFLUSH of 64 bytes, processors in the package, initial APIC id
+          ebx: ((apicId & 0xff) << 24) | (processors << 16) | (8 << 8),
+          ecx: ecx | osxsave | (pmu.pdcm ? 1 << 15 : 0),
+          edx:
+            edx |
+            (apicEnabled ? 1 << 9 : 0) |
+            (processors > 1 ? 1 << 28 : 0) |
+            (pmu.pebs ? 1 << 21 : 0),
         };
-      }
-      if (subleaf === 1) {
-        const compacted = has('XSAVEC') || has('XSAVES') ? xsaveSize(xcr0 | xss, true) : 0;
-        return { ...announced(0xd, 1), ebx: compacted, ecx: 0, edx: 0 };
-      }
-      const component = XSAVE_COMPONENTS[subleaf];
-      if (!component || (user >> BigInt(subleaf)) % 2n === 0n) return ZERO;
-      return { eax: component.size, ebx: component.offset, ecx: 0, edx: 0 };
-    },
+      },
+    ],
+    // One descriptor: leaf 4 describes the caches.
+    [0x2, () => ({ eax: 0x00fe_ff01, ebx: 0, ecx: 0, edx: 0 })],
+    [
+      0x4,
+      (subleaf) => {
+        const cache = profile.caches[subleaf];
+        if (!cache) return ZERO;
+        const { type, level, ways, sets, sharedByAll = false } = cache;
+        const sharing = sharedByAll ? processors - 1 : 0;
+        return {
+          eax: type | (level << 5) | (1 << 8) | (sharing << 14) | ((processors - 1) << 26),
+          ebx: 63 | ((ways - 1) << 22),
+          ecx: sets - 1,
+          edx: 0,
+        };
+      },
+    ],
+    [0x5, () => ({ eax: 64, ebx: 64, ecx: 3, edx: 0 })],
+    [0x6, () => announced(6)],
+    [
+      0x7,
+      (subleaf, { cr4 }) => {
+        if (subleaf === 1) return { ...ZERO, eax: pmu.version >= 6 ? 1 << 8 : 0 };
+        if (subleaf !== 0) return ZERO;
+        const { ebx, ecx, edx } = announced(7);
+        const ospke = has('PKU') && (cr4 & CR4.PKE) !== 0n ? 1 << 4 : 0;
+        return {
+          eax: 1,
+          ebx,
+          ecx: ecx | ospke,
+          edx: edx | (architecturalLbr ? 1 << 19 : 0),
+        };
+      },
+    ],
+    [0xa, () => perfmonLeaf(pmu)],
+    [
+      0xb,
+      (subleaf) => {
+        const level = [
+          { shift: 0, count: 1, type: 1 },
+          { shift, count: processors, type: 2 },
+        ][subleaf] ?? { shift: 0, count: 0, type: 0 };
+        return {
+          eax: level.shift,
+          ebx: level.count,
+          ecx: (subleaf & 0xff) | (level.type << 8),
+          edx: apicId,
+        };
+      },
+    ],
+    [
+      0xd,
+      (subleaf, { xcr0, xss }) => {
+        const user = profile.xcr0;
+        if (subleaf === 0) {
+          return {
+            eax: Number(user & 0xffff_ffffn),
+            ebx: xsaveSize(xcr0),
+            ecx: xsaveSize(user),
+            edx: Number(user >> 32n),
+          };
+        }
+        if (subleaf === 1) {
+          const compacted = has('XSAVEC') || has('XSAVES') ? xsaveSize(xcr0 | xss, true) : 0;
+          return { ...announced(0xd, 1), ebx: compacted, ecx: 0, edx: 0 };
+        }
+        const component = XSAVE_COMPONENTS[subleaf];
+        if (!component || (user >> BigInt(subleaf)) % 2n === 0n) return ZERO;
+        return { eax: component.size, ebx: component.offset, ecx: 0, edx: 0 };
+      },
+    ],
     // TSC = crystal · EBX / EAX
-    21: () => {
-      const crystal = profile.tscHz / TICKS_PER_CRYSTAL_CYCLE;
-      return { eax: 1, ebx: TICKS_PER_CRYSTAL_CYCLE, ecx: crystal, edx: 0 };
-    },
-    22: () => ({
-      eax: profile.tscHz / 1e6,
-      ebx: profile.tscHz / 1e6,
-      ecx: 100,
-      edx: 0,
-    }),
-    28: () => lbrLeaf(pmu),
-    35: (subleaf) => perfmonExtendedLeaf(pmu, subleaf),
-    2147483648: () => ({ eax: 0x8000_0008, ebx: 0, ecx: 0, edx: 0 }),
-    2147483649: () => announced(0x8000_0001),
-    2147483650: () => brand(0),
-    2147483651: () => brand(1),
-    2147483652: () => brand(2),
-    2147483654: () => ({ eax: 0, ebx: 0, ecx: 0x0800_7040, edx: 0 }),
-    2147483655: () => announced(0x8000_0007),
-    2147483656: () => ({
-      ...announced(0x8000_0008),
-      eax: profile.physicalWidth | ((has('LA57') ? 57 : 48) << 8),
-    }),
-  };
+    [
+      0x15,
+      () => {
+        const crystal = profile.tscHz / TICKS_PER_CRYSTAL_CYCLE;
+        return { eax: 1, ebx: TICKS_PER_CRYSTAL_CYCLE, ecx: crystal, edx: 0 };
+      },
+    ],
+    [
+      0x16,
+      () => ({
+        eax: profile.tscHz / 1e6,
+        ebx: profile.tscHz / 1e6,
+        ecx: 100,
+        edx: 0,
+      }),
+    ],
+    [0x1c, () => lbrLeaf(pmu)],
+    [0x23, (subleaf) => perfmonExtendedLeaf(pmu, subleaf)],
+    [0x8000_0000, () => ({ eax: 0x8000_0008, ebx: 0, ecx: 0, edx: 0 })],
+    [0x8000_0001, () => announced(0x8000_0001)],
+    [0x8000_0002, () => brand(0)],
+    [0x8000_0003, () => brand(1)],
+    [0x8000_0004, () => brand(2)],
+    [0x8000_0006, () => ({ eax: 0, ebx: 0, ecx: 0x0800_7040, edx: 0 })],
+    [0x8000_0007, () => announced(0x8000_0007)],
+    [
+      0x8000_0008,
+      () => ({
+        ...announced(0x8000_0008),
+        eax: profile.physicalWidth | ((has('LA57') ? 57 : 48) << 8),
+      }),
+    ],
+  ]);
   const lastBasic = pmu.version >= 6 ? 0x23 : architecturalLbr ? 0x1c : 0x16;
 
   return (leaf, subleaf, context) => {
     const extended = leaf >= 0x8000_0000;
     const beyond = extended ? leaf > 0x8000_0008 : leaf > lastBasic;
-    const answer = leaves[beyond ? lastBasic : leaf];
+    const answer = leaves.get(beyond ? lastBasic : leaf);
     const { eax, ebx, ecx, edx } = answer ? answer(subleaf, context) : ZERO;
     return { eax: eax >>> 0, ebx: ebx >>> 0, ecx: ecx >>> 0, edx: edx >>> 0 };
   };
