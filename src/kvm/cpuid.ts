@@ -21,6 +21,9 @@ const LEAF_1_EDX = { APIC: 1 << 9, DS: 1 << 21 } as const;
 const LEAF_7_ECX = { OSPKE: 1 << 4 } as const;
 const LEAF_7_EDX = { ARCH_LBR: 1 << 19 } as const;
 
+/** CPUID.0DH.1:EAX. */
+const XSAVES = 1 << 3;
+
 /** Leaves a guest sees nothing in: what they announce is not virtualised. */
 const HIDDEN = [0x05, 0x06, 0x12, 0x14, 0x23];
 const LBR_LEAF = 0x1c;
@@ -54,6 +57,8 @@ export function guestCpuid(
       edx: view.pmu.lbr ? edx : edx & ~LEAF_7_EDX.ARCH_LBR,
     };
   }
+  // VMX here has no "enable XSAVES/XRSTORS" control: XSAVES, XRSTORS and IA32_XSS do not exist in a guest.
+  if (leaf === 0x0d && subleaf === 1) return { eax: eax & ~XSAVES, ebx, ecx: 0, edx: 0 };
   if (leaf === 0x0b) return { eax, ebx, ecx, edx: view.apicId };
   return { eax, ebx, ecx, edx };
 }
