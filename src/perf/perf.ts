@@ -2,11 +2,12 @@ import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
 import { GuestClaims } from './claims.ts';
 import { HALVES, PerfEventContext, type SavedContext } from './context.ts';
+import type { GuestMsr } from './counter-registers.ts';
 import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
 import { FrequencyMode } from './frequency.ts';
-import type { GuestMsr, X86PmuOptions } from './x86-pmu.ts';
+import type { X86PmuOptions } from './x86-pmu.ts';
 
 /** A thread that events can follow. */
 export interface PerfTask {

@@ -1,29 +1,10 @@
-import { bit, isSet, ones } from '../bits/bitfield.ts';
+import { bit, ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
-import { FIXED_CTR, PERF_CAPABILITIES, PERFEVTSEL } from '../msr/pmu.ts';
 import type { PerfEventAttr } from './attr.ts';
-import { assignCounters, constraintOf, FIXED_BASE } from './constraints.ts';
+import { assignCounters, constraintOf } from './constraints.ts';
+import { CounterRegisters, type GuestMsr, hardwareConfig } from './counter-registers.ts';
 import type { HardwareEvent, PerfEvent } from './event.ts';
-
-/** What CPUID and IA32_PERF_CAPABILITIES say about the physical PMU. */
-export interface HostPmu {
-  readonly version: number;
-  readonly gp: bigint;
-  readonly fixed: bigint;
-  readonly width: number;
-  readonly fullWidthWrites: boolean;
-  /** MSR_PERF_METRICS exists. */
-  readonly perfMetrics: boolean;
-  /** Depth of the architectural LBR stack, 0 without one. */
-  readonly lbrDepth: number;
-}
-
-/** An MSR that takes one value while the host runs and another while the guest does. */
-export interface GuestMsr {
-  readonly address: number;
-  readonly host: bigint;
-  readonly guest: bigint;
-}
+import { type HostPmu, hostPmuOf } from './host-pmu.ts';
 
 export interface X86PmuOptions {
   /** Shortest period the driver programs: Linux refuses to program 1. */
@@ -34,19 +15,6 @@ export interface X86PmuOptions {
    */
   readonly sharesSides?: boolean;
 }
-
-// biome-ignore format: a table
-const MSR = {
-  PMC0: 0x0c1, PERFEVTSEL0: 0x186, FIXED_CTR0: 0x309, PERF_CAPABILITIES: 0x345, FIXED_CTR_CTRL: 0x38d, GLOBAL_STATUS: 0x38e,
-  GLOBAL_CTRL: 0x38f, GLOBAL_OVF_CTRL: 0x390, A_PMC0: 0x4c1, LVTPC: 0x834,
-} as const;
-
-const RDPMC_FIXED = 0x4000_0000;
-
-/** LVTPC as the host wants it: delivery mode NMI, not masked. */
-export const LVTPC_NMI = 0x400n;
-
-const PDCM = 1 << 15;
 
 const isGuestOnly = ({ attr }: PerfEvent): boolean => attr.excludeHost && !attr.excludeGuest;
 const isHostOnly = ({ attr }: PerfEvent): boolean => attr.excludeGuest && !attr.excludeHost;
@@ -62,39 +30,6 @@ function bitsOf(mask: bigint): number[] {
 const clamp = (value: bigint, low: bigint, high: bigint): bigint =>
   value < low ? low : value > high ? high : value;
 
-/** Reads what the physical PMU has. */
-export function hostPmuOf(host: HostCpu): HostPmu {
-  const { eax, ecx, edx } = host.cpuid(0x0a);
-  const version = eax & 0xff;
-  const contiguous = ones(edx & 0x1f);
-  const capabilities = (host.cpuid(1).ecx & PDCM) !== 0 ? host.rdmsr(MSR.PERF_CAPABILITIES) : 0n;
-  return {
-    version,
-    gp: ones((eax >>> 8) & 0xff),
-    fixed: version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n,
-    width: (eax >>> 16) & 0xff,
-    fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
-    perfMetrics: isSet(capabilities, PERF_CAPABILITIES.PERF_METRICS),
-    lbrDepth: lbrDepthOf(host),
-  };
-}
-
-const ARCH_LBR = 1 << 19;
-
-/** Deepest stack that CPUID.1CH:EAX[7:0] announces: bit n is 8·(n + 1) entries. */
-function lbrDepthOf(host: HostCpu): number {
-  if ((host.cpuid(7).edx & ARCH_LBR) === 0) return 0;
-  const depths = host.cpuid(0x1c).eax & 0xff;
-  return depths === 0 ? 0 : 8 * (32 - Math.clz32(depths));
-}
-
-/** The event selector of an attribute, without EN. INT is always on: perf folds short counters. */
-export const hardwareConfig = (attr: PerfEventAttr): bigint =>
-  attr.config |
-  PERFEVTSEL.INT |
-  (attr.excludeUser ? 0n : PERFEVTSEL.USR) |
-  (attr.excludeKernel ? 0n : PERFEVTSEL.OS);
-
 /**
  * Linux's x86 driver on one CPU: which events have which counter, and the register writes that make it so.
  * It reaches the PMU by RDMSR, WRMSR and RDPMC only.
@@ -102,6 +37,7 @@ export const hardwareConfig = (attr: PerfEventAttr): bigint =>
 export class X86Pmu {
   readonly shape: HostPmu;
   readonly #host: HostCpu;
+  readonly #registers: CounterRegisters;
   readonly #minimumPeriod: bigint;
   readonly #sharesSides: boolean;
   readonly #mask: bigint;
@@ -120,29 +56,19 @@ export class X86Pmu {
   readonly #tags = new Map<string, number>();
   #disabled = 0;
   #enabled = false;
-  #fixedControl = 0n;
-  #fixedControlWritten = 0n;
-  /** Counters of events that exclude the host, and of those that exclude guests. */
-  #excludeHost = 0n;
-  #excludeGuest = 0n;
-  #lvtProgrammed = false;
 
   constructor(host: HostCpu, { minimumPeriod = 2n, sharesSides = false }: X86PmuOptions = {}) {
     this.#host = host;
     this.#minimumPeriod = minimumPeriod;
     this.#sharesSides = sharesSides;
     this.shape = hostPmuOf(host);
+    this.#registers = new CounterRegisters(host, this.shape);
     this.#mask = ones(this.shape.width);
   }
 
   /** Longest period one counter run can cover. */
   get maximumPeriod(): bigint {
     return this.#mask >> 1n;
-  }
-
-  /** Every counter of this PMU, as GLOBAL_CTRL names them. */
-  get allCounters(): bigint {
-    return this.shape.gp | (this.shape.fixed << BigInt(FIXED_BASE));
   }
 
   /** Events that have a counter, started or stopped. */
@@ -191,7 +117,7 @@ export class X86Pmu {
     if (this.#disabled > 1 || !this.#enabled) return;
     this.#added = 0;
     this.#enabled = false;
-    this.#host.wrmsr(MSR.GLOBAL_CTRL, 0n);
+    this.#registers.close();
   }
 
   /** perf_pmu_enable: moves events to the counters they were given, starts what is new, opens the global gate. */
@@ -201,7 +127,7 @@ export class X86Pmu {
     if (this.#added > 0) this.#applyAssignment();
     this.#added = 0;
     this.#enabled = true;
-    this.#enableAll();
+    this.#registers.open();
   }
 
   /** Begins a group: `add` only collects until `commit`. */
@@ -289,7 +215,7 @@ export class X86Pmu {
   update(event: PerfEvent): void {
     const { hw } = event;
     if (this.#asleep.get(hw.index) === event) return;
-    const value = this.#readCounter(hw.index);
+    const value = this.#registers.read(hw.index);
     const delta = (value - hw.previous) & this.#mask;
     hw.previous = value;
     event.count += delta;
@@ -313,7 +239,7 @@ export class X86Pmu {
     }
     const left = clamp(hw.periodLeft, this.#minimumPeriod, this.maximumPeriod);
     hw.previous = -left & this.#mask;
-    this.#host.wrmsr(this.#counterAddress(hw.index), hw.previous);
+    this.#registers.load(hw.index, hw.previous);
     return completed;
   }
 
@@ -324,12 +250,11 @@ export class X86Pmu {
   handleIrq(overflowed: (event: PerfEvent) => void): number {
     const wasEnabled = this.#enabled;
     this.#enabled = false;
-    this.#host.wrmsr(MSR.GLOBAL_CTRL, 0n);
+    this.#registers.close();
     let handled = 0;
     for (;;) {
-      const status = this.#host.rdmsr(MSR.GLOBAL_STATUS);
+      const status = this.#registers.takeStatus();
       if (status === 0n) break;
-      this.#host.wrmsr(MSR.GLOBAL_OVF_CTRL, status);
       for (const index of bitsOf(status)) {
         // A bit of a counter that no event owns is acknowledged all the same.
         handled += 1;
@@ -340,21 +265,14 @@ export class X86Pmu {
       }
     }
     this.#enabled = wasEnabled;
-    if (wasEnabled) this.#enableAll();
-    this.#host.wrmsr(MSR.LVTPC, LVTPC_NMI);
+    if (wasEnabled) this.#registers.open();
+    this.#registers.armLvtpc();
     return handled;
   }
 
-  /** What GLOBAL_CTRL must be on either side of a VM entry; equal when no event excludes a side. */
+  /** perf_guest_get_msrs. */
   guestMsrs(): GuestMsr[] {
-    const all = this.allCounters;
-    return [
-      {
-        address: MSR.GLOBAL_CTRL,
-        host: all & ~this.#excludeHost,
-        guest: all & ~this.#excludeGuest,
-      },
-    ];
+    return this.#registers.guestMsrs();
   }
 
   /** Before VM entry: events of the guest's side take the counters they share. */
@@ -368,8 +286,7 @@ export class X86Pmu {
   }
 
   armLvtpc(): void {
-    this.#host.wrmsr(MSR.LVTPC, LVTPC_NMI);
-    this.#lvtProgrammed = true;
+    this.#registers.armLvtpc();
   }
 
   save() {
@@ -382,11 +299,7 @@ export class X86Pmu {
       asleep: ids(this.#asleep),
       tags: [...this.#tags],
       enabled: this.#enabled,
-      fixedControl: this.#fixedControl,
-      fixedControlWritten: this.#fixedControlWritten,
-      excludeHost: this.#excludeHost,
-      excludeGuest: this.#excludeGuest,
-      lvtProgrammed: this.#lvtProgrammed,
+      registers: this.#registers.save(),
     };
   }
 
@@ -404,11 +317,7 @@ export class X86Pmu {
     this.#tags.clear();
     for (const [holder, tag] of saved.tags) this.#tags.set(holder, tag);
     this.#enabled = saved.enabled;
-    this.#fixedControl = saved.fixedControl;
-    this.#fixedControlWritten = saved.fixedControlWritten;
-    this.#excludeHost = saved.excludeHost;
-    this.#excludeGuest = saved.excludeGuest;
-    this.#lvtProgrammed = saved.lvtProgrammed;
+    this.#registers.restore(saved.registers);
   }
 
   /** Gives each counter that is shared by sides to the events for which `side` holds. Nothing counts meanwhile. */
@@ -452,7 +361,7 @@ export class X86Pmu {
   }
 
   #counterCount(): number {
-    return bitsOf(this.allCounters).length;
+    return bitsOf(this.#registers.all).length;
   }
 
   #hasRoomFor(event: PerfEvent): boolean {
@@ -511,49 +420,14 @@ export class X86Pmu {
       } else if (place < old) continue;
       if (!hw.keepStopped) this.start(event, true);
     }
-    if (!this.#lvtProgrammed) this.armLvtpc();
-  }
-
-  #enableAll(): void {
-    if (this.#fixedControl !== this.#fixedControlWritten) {
-      this.#host.wrmsr(MSR.FIXED_CTR_CTRL, this.#fixedControl);
-      this.#fixedControlWritten = this.#fixedControl;
-    }
-    this.#host.wrmsr(MSR.GLOBAL_CTRL, this.allCounters & ~this.#excludeHost);
+    this.#registers.initialiseLvtpc();
   }
 
   #enableEvent({ attr, hw }: PerfEvent): void {
-    const mask = bit(hw.index);
-    if (attr.excludeHost) this.#excludeHost |= mask;
-    if (attr.excludeGuest) this.#excludeGuest |= mask;
-    if (hw.index < FIXED_BASE) {
-      this.#host.wrmsr(MSR.PERFEVTSEL0 + hw.index, hw.config | PERFEVTSEL.EN);
-      return;
-    }
-    const nibble =
-      FIXED_CTR.PMI |
-      (attr.excludeUser ? 0n : FIXED_CTR.USR) |
-      (attr.excludeKernel ? 0n : FIXED_CTR.OS);
-    this.#fixedControl |= nibble << BigInt(4 * (hw.index - FIXED_BASE));
+    this.#registers.enable(hw.index, attr, hw.config);
   }
 
   #disableEvent({ hw }: PerfEvent): void {
-    const mask = bit(hw.index);
-    this.#excludeHost &= ~mask;
-    this.#excludeGuest &= ~mask;
-    if (hw.index < FIXED_BASE) {
-      this.#host.wrmsr(MSR.PERFEVTSEL0 + hw.index, hw.config);
-      return;
-    }
-    this.#fixedControl &= ~(0xfn << BigInt(4 * (hw.index - FIXED_BASE)));
-  }
-
-  #readCounter(index: number): bigint {
-    return this.#host.rdpmc(index < FIXED_BASE ? index : RDPMC_FIXED | (index - FIXED_BASE));
-  }
-
-  #counterAddress(index: number): number {
-    if (index >= FIXED_BASE) return MSR.FIXED_CTR0 + index - FIXED_BASE;
-    return (this.shape.fullWidthWrites ? MSR.A_PMC0 : MSR.PMC0) + index;
+    this.#registers.disable(hw.index, hw.config);
   }
 }

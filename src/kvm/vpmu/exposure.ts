@@ -1,6 +1,6 @@
 import { ones } from '../../bits/bitfield.ts';
 import type { PmuShape } from '../../msr/pmu-shape.ts';
-import type { HostPmu } from '../../perf/x86-pmu.ts';
+import type { HostPmu } from '../../perf/host-pmu.ts';
 
 /** Upper limits of what KVM shows a guest, whatever the host has. */
 const MAXIMUM = { version: 2, gp: 8, fixed: 3 } as const;

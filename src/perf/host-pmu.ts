@@ -1,0 +1,44 @@
+import { isSet, ones } from '../bits/bitfield.ts';
+import type { HostCpu } from '../host/cpu.ts';
+import { PERF_CAPABILITIES } from '../msr/pmu.ts';
+
+/** What CPUID and IA32_PERF_CAPABILITIES say about the physical PMU. */
+export interface HostPmu {
+  readonly version: number;
+  readonly gp: bigint;
+  readonly fixed: bigint;
+  readonly width: number;
+  readonly fullWidthWrites: boolean;
+  /** MSR_PERF_METRICS exists. */
+  readonly perfMetrics: boolean;
+  /** Depth of the architectural LBR stack, 0 without one. */
+  readonly lbrDepth: number;
+}
+
+const CAPABILITIES = 0x345;
+const PDCM = 1 << 15;
+const ARCH_LBR = 1 << 19;
+
+/** Reads what the physical PMU has. */
+export function hostPmuOf(host: HostCpu): HostPmu {
+  const { eax, ecx, edx } = host.cpuid(0x0a);
+  const version = eax & 0xff;
+  const contiguous = ones(edx & 0x1f);
+  const capabilities = (host.cpuid(1).ecx & PDCM) !== 0 ? host.rdmsr(CAPABILITIES) : 0n;
+  return {
+    version,
+    gp: ones((eax >>> 8) & 0xff),
+    fixed: version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n,
+    width: (eax >>> 16) & 0xff,
+    fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
+    perfMetrics: isSet(capabilities, PERF_CAPABILITIES.PERF_METRICS),
+    lbrDepth: lbrDepthOf(host),
+  };
+}
+
+/** Deepest stack that CPUID.1CH:EAX[7:0] announces: bit n is 8·(n + 1) entries. */
+function lbrDepthOf(host: HostCpu): number {
+  if ((host.cpuid(7).edx & ARCH_LBR) === 0) return 0;
+  const depths = host.cpuid(0x1c).eax & 0xff;
+  return depths === 0 ? 0 : 8 * (32 - Math.clz32(depths));
+}
