@@ -21,6 +21,9 @@ const TABLES = {
 const EVERYTHING = Object.assign(new Set<string>(), { has: () => true });
 const CASES = Number(process.env['CASES'] ?? 200_000);
 const BATCH = 10_000;
+const RUNS = Object.entries(TABLES).flatMap(([name, table]) =>
+  ([8, 4] as const).map((codeSize) => [name, codeSize, table] as const),
+);
 
 const GP = 13;
 const SS = 12;
@@ -43,16 +46,16 @@ describe.skipIf(!hostJudges())('as this processor does them', () => {
   const model = new Model();
   afterAll(() => host.close());
 
-  it.each(Object.entries(TABLES))('SSE and MMX %s', (name, table) => {
+  it.each(RUNS)('SSE and MMX %s in %i-byte code', (name, codeSize, table) => {
     const generator = new Generator({
-      codeSize: 8,
+      codeSize,
       wanted: (insn) => insn.op in table,
       last: () => false,
       features: EVERYTHING,
     });
     for (let from = 0; from < CASES; from += BATCH) {
       const made = Array.from({ length: BATCH }, (_, k) => {
-        const seed = `${name} ${from + k}`;
+        const seed = `${name} ${codeSize} ${from + k}`;
         const generated = generator.generate(seed);
         const fx = new FxGenerator(seed);
         const image = fx.image(generated.insns.some(isMmx) ? 'mmx' : 'sse');

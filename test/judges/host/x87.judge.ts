@@ -23,14 +23,20 @@ const TABLES = {
 };
 const CASES = Number(process.env['CASES'] ?? 200_000);
 const BATCH = 10_000;
+const RUNS = Object.entries(TABLES).flatMap(([name, table]) =>
+  ([8, 4] as const).map((codeSize) => [name, codeSize, table] as const),
+);
 
 /** Every encoding without memory. */
-function registerForms(table: object): readonly { code: Uint8Array; insn: Insn }[] {
+function registerForms(
+  table: object,
+  codeSize: 4 | 8,
+): readonly { code: Uint8Array; insn: Insn }[] {
   const found: { code: Uint8Array; insn: Insn }[] = [];
   for (let lead = 0xd8; lead < 0xe0; lead++) {
     for (let modrm = 0xc0; modrm < 0x100; modrm++) {
       const code = Uint8Array.of(lead, modrm);
-      const insn = decode(code, 0, 8);
+      const insn = decode(code, 0, codeSize);
       if (typeof insn !== 'string' && insn.op in table) found.push({ code, insn });
     }
   }
@@ -84,17 +90,17 @@ describe.skipIf(!hostJudges())('as this processor does it', () => {
   const model = new Model();
   afterAll(() => host.close());
 
-  it.each(Object.entries(TABLES))('x87 %s', (name, table) => {
+  it.each(RUNS)('x87 %s in %i-byte code', (name, codeSize, table) => {
     const generator = new Generator({
-      codeSize: 8,
+      codeSize,
       wanted: (insn) => insn.op in table,
       last: () => false,
       features: host.features,
     });
-    const encodings = registerForms(table);
+    const encodings = registerForms(table, codeSize);
     for (let from = 0; from < CASES; from += BATCH) {
       const made = Array.from({ length: BATCH }, (_, k) => {
-        const seed = `${name} ${from + k}`;
+        const seed = `${name} ${codeSize} ${from + k}`;
         const generated = generator.generate(seed);
         const fx = new FxGenerator(seed);
         const registers = fx.below(2) === 0 ? fx.pick(encodings) : undefined;
