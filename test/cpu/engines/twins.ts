@@ -60,12 +60,16 @@ export interface Start {
 
 /** One CPU with an engine of its own, in a chosen mode. */
 export class Twin {
-  readonly memory = new PhysicalMemory({ ramSize: RAM_SIZE, reserved: INTERPRETER.SIZE });
-  readonly state = new State(this.memory.linear, 0);
+  readonly memory: PhysicalMemory;
+  readonly state: State;
   readonly engine!: Engine;
   readonly #start: Start;
 
-  constructor(makeEngine: (core: Core) => Engine, start: Start) {
+  /** @param beside another CPU on the same memory */
+  constructor(makeEngine: (core: Core) => Engine, start: Start, beside?: Twin) {
+    this.memory =
+      beside?.memory ?? new PhysicalMemory({ ramSize: RAM_SIZE, reserved: 2 * INTERPRETER.SIZE });
+    this.state = new State(this.memory.linear, beside ? INTERPRETER.SIZE : 0);
     let engine: Engine | undefined;
     const reach: EngineReach = {
       flush: (stale) => engine?.flush(stale),

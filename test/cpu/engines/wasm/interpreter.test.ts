@@ -4,12 +4,9 @@ import { STATE } from '../../../../src/cpu/state/layout.ts';
 import { CODE, DATA, Twin } from '../twins.ts';
 
 /** An interpreter that gives a block its own handler after two branches to it, in 64-bit mode. */
-function machine(hex: string): Twin {
-  const twin = new Twin((core) => new Interpreter(core, undefined, 2), {
-    codeSize: 8,
-    paging: true,
-    user: false,
-  });
+function machine(hex: string, beside?: Twin): Twin {
+  const start = { codeSize: 8, paging: true, user: false } as const;
+  const twin = new Twin((core) => new Interpreter(core, undefined, 2), start, beside);
   twin.memory.load(CODE, bytes(hex));
   twin.state.rip = BigInt(CODE);
   twin.state.gpr[4] = 0x30000n;
@@ -123,5 +120,22 @@ describe('the interpreter', () => {
     expect(state.total('nearReturns')).toBe(256n);
     expect(state.total('nearIndirectCalls')).toBe(256n);
     expect(state.get(STATE.RIP)).toBe(BigInt(CODE + 13));
+  });
+
+  it('sees code that another processor wrote', () => {
+    // Both: L: mov al,1; jmp L
+    const one = machine('b0 01 eb fc');
+    const two = machine('b0 01 eb fc', one);
+    one.engine.run(100);
+    two.engine.run(100);
+    // One goes on at: mov byte [rdi],9; jmp to itself
+    one.memory.load(DATA, bytes('c6 07 09 eb fe'));
+    one.state.gpr[7] = BigInt(CODE + 1);
+    one.state.rip = BigInt(DATA);
+    one.engine.run(10);
+    two.engine.run(10);
+    expect(two.state.gpr[0]).toBe(9n);
+    expect(two.state.total('instructions')).toBe(110n);
+    expect(one.state.total('instructions')).toBe(110n);
   });
 });
