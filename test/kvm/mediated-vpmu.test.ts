@@ -100,6 +100,121 @@ describe('overflow', () => {
   });
 });
 
+describe('the registers, one by one', () => {
+  const value = (guest: ReturnType<typeof mediated>, address: number) =>
+    guest.cpu.bus.rdmsr(address);
+
+  /** A guest of all counters that has left something in every register, and a host that has too. */
+  const dirty = () => {
+    const guest = mediated({ profile: SKYLAKE_SERVER });
+    guest.perf.createMediatedPmu();
+    const event = guest.perf.create(perfEventAttr({ config: 0xc4n, excludeGuest: true }), {
+      cpu: 0,
+    });
+    guest.lvtpc(0x1_0000n);
+    guest.vpmu.wrmsr(EVTSEL0 + 2, SAMPLING);
+    guest.vpmu.wrmsr(A_PMC0 + 2, 0x1234n);
+    guest.vpmu.wrmsr(0x30a, 0x5678n);
+    guest.vpmu.wrmsr(FIXED_CTR_CTRL, 0xb0n);
+    guest.vpmu.wrmsr(GLOBAL_CTRL, 0x2_0000_0004n);
+    guest.vpmu.pmu.globalStatus = 0x4n;
+    guest.cpu.bus.wrmsr(0x391, 0x1n); // the host has an overflow of its own, unacknowledged
+    return { guest, event };
+  };
+
+  it('LOAD makes each what the guest left, GLOBAL_CTRL closed', () => {
+    const { guest, event } = dirty();
+    guest.vpmu.load();
+    expect(event.state).toBe(STATE.INACTIVE);
+    expect(value(guest, GLOBAL_CTRL)).toBe(0n);
+    expect(guest.cpu.lvtpc()).toBe(0x1_00f5n);
+    expect(value(guest, EVTSEL0 + 2)).toBe(SAMPLING);
+    expect(value(guest, EVTSEL0)).toBe(0n);
+    expect(value(guest, PMC0 + 2)).toBe(0x1234n);
+    expect(value(guest, 0x30a)).toBe(0x5678n);
+    expect(value(guest, FIXED_CTR_CTRL)).toBe(0xb0n);
+    expect(value(guest, STATUS)).toBe(0x4n);
+    expect(guest.vpmu.globalCtrlSwitch()).toEqual({ guest: 0x2_0000_0004n, host: 0n, save: true });
+  });
+
+  it('PUT takes each back and leaves zero, then the host’s own', () => {
+    const { guest, event } = dirty();
+    guest.vpmu.load();
+    guest.cpu.bus.wrmsr(A_PMC0 + 3, 0x9abcn); // the guest writes what passes
+    guest.cpu.bus.wrmsr(0x391, 0x8n);
+    guest.vpmu.exited(0x2_0000_000cn);
+    guest.vpmu.put();
+    for (const address of [PMC0 + 2, PMC0 + 3, EVTSEL0 + 2, 0x30a, FIXED_CTR_CTRL, STATUS]) {
+      expect(value(guest, address)).toBe(0n);
+    }
+    expect(guest.cpu.lvtpc()).toBe(0x400n);
+    expect(event.state).toBe(STATE.ACTIVE);
+    expect(guest.vpmu.rdmsr(PMC0 + 2)).toBe(0x1234n);
+    expect(guest.vpmu.rdmsr(PMC0 + 3)).toBe(0x9abcn);
+    expect(guest.vpmu.rdmsr(0x30a)).toBe(0x5678n);
+    expect(guest.vpmu.rdmsr(STATUS)).toBe(0xcn);
+    expect(guest.vpmu.rdmsr(GLOBAL_CTRL)).toBe(0x2_0000_000cn);
+    expect(guest.vpmu.rdmsr(EVTSEL0 + 2)).toBe(SAMPLING);
+  });
+
+  it('a status bit that the guest acknowledges is gone, others stay', () => {
+    const { guest } = dirty();
+    guest.vpmu.pmu.globalStatus = 0x5n;
+    guest.vpmu.wrmsr(OVF_CTRL, 0x4n);
+    expect(guest.vpmu.rdmsr(STATUS)).toBe(0x1n);
+  });
+
+  it('where selectors pass, PUT learns what the guest wrote', () => {
+    const guest = guestOn({ design: DESIGNS['rfc-v1'], profile: SKYLAKE_SERVER });
+    guest.vpmu.load();
+    guest.cpu.bus.wrmsr(EVTSEL0, SAMPLING);
+    guest.cpu.bus.wrmsr(FIXED_CTR_CTRL, 0x3n);
+    guest.vpmu.put();
+    expect(value(guest, EVTSEL0)).toBe(0n);
+    expect(value(guest, FIXED_CTR_CTRL)).toBe(0n);
+    expect(guest.vpmu.rdmsr(EVTSEL0)).toBe(SAMPLING);
+    expect(guest.vpmu.rdmsr(FIXED_CTR_CTRL)).toBe(0x3n);
+  });
+
+  it('before each entry the physical LVTPC follows the guest’s', () => {
+    const { guest } = dirty();
+    guest.vpmu.load();
+    guest.lvtpc(0n);
+    guest.vpmu.sync();
+    expect(guest.cpu.lvtpc()).toBe(0xf5n);
+    guest.cpu.bus.wrmsr(0x834, 0x1_00f5n); // a PMI was delivered, which masks
+    guest.vpmu.mediatedPmi();
+    guest.vpmu.sync();
+    expect(guest.cpu.lvtpc()).toBe(0xf5n);
+    expect(guest.state.pmiRequested).toBe(true);
+  });
+
+  it('a selector written while the PMU stays loaded takes effect at once', () => {
+    const { guest } = dirty();
+    guest.vpmu.load();
+    guest.vpmu.wrmsr(EVTSEL0 + 1, INSTRUCTIONS);
+    expect(value(guest, EVTSEL0 + 1)).toBe(INSTRUCTIONS);
+  });
+
+  it('the filter takes a denied fixed counter’s enables out of the hardware copy', () => {
+    const { guest } = dirty();
+    guest.setFilter({ action: 'deny', events: [], fixedCounterBitmap: 0b10 });
+    guest.vpmu.load();
+    expect(value(guest, FIXED_CTR_CTRL)).toBe(0n);
+    expect(guest.vpmu.rdmsr(FIXED_CTR_CTRL)).toBe(0xb0n);
+  });
+
+  it('an emulated instruction adds one, asks for a PMI only where the counter does', () => {
+    const { guest } = dirty();
+    guest.vpmu.wrmsr(EVTSEL0 + 2, INSTRUCTIONS);
+    guest.vpmu.wrmsr(A_PMC0 + 2, 0xffff_ffff_ffffn);
+    guest.vpmu.instructionRetired({ branch: false, cpl: 0 });
+    expect(guest.vpmu.rdmsr(PMC0 + 2)).toBe(0n);
+    expect(guest.vpmu.rdmsr(STATUS)).toBe(0x4n);
+    expect(guest.state.pmiRequested).toBe(false);
+  });
+});
+
 describe('load and put', () => {
   const operations = (guest: ReturnType<typeof mediated>) => {
     const before = { ...guest.host.operations };
