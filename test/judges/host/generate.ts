@@ -24,7 +24,8 @@ export interface Choice {
   readonly wanted: (insn: Insn) => boolean;
   /** Which may only stand last, because what they leave is not defined. */
   readonly last: (insn: Insn) => boolean;
-  readonly features: ReadonlySet<string>;
+  /** What the decoder knows; everything where it is undefined. */
+  readonly features: ReadonlySet<string> | undefined;
 }
 
 /** A case, and the instructions it was made of. */

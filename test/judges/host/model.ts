@@ -1,10 +1,10 @@
-import type { Engine, EngineExit } from '../../../src/cpu/engines/engine.ts';
+import type { Engine, EngineExit, EngineFactory } from '../../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../../src/cpu/engines/oracle/oracle.ts';
 import { Fault, VECTORS } from '../../../src/cpu/fault.ts';
 import { readStatusFlags, writeStatusFlags } from '../../../src/cpu/flags.ts';
 import type { Insn, Mnemonic } from '../../../src/cpu/insn.ts';
 import type { CpuPorts } from '../../../src/cpu/ports.ts';
-import { STATE } from '../../../src/cpu/state/layout.ts';
+import { INTERPRETER, STATE } from '../../../src/cpu/state/layout.ts';
 import { State } from '../../../src/cpu/state/state.ts';
 import { Core, type SystemFunction } from '../../../src/cpu/system/core.ts';
 import { X87_INSTRUCTIONS } from '../../../src/cpu/x87/instructions.ts';
@@ -47,12 +47,12 @@ const X87: Readonly<Partial<Record<Mnemonic, SystemFunction>>> = X87_INSTRUCTION
 
 /** Our own machine in the same situation: CPL 3 under Linux, with the same pages. */
 export class Model {
-  readonly #memory = new PhysicalMemory({ ramSize: 1 << 16, reserved: 65536 });
+  readonly #memory = new PhysicalMemory({ ramSize: 1 << 16, reserved: INTERPRETER.SIZE });
   readonly state = new State(this.#memory.linear, 0);
   readonly #core: Core;
-  readonly #oracle: Oracle;
+  readonly #engine: Engine;
 
-  constructor() {
+  constructor(makeEngine: EngineFactory = (core) => new Oracle(core)) {
     let engine: Engine | undefined;
     const ports = { memory: this.#memory } as unknown as CpuPorts;
     const features = { physicalWidth: 46, cr4: 0n, xcr0: 7n, xss: 0n };
@@ -61,7 +61,7 @@ export class Model {
       debugChanged: () => engine?.debugChanged(),
       endSlice: () => engine?.endSlice(),
     });
-    this.#oracle = engine = new Oracle(this.#core);
+    this.#engine = engine = makeEngine(this.#core);
     this.#map();
     this.state.set(STATE.CR0, 0x8005_0033n); // PG AM WP NE ET MP PE
     this.state.set(STATE.CR3, BigInt(TABLES.pml4));
@@ -112,7 +112,7 @@ export class Model {
         stop.vector = NOT_OURS;
         break;
       }
-      const exit = this.#x87(this.#oracle.step());
+      const exit = this.#x87(this.#engine.run(1));
       if (exit?.reason === 'system') {
         stop.vector = exit.insn.op === 'INT3' ? VECTORS['#BP'] : NOT_OURS;
       } else if (exit?.reason === 'fault' && exit.fault instanceof Fault) {
