@@ -1,6 +1,6 @@
 import { isSet } from '../bits/bitfield.ts';
 import { MASK64 } from '../bits/u64.ts';
-import { ACTIVITY, BLOCKING, CR0 } from '../cpu/control-registers.ts';
+import { ACTIVITY, CR0 } from '../cpu/control-registers.ts';
 import type { Event } from '../cpu/event.ts';
 import { Fault } from '../cpu/fault.ts';
 import type { Insn } from '../cpu/insn.ts';
@@ -14,38 +14,24 @@ import {
   CR0_FIXED,
   CR4_ONE,
   FEATURE_CONTROL,
-  PIN,
   SECONDARY,
   VMX_MISC,
   type VmxShape,
   vmxMsrs,
 } from '../msr/vmx.ts';
-import { CONTROL_RULES } from './entry-checks/controls.ts';
+import { type EntryFailure, vmEntry } from './entry.ts';
 import { Entry } from './entry-checks/entry.ts';
-import { GUEST_RULES } from './entry-checks/guest-state.ts';
-import { HOST_RULES } from './entry-checks/host-state.ts';
-import { firstBroken } from './entry-checks/rule.ts';
 import { eptpIsValid } from './ept.ts';
-import { type Abort, toHost, vmExit } from './exit.ts';
-import { ENTRY_FAILURE, EXIT_REASON } from './exit-reasons.ts';
+import { type Abort, vmExit } from './exit.ts';
 import { FIELDS, type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
-import { loadGuestState } from './guest-state.ts';
-import { injectionOf } from './injection.ts';
 import { vmxInstructions } from './instructions.ts';
 import type { VmxMachine } from './machine.ts';
-import { loadMsrs } from './msr-areas.ts';
 import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
 import { type SavedVmcs, Vmcs } from './vmcs.ts';
 
 const NO_VMCS = MASK64;
-
-/** A VM entry that did not reach the guest, or an instruction that failed, as a trace names it. */
-export interface EntryFailure {
-  readonly kind: 'controls' | 'host state' | 'guest state' | 'MSR loading';
-  readonly rule: string;
-}
 
 /** What VMX needs to resume; plain data. */
 export interface SavedVmx {
@@ -253,65 +239,26 @@ export class Vmx implements VmxPort {
    * VM entry. `retire` is called when the entry can no longer fail to leave the instruction: the instruction belongs
    * to the host. Vol. 3, "VM Entries".
    */
-  enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire?: () => void): VmxOutcome {
+  enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire = () => {}): VmxOutcome {
     const vmcs = this.#current;
     if (!vmcs) return 'VMfailInvalid';
-    const { core, machine } = this;
-    const { state } = core;
-    this.lastFailure = undefined;
-    if ((state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.MOV_SS) !== 0) {
-      return this.#fail(VM_INSTRUCTION_ERROR.MOV_SS_BLOCKING);
-    }
-    if (kind === 'launch' && vmcs.launched)
-      return this.#fail(VM_INSTRUCTION_ERROR.VMLAUNCH_NOT_CLEAR);
-    if (kind === 'resume' && !vmcs.launched) {
-      return this.#fail(VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED);
-    }
-    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(machine, vmcs);
+    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(this.machine, vmcs);
     this.#entry = entry;
-    const control = firstBroken(CONTROL_RULES, entry, 0);
-    if (control) {
-      this.lastFailure = { kind: 'controls', rule: control.rule };
-      return this.#fail(VM_INSTRUCTION_ERROR.BAD_CONTROLS);
-    }
-    const host = firstBroken(HOST_RULES, entry, CONTROL_RULES.length);
-    if (host) {
-      this.lastFailure = { kind: 'host state', rule: host.rule };
-      return this.#fail(VM_INSTRUCTION_ERROR.BAD_HOST_STATE);
-    }
-
-    this.#rootIsTypeScript = fromTypeScript;
-    core.stepTrap = false;
-    retire?.();
-    core.ports.time.modeChanging();
-    const guest = firstBroken(GUEST_RULES, entry, CONTROL_RULES.length + HOST_RULES.length);
-    if (guest) {
-      this.lastFailure = { kind: 'guest state', rule: guest.rule };
-      this.#failEntry(entry, EXIT_REASON.INVALID_STATE, guest.qualification ?? 0n);
-      return 'VMsucceed';
-    }
-    const blocking = state.get32(STATE.INTERRUPTIBILITY);
-    loadGuestState(machine, vmcs, entry);
-    const area = Number(vmcs.read(FIELDS.VM_ENTRY_MSR_LOAD_ADDRESS));
-    const failed = loadMsrs(machine, area, vmcs.read32(FIELDS.VM_ENTRY_MSR_LOAD_COUNT));
-    if (failed !== undefined) {
-      this.lastFailure = {
-        kind: 'MSR loading',
-        rule: `entry ${failed} of the VM-entry MSR-load area`,
-      };
-      state.set32(STATE.INTERRUPTIBILITY, blocking);
-      this.#failEntry(entry, EXIT_REASON.MSR_LOAD_FAIL, BigInt(failed));
-      return 'VMsucceed';
-    }
-    vmcs.launched = true;
+    this.lastFailure = undefined;
     const timer = this.#timer!;
-    if ((entry.pin & PIN.ACTIVATE_PREEMPTION_TIMER) !== 0) {
-      timer.load(vmcs.read32(FIELDS.VMX_PREEMPTION_TIMER_VALUE));
+    const result = vmEntry({ machine: this.machine, entry, timer, kind, retire });
+    if ('error' in result) {
+      this.lastFailure = result.failure;
+      return this.#fail(result.error);
     }
-    const operation = new NonRootOperation(machine, vmcs, timer);
-    this.#nonRoot = operation;
-    operation.begin(injectionOf(entry));
-    this.#switched();
+    this.#rootIsTypeScript = fromTypeScript;
+    if ('nonRoot' in result) {
+      this.#nonRoot = result.nonRoot;
+      this.#switched();
+    } else {
+      this.lastFailure = result.failure;
+      this.#reached(vmcs, result.abort);
+    }
     return 'VMsucceed';
   }
 
@@ -391,14 +338,6 @@ export class Vmx implements VmxPort {
     if (!this.#current) return 'VMfailInvalid';
     this.#current.write32(FIELDS.VM_INSTRUCTION_ERROR, error);
     return { VMfailValid: error };
-  }
-
-  #failEntry(entry: Entry, reason: number, qualification: bigint): void {
-    const { vmcs } = entry;
-    vmcs.write32(FIELDS.EXIT_REASON, (ENTRY_FAILURE | reason) >>> 0);
-    vmcs.write(FIELDS.EXIT_QUALIFICATION, qualification);
-    const blocking = this.core.state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.NMI;
-    this.#reached(vmcs, toHost(this.machine, vmcs, entry, blocking));
   }
 
   /** After a VM exit or a failed entry: in the host, or in a VMX abort. */
