@@ -49,38 +49,36 @@ export function round(env: Environment, format: Format, exact: Float): Float {
   const length = bitLength(significand);
   const free = shiftRight(significand, length - precision, negative, env.rounding);
   const top = exponent + length - 1 + (bitLength(free.value) > precision ? 1 : 0);
-  const freeResult = (move: number) => {
-    const moved = finite(negative, free.value, exponent + length - precision + move);
-    // In other formats than the registers' such a result is never used.
-    const fits = top + move >= format.least && top + move <= format.most;
-    if (fits || !format.explicit) return moved;
-    env.flags |= FLAG.PE; // FSCALE can go farther than moving makes up for
-    return top + move < format.least ? zero(negative) : infinity(negative);
-  };
+  const away = env.rounding === (negative ? 1 : 2);
+  const moved = (move: number) =>
+    finite(negative, free.value, exponent + length - precision + move);
+  // FSCALE can go farther than moving makes up for. In other formats than the registers' the result is never used.
+  const fits = (move: number) =>
+    !format.explicit || (top + move >= format.least && top + move <= format.most);
 
   if (top > format.most) {
     env.flags |= FLAG.OE;
-    if (env.wrapped?.overflow) {
+    if (env.wrapped?.overflow && fits(-WRAP)) {
       note(env, free);
-      return freeResult(-WRAP);
+      return moved(-WRAP);
     }
     env.flags |= FLAG.PE;
-    const toInfinity = env.rounding === 0 || env.rounding === (negative ? 1 : 2);
-    env.roundedUp = toInfinity;
-    if (toInfinity) return infinity(negative);
-    const largest = (1n << BigInt(precision)) - 1n;
-    return finite(negative, largest, format.most - precision + 1);
+    env.roundedUp = env.rounding === 0 || away;
+    if (env.roundedUp) return infinity(negative);
+    return finite(negative, (1n << BigInt(precision)) - 1n, format.most - precision + 1);
   }
   if (exponent + length - 1 >= format.least) {
     note(env, free);
-    return freeResult(0);
+    return moved(0);
   }
 
   const tiny = top < format.least;
   if (tiny && env.wrapped?.underflow) {
     env.flags |= FLAG.UE;
-    note(env, free);
-    return freeResult(WRAP);
+    if (fits(WRAP)) {
+      note(env, free);
+      return moved(WRAP);
+    }
   }
   if (tiny && env.flushToZero) {
     env.flags |= FLAG.UE | FLAG.PE;
