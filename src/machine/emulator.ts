@@ -14,7 +14,6 @@ import type { Processor } from './processor.ts';
 /** Where guest-physical addresses without RAM appear in the emulator's view: beyond any physical address. */
 const MMIO_BASE = 2 ** 48;
 const MMIO_SIZE = 2 ** 46;
-let nextWindow = MMIO_BASE;
 
 /** Registers of 64 bits that the emulator takes from the VMCS and gives back. */
 // biome-ignore format: a table
@@ -40,9 +39,7 @@ export function guestEmulator(
   guest: GuestPhysical,
 ): Emulator {
   const { memory, profile } = hardware;
-  const window = nextWindow;
-  nextWindow += MMIO_SIZE;
-  memory.attach(window, MMIO_SIZE, guest.mmio);
+  const window = memory.attachAbove(MMIO_BASE, MMIO_SIZE, guest.mmio);
   const state = new State(new WebAssembly.Memory({ initial: 1 }), 0);
   const nonRoot = {
     translate: (physical: number) => ({

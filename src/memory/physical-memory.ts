@@ -53,6 +53,13 @@ export class PhysicalMemory {
     this.#windows.push({ base, size, device });
   }
 
+  /** Puts a window where nothing else is, at `floor` or above; answers its base. */
+  attachAbove(floor: number, size: number, device: MmioDevice): number {
+    const base = Math.max(floor, ...this.#windows.map((w) => w.base + w.size));
+    this.attach(base, size, device);
+    return base;
+  }
+
   /** Whether `length` bytes at `address` are all RAM that no device window covers. */
   isRam(address: number, length = 1): boolean {
     return address >= 0 && address + length <= this.ramSize && !this.#window(address, length);

@@ -41,6 +41,14 @@ describe('physical memory', () => {
     expect(() => memory.load(0x1ff0, new Uint8Array(0x11))).toThrow(RangeError);
   });
 
+  it('finds a place above all windows for one that may be anywhere', () => {
+    const memory = new PhysicalMemory({ ramSize: 0x1000 });
+    const device = { read: () => 7n, write: () => {} };
+    expect(memory.attachAbove(0x10_0000, 0x1000, device)).toBe(0x10_0000);
+    expect(memory.attachAbove(0x10_0000, 0x1000, device)).toBe(0x10_1000);
+    expect(memory.read(0x10_1010, 1)).toBe(7n);
+  });
+
   it('tells listeners of every write to RAM that is not an engine’s own', () => {
     const memory = new PhysicalMemory({ ramSize: 0x2000 });
     const seen: [number, number][] = [];
