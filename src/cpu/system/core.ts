@@ -298,7 +298,12 @@ export class Core {
   /** `count` values of `size` bytes from the top of the stack, the stack pointer unmoved. */
   peekStack(count: number, size: number, at = 0): bigint[] {
     const mask = SIZE_MASK[stackSize(this.state)]!;
-    const top = this.stackPointer + BigInt(at);
+    const top = (this.stackPointer + BigInt(at)) & mask;
+    const bytes = count * size;
+    if (top + BigInt(bytes) <= mask && (size === 2 || size === 4 || size === 8)) {
+      const linear = this.linear('SS', top, bytes, 'read');
+      return this.memory.readBlock(linear, count, size, this.privilege);
+    }
     return Array.from({ length: count }, (_, i) =>
       this.load('SS', (top + BigInt(i * size)) & mask, size),
     );

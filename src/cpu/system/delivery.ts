@@ -68,8 +68,7 @@ function deliverLong(core: Core, { event, rip, rflags }: Delivery): void {
 
   if (vector * 16 + 15 > state.get32(STATE.IDTR_LIMIT)) throw fault('#GP', idtError(vector));
   const address = (state.get(STATE.IDTR_BASE) + BigInt(vector * 16)) & MASK64;
-  const low = core.memory.read(address, 8, 'implicit');
-  const high = core.memory.read((address + 8n) & MASK64, 8, 'implicit');
+  const [low = 0n, high = 0n] = core.memory.readBlock(address, 2, 8, 'implicit');
   const rights = Number((low >> 40n) & 0xffn);
   const type = systemType(rights);
   if (type !== SYSTEM_TYPE.INTERRUPT_GATE && type !== SYSTEM_TYPE.TRAP_GATE) {
@@ -128,15 +127,9 @@ export function codeTarget(core: Core, code: number, rights: number, long: boole
 /** Writes quadwords below `top` of a 64-bit stack of code at `cpl`, all or nothing. @throws Fault #SS(0), #PF */
 export function pushLong(core: Core, top: bigint, values: readonly bigint[], cpl: number): void {
   const privilege: Privilege = cpl === 3 ? 'user' : 'supervisor';
-  const slots = values.map((value, i) => ({
-    value,
-    linear: (top - BigInt((i + 1) * 8)) & MASK64,
-  }));
-  for (const { linear } of slots) {
-    if (!core.isCanonical(linear) || !core.isCanonical((linear + 7n) & MASK64)) {
-      throw new Fault('#SS', 0);
-    }
-    core.memory.probe(linear, 8, privilege);
+  const bottom = (top - BigInt(values.length * 8)) & MASK64;
+  if (!core.isCanonical(bottom) || !core.isCanonical((top - 1n) & MASK64)) {
+    throw new Fault('#SS', 0);
   }
-  for (const { linear, value } of slots) core.memory.write(linear, 8, value, privilege);
+  core.memory.writeBlock(bottom, values.toReversed(), 8, privilege);
 }

@@ -188,6 +188,8 @@ export const popf: SystemFunction = (core, insn) => {
   const flags = flagsFrom(core, image, insn.size);
   core.setStackPointer(core.stackPointer + BigInt(insn.size));
   // RF is cleared, whatever the image says.
-  core.rflags = ((flags & ~kept) | (core.rflags & kept)) & ~RF;
-  core.engine.endSlice();
+  const before = core.rflags;
+  core.rflags = ((flags & ~kept) | (before & kept)) & ~RF;
+  // Interrupts may be open now, or each instruction be stepped.
+  if ((core.rflags & ~before & (IF | TF)) !== 0n) core.engine.endSlice();
 };

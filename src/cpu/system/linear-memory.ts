@@ -60,6 +60,38 @@ export class LinearMemory {
     this.#writePhysical(second.physical, size - room, value >> BigInt(room * 8));
   }
 
+  /** `count` neighbours of `size` bytes, ascending; one walk where they share a page. */
+  readBlock(linear: bigint, count: number, size: Width, privilege: Privilege): bigint[] {
+    const each = (read: (offset: number) => bigint) =>
+      Array.from({ length: count }, (_, i) => read(i * size));
+    if (count * size <= roomInPage(linear)) {
+      const { physical, watched } = this.#paging.translate(linear, 'read', privilege);
+      if (!watched) return each((offset) => this.#memory.read(physical + offset, size));
+    }
+    return each((offset) => this.read(this.#next(linear, offset), size, privilege));
+  }
+
+  /**
+   * Writes neighbours, ascending, all or nothing; one walk where they share a page. A fault is that of the highest
+   * which faults, as the pushes that this stands for would find it.
+   */
+  writeBlock(linear: bigint, values: readonly bigint[], size: Width, privilege: Privilege): void {
+    const mask = SIZE_MASK[size]!;
+    const at = values.map((_, i) => this.#next(linear, i * size));
+    const last = values.length - 1;
+    if (values.length * size <= roomInPage(linear)) {
+      const { physical, watched } = this.#paging.translate(at[last]!, 'write', privilege);
+      if (!watched) {
+        for (const [i, value] of values.entries()) {
+          this.#memory.write(physical - (last - i) * size, size, value & mask);
+        }
+        return;
+      }
+    }
+    for (const address of at.toReversed()) this.probe(address, size, privilege);
+    for (const [i, value] of values.entries()) this.write(at[i]!, size, value & mask, privilege);
+  }
+
   /** Throws what a write of `size` bytes would throw, and writes nothing. */
   probe(linear: bigint, size: number, privilege: Privilege, access: MemoryAccess = 'write'): void {
     const room = roomInPage(linear);
@@ -67,7 +99,7 @@ export class LinearMemory {
     if (size > room) this.#paging.translate(this.#next(linear, room), access, privilege);
   }
 
-  /** The first byte after the page. */
+  /** The byte `room` on. */
   #next(linear: bigint, room: number): bigint {
     return (linear + BigInt(room)) & (is64Bit(this.#state) ? MASK64 : MASK32);
   }

@@ -165,6 +165,20 @@ describe('what goes wrong in delivery is #GP, #NP, #SS or #TS with the culprit a
   });
 });
 
+describe('a stack that is not mapped', () => {
+  it('faults at the first word that would be pushed on it', () => {
+    const machine = new TestMachine().long().load(AT.CODE, INT_80).gate(0x80, AT.HANDLER);
+    machine.load(AT.HANDLER + 0x100, 'f4').gate(14, AT.HANDLER + 0x100, { ist: 1 });
+    machine.state.gpr[4] = 0x1000_0000n;
+
+    machine.run();
+
+    expect(machine.state.rip).toBe(BigInt(AT.HANDLER + 0x101));
+    expect(machine.state.get(STATE.CR2)).toBe(0x0fff_fff8n);
+    expect(machine.stack(2)).toEqual([2n, BigInt(AT.CODE)]);
+  });
+});
+
 describe('a fault in the delivery of a fault', () => {
   // Vol. 3, table "Conditions for Generating a Double Fault": first, second, what is delivered.
   // biome-ignore format: a table
