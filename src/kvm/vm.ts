@@ -22,6 +22,7 @@ import { extraRegisters } from './vpmu/registers.ts';
 const FEATURE_CONTROL = 0x3a;
 const LOCKED_AND_ENABLED = 5n;
 const X2APIC_EOI = 0x80b;
+const APIC_PAGE_SIZE = 0x1000;
 
 /** The PMU's registers lie in these ranges: whether they pass is the vPMU's to say. */
 const PMU_RANGES: readonly (readonly [number, number])[] = [
@@ -214,11 +215,13 @@ export class Vm {
       mmio: {
         read: (address, size) => {
           const apic = this.#apicAt(address);
-          return apic ? apic.page.read(address & 0xfff, size) : this.ports.mmio.read(address, size);
+          return apic
+            ? apic.page.read(address % APIC_PAGE_SIZE, size)
+            : this.ports.mmio.read(address, size);
         },
         write: (address, size, value) => {
           const apic = this.#apicAt(address);
-          if (apic) apic.page.write(address & 0xfff, size, value);
+          if (apic) apic.page.write(address % APIC_PAGE_SIZE, size, value);
           else this.ports.mmio.write(address, size, value);
         },
       },
@@ -268,8 +271,9 @@ export class Vm {
   }
 
   #apicAt(address: number) {
-    return this.vcpus.find(({ apic }) => apic.enabled() && apic.pageAddress === (address & ~0xfff))
-      ?.apic;
+    return this.vcpus.find(
+      ({ apic }) => apic.enabled() && apic.pageAddress === address - (address % APIC_PAGE_SIZE),
+    )?.apic;
   }
 }
 
