@@ -140,8 +140,8 @@ function vmxon(vmx: Vmx): SystemFunction {
       if ((vmx.featureControl & enabled) !== enabled) throw new Fault('#GP', 0);
       if (!vmx.mayHold(0, cr0) || !vmx.mayHold(4, cr4)) throw new Fault('#GP', 0);
     }
-    const region = pointer(core, insn);
-    setFlags(core, vmx.vmxon(region));
+    // In root operation it fails without reading its operand.
+    setFlags(core, vmx.vmxon(vmx.operation ? 0n : pointer(core, insn)));
   };
 }
 

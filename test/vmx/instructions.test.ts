@@ -212,6 +212,10 @@ describe('the VMX instructions of guest code', () => {
       expect(noNe.run(VMXON).exception).toBe(13);
     });
 
+    it('in root operation fails without reading its operand', () => {
+      expect(new Root().on().run('f3 0f c7 34 25 00 00 00 40').flags).toBe('CF');
+    });
+
     it('faults on its operand like any load', () => {
       const root = new Root();
       root.memory.write(0x2000, 8, 0x3007n);
