@@ -1,4 +1,4 @@
-import type { FlagKind, IntegerSize } from '../../emit.ts';
+import { CC, type FlagKind, type IntegerSize } from '../../emit.ts';
 import { FLAG_CARRY, flagKind } from '../../flags.ts';
 import { ConditionWriter } from './condition.ts';
 import { PARAMETER, RegisterEmit } from './register-emit.ts';
@@ -17,12 +17,30 @@ export class FlagEmit extends RegisterEmit {
   cond(code: number): Condition {
     if (this.known) {
       new ConditionWriter(this.f, { ...this.known, locals: LOCALS }).condition(code);
-    } else {
-      this.pushFlags();
-      this.f.call(this.runtime[`condition${code >> 1}` as RuntimeFunction]);
-      if ((code & 1) === 1) this.f.op('i32.eqz');
-    }
+    } else if (code >> 1 === CC.B >> 1) this.#carry(code);
+    else this.#call(code);
     return this.condition();
+  }
+
+  /** CF is what INC and DEC ask for: after LOGIC, INC and DEC, whose kinds are neighbours, it stands in the kind. */
+  #carry(code: number): void {
+    const { f } = this;
+    f.get(PARAMETER.KIND).i32(0xff).op('i32.and').i32(flagKind('LOGIC', 1)).op('i32.sub');
+    f.i32(flagKind('RESULT', 1) - flagKind('LOGIC', 1)).op('i32.lt_u');
+    f.if(
+      'i32',
+      () => {
+        f.get(PARAMETER.KIND).i32(Math.log2(FLAG_CARRY)).op('i32.shr_u');
+        if ((code & 1) === 1) f.op('i32.eqz');
+      },
+      () => this.#call(code),
+    );
+  }
+
+  #call(code: number): void {
+    this.pushFlags();
+    this.f.call(this.runtime[`condition${code >> 1}` as RuntimeFunction]);
+    if ((code & 1) === 1) this.f.op('i32.eqz');
   }
 
   statusFlags(): Value {
