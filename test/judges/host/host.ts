@@ -23,18 +23,36 @@ function cpuinfo(name: string): string {
   return new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(text)?.[1] ?? '';
 }
 
+let folder: string | undefined;
+let harness: string | undefined;
+
+/** The harness, built when it is first wanted. @throws Error where it cannot be built */
+function program(): string {
+  if (harness === undefined) {
+    folder = mkdtempSync(join(tmpdir(), 'judge-'));
+    harness = join(folder, 'harness');
+    const built = spawnSync('gcc', ['-O2', '-o', harness, SOURCE], { encoding: 'utf8' });
+    if (built.status !== 0) throw new Error(built.stderr ?? 'no gcc');
+  }
+  return harness;
+}
+
+/** Whether the harness can be built and finds the memory and segments that it wants. */
+function harnessRuns(): boolean {
+  if (spawnSync('gcc', ['--version']).status !== 0) return false;
+  return spawnSync(program(), { input: '' }).status === 0;
+}
+
 /** Whether this machine can judge: x86-64 Linux on an Intel processor, which is what we model, with a C compiler. */
 export const hostJudges = (): boolean =>
-  process.arch === 'x64' &&
-  cpuinfo('vendor_id') === 'GenuineIntel' &&
-  spawnSync('gcc', ['--version']).status === 0;
+  process.arch === 'x64' && cpuinfo('vendor_id') === 'GenuineIntel' && harnessRuns();
 
 /**
  * Whether its processor is of the generation of our profile (AMX came with Sapphire Rapids). Others may differ where
  * the manual leaves it open, in what undefined.ts does not list.
  */
 export const hostIsOurs = (): boolean =>
-  hostJudges() && cpuinfo('flags').split(' ').includes('amx_tile');
+  cpuinfo('flags').split(' ').includes('amx_tile') && hostJudges();
 
 /** The breakpoint that ends the code is a trap there; for us it is an instruction not yet executed. */
 const beforeBreakpoint = (outcome: Outcome): Outcome =>
@@ -42,26 +60,15 @@ const beforeBreakpoint = (outcome: Outcome): Outcome =>
 
 /** The processor we run on, executing cases natively. */
 export class Host {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'judge-'));
   /** What the processor has, in the words of the opcode maps. */
-  readonly features: ReadonlySet<string>;
-
-  constructor() {
-    const built = spawnSync('gcc', ['-O2', '-o', this.#program, SOURCE], { encoding: 'utf8' });
-    if (built.status !== 0) throw new Error(built.stderr);
-    this.features = new Set(
-      cpuinfo('flags')
-        .split(' ')
-        .flatMap((flag) => FEATURES[flag] ?? []),
-    );
-  }
-
-  get #program(): string {
-    return join(this.#folder, 'harness');
-  }
+  readonly features: ReadonlySet<string> = new Set(
+    cpuinfo('flags')
+      .split(' ')
+      .flatMap((flag) => FEATURES[flag] ?? []),
+  );
 
   run(cases: readonly Case[], fpu = false): Outcome[] {
-    const ran = spawnSync(this.#program, fpu ? ['fpu'] : [], {
+    const ran = spawnSync(program(), fpu ? ['fpu'] : [], {
       input: encodeCases(cases, fpu),
       maxBuffer: 2 ** 30,
     });
@@ -70,6 +77,7 @@ export class Host {
   }
 
   close(): void {
-    rmSync(this.#folder, { recursive: true });
+    if (folder !== undefined) rmSync(folder, { recursive: true });
+    folder = harness = undefined;
   }
 }
