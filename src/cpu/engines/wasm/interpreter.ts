@@ -25,6 +25,9 @@ const SLICE: EngineExit = { reason: 'slice' };
  */
 const LONGEST_STAY = 500_000;
 const PAGE_MASK = ~0xfffn;
+const AC = Number(RFLAGS.AC);
+const AM = Number(CR0.AM);
+const SMAP = Number(CR4.SMAP);
 /**
  * Branches to a block before it gets a handler of its own. Making one costs about as much as 100 000 instructions and
  * saves two thirds of the time of each execution (measured: 220 MIPS with a handler for each of twelve additions,
@@ -84,7 +87,7 @@ export class Interpreter implements Engine {
     const deaf = observer !== undefined && observer.generated === undefined;
     if (deaf || this.#alignmentChecked()) return this.#oracle.run(fuel);
     this.#ended = false;
-    this.#start = this.#core.state.total('ticks');
+    if (this.#decoder.stops.size > 0) this.#start = this.#core.state.total('ticks');
     this.#enterMode();
     for (let left = fuel; left > 0 && !this.#ended; ) {
       const stay = Math.min(left, LONGEST_STAY);
@@ -259,9 +262,8 @@ export class Interpreter implements Engine {
     this.#contexts.observed = this.#core.observer !== undefined;
     this.#context = this.#contexts.current();
     this.#slowPaths.codeBase = Number(this.#context.base);
-    const cr4 = state.get(STATE.CR4);
-    const flags = state.get(STATE.RFLAGS_SYSTEM);
-    const lifted = (cr4 & CR4.SMAP) !== 0n && (flags & RFLAGS.AC) !== 0n;
+    const lifted =
+      (state.get32(STATE.CR4) & SMAP) !== 0 && (state.get32(STATE.RFLAGS_SYSTEM) & AC) !== 0;
     const bank = state.cpl === 3 ? BANK.USER : lifted ? BANK.SUPERVISOR_AC : BANK.SUPERVISOR;
     this.#slowPaths.bank = bank;
     const at = this.#base + INTERPRETER.DATA_TLB + bank * DATA_TLB.BANK_SIZE;
@@ -273,8 +275,8 @@ export class Interpreter implements Engine {
     const { state } = this.#core;
     return (
       state.cpl === 3 &&
-      (state.get(STATE.RFLAGS_SYSTEM) & RFLAGS.AC) !== 0n &&
-      (state.get(STATE.CR0) & CR0.AM) !== 0n
+      (state.get32(STATE.RFLAGS_SYSTEM) & AC) !== 0 &&
+      (state.get32(STATE.CR0) & AM) !== 0
     );
   }
 }
