@@ -130,6 +130,57 @@ describe('overflow', () => {
   });
 });
 
+describe('the event behind a counter', () => {
+  const behind = (guest: ReturnType<typeof emulated>) =>
+    [...guest.perf.events].filter(({ attr }) => attr.excludeHost);
+
+  it('does not exist while GLOBAL_CTRL has the counter closed', () => {
+    const guest = emulated();
+    guest.wrmsr(GLOBAL_CTRL, 0n);
+    guest.wrmsr(EVTSEL0, INSTRUCTIONS);
+    expect(behind(guest)).toEqual([]);
+    guest.wrmsr(GLOBAL_CTRL, 1n);
+    expect(behind(guest)).toHaveLength(1);
+  });
+
+  it.each([
+    ['OS', 0x42_00c0n, true, false],
+    ['USR', 0x41_00c0n, false, true],
+    ['OS and USR', 0x43_00c0n, false, false],
+  ] as const)('of a counter for %s excludes the rest', (_levels, select, user, kernel) => {
+    const guest = emulated();
+    guest.wrmsr(EVTSEL0, select);
+    const { attr } = behind(guest)[0]!;
+    expect([attr.excludeUser, attr.excludeKernel]).toEqual([user, kernel]);
+    expect([attr.pinned, attr.excludeHost, attr.excludeIdle]).toEqual([true, true, true]);
+  });
+
+  it('that overflows without INT sets status and asks for no PMI', () => {
+    const guest = emulated();
+    guest.wrmsr(GLOBAL_CTRL, 0n);
+    guest.wrmsr(EVTSEL0, INSTRUCTIONS);
+    guest.wrmsr(PMC0, 0xffff_ff00n);
+    guest.wrmsr(GLOBAL_CTRL, 1n);
+    guest.work(1000);
+    expect(guest.vpmu.rdmsr(STATUS)).toBe(1n);
+    expect(guest.state.pmis).toBe(0);
+  });
+
+  it('is given back when a scheduling slice did not touch its counter', () => {
+    const guest = emulated();
+    guest.wrmsr(EVTSEL0, INSTRUCTIONS);
+    guest.work(100);
+    guest.wrmsr(EVTSEL0, 0n);
+    const value = guest.rdmsr(PMC0);
+    for (let slice = 0; slice < 2; slice++) {
+      guest.vpmu.schedIn();
+      guest.requests();
+    }
+    expect(behind(guest)).toEqual([]);
+    expect(guest.rdmsr(PMC0)).toBe(value);
+  });
+});
+
 describe('sharing with the host', () => {
   it('a host event that is CPU-pinned steals a guest counter, which stands still without a fault', () => {
     const guest = emulated();

@@ -11,6 +11,7 @@ const WATCHERS = [
   'test/kvm/policy.test.ts',
   'test/kvm/mediated-vpmu.test.ts',
   'test/kvm/emulated-vpmu.test.ts',
+  'test/kvm/fastpath.test.ts',
   'test/kvm/pmi-exits.test.ts',
   'test/lab/scenarios/scenarios.test.ts',
   'test/kvm/extras.test.ts',
