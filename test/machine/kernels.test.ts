@@ -52,11 +52,12 @@ const KERNELS = [
   { kernel: 'timers' },
 ];
 
-function run(kernel: string, processors = 1, input = ''): string {
+function run(kernel: string, processors = 1, input = '', on = 'bare'): string {
   const image = new Uint8Array(readFileSync(`firmware/kernels/${kernel}.elf`));
   let waiting = input;
   let said = '';
   const machine = createMachine(image, {
+    machine: on,
     memory: 128 << 20,
     processors,
     onOutput: (byte) => {
@@ -98,10 +99,20 @@ describe('the test kernels', () => {
     expect(DIFFERENCES.filter((row) => !used.has(row))).toEqual([]);
   });
 
+  // biome-ignore format: a table
+  it.each([
+    ['apic', 'emulated'], ['timers', 'emulated'], ['console', 'emulated'], ['exceptions', 'passthrough'], ['paging', 'passthrough'],
+  ])('%s prints the same in a virtual machine (%s vPMU)', (kernel, on) => {
+    const { input } = KERNELS.find((row) => row.kernel === kernel)!;
+    expect(run(kernel, 1, input, on)).toBe(run(kernel, 1, input));
+  }, 120_000);
+
   it('of several processors end in the same digest when they are run again', () => {
     const digest = () => {
       const image = new Uint8Array(readFileSync('firmware/kernels/ipi.elf'));
-      return createMachine(image, { memory: 16 << 20, processors: 4 }).run().digest();
+      return createMachine(image, { memory: 16 << 20, processors: 4 })
+        .run()
+        .digest();
     };
     expect(digest()).toBe(digest());
   }, 60_000);
