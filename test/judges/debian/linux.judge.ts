@@ -96,10 +96,12 @@ describe("Debian's cloud kernel, unpatched", () => {
     expect(reason).toBe('shutdown');
   });
 
-  it('finds the virtual PMU of version 2 under the emulated vPMU', ({ skip }) => {
+  it('does the same in a virtual machine, whose emulated vPMU is of version 2', ({ skip }) => {
     if (!available) skip();
-    const { console } = bootDebian('emulated');
+    const { reason, console } = bootDebian('emulated');
     expect(console).toMatch(/Performance Events: Sapphire Rapids events.*Intel PMU driver/);
     expect(console).toMatch(/\.\.\. version: +2/);
+    expect(console).toContain('user space: Linux x86_64');
+    expect(reason).toBe('shutdown');
   });
 });
