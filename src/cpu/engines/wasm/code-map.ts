@@ -18,6 +18,9 @@ const SLOTS_SIZE = PAGE * 4;
 /** What one block of decoded code may take at most; with less left, everything decoded is thrown away. */
 const HEADROOM = 64 * 1024;
 
+/** Entries that are cheaper forgotten one by one than with the whole TLB. */
+const FEW = 64;
+
 /**
  * Decoded code in linear memory. Slots are per physical page and context (a context stands for all that code is
  * specialised on), so a change of address space flushes only the code TLB and nothing is decoded twice.
@@ -32,6 +35,8 @@ export class CodeMap implements CodeWatcher {
   #top: number;
   /** Slots by physical page, then linear page and context: records hold linear addresses. */
   readonly #pages = new Map<number, Map<bigint, number>>();
+  /** Entries of the code TLB set since its last flush, as long as they are few. */
+  #fresh: number[] = [];
   /** Grows when record addresses become meaningless. */
   epoch = 0;
 
@@ -43,7 +48,7 @@ export class CodeMap implements CodeWatcher {
     this.#top = this.#arena;
     this.#lines = lines;
     this.#dataTlb = dataTlb;
-    this.flushTlb();
+    this.#forgetAll();
     lines.watch(this);
   }
 
@@ -100,6 +105,7 @@ export class CodeMap implements CodeWatcher {
     this.#words[at] = low | context;
     this.#words[at + 1] = Number((address >> 32n) & 0xffff_ffffn) | 0;
     this.#words[at + 2] = slots;
+    if (this.#fresh.length <= FEW) this.#fresh.push(at);
   }
 
   /** The record at a linear address, given by halves, that the code TLB leads to; 0 if it has none. */
@@ -111,6 +117,16 @@ export class CodeMap implements CodeWatcher {
   }
 
   flushTlb(): void {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    if (fresh.length <= FEW) {
+      for (const at of fresh) this.#words.fill(-1, at, at + 2);
+      return;
+    }
+    this.#forgetAll();
+  }
+
+  #forgetAll(): void {
     const start = this.#tlb >> 2;
     this.#words.fill(-1, start, start + ((CODE_TLB.ENTRIES << CODE_TLB.ENTRY_SHIFT) >> 2));
   }

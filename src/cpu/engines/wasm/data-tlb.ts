@@ -21,6 +21,8 @@ export const BANK = { SUPERVISOR: 0, SUPERVISOR_AC: 1, USER: 2, COUNT: 3 } as co
 
 const WORDS = 1 << (DATA_TLB.ENTRY_SHIFT - 2);
 const NONE = -1;
+/** Entries that are cheaper forgotten one by one than with their whole bank. */
+const FEW = 64;
 
 /** The level behind, in TypeScript: entries of eight words. A tag has the bank in its low bits. */
 const SECOND = {
@@ -42,6 +44,8 @@ const RIGHT = { READ: 1, WRITE: 2 } as const;
 export class DataTlb {
   readonly #words: Int32Array;
   readonly #used: boolean[] = [];
+  /** Entries set since the last flush, as long as they are few: VM entry and exit flush, and touch little between. */
+  #fresh: number[] = [];
   /** What the first level forgot for want of room; flushed as a whole by a new epoch. */
   readonly #second = new Int32Array(SECOND.ENTRIES << SECOND.SHIFT);
   #epoch = 1;
@@ -53,7 +57,8 @@ export class DataTlb {
       base + INTERPRETER.DATA_TLB,
       (BANK.COUNT * DATA_TLB.BANK_SIZE) / 4,
     );
-    this.#used.fill(true, 0, BANK.COUNT);
+    this.#used.length = BANK.COUNT;
+    this.#used.fill(true);
     this.#words.fill(NONE);
   }
 
@@ -118,10 +123,18 @@ export class DataTlb {
     words[at + 4] = (host - low) | 0;
     words[at + 5] = page;
     this.#used[bank] = true;
+    if (this.#fresh.length <= FEW) this.#fresh.push(at);
   }
 
   flush(): void {
     this.#epoch++;
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    if (fresh.length <= FEW) {
+      for (const at of fresh) this.#words.fill(NONE, at, at + 4);
+      this.#used.fill(false);
+      return;
+    }
     for (let bank = 0; bank < BANK.COUNT; bank++) {
       if (!this.#used[bank]) continue;
       const start = (bank * DATA_TLB.BANK_SIZE) / 4;
