@@ -72,7 +72,7 @@ export interface Emit<V, C> {
   const(size: ValueSize, value: number | bigint): V;
   /** The low `size` bytes of an immediate operand. */
   imm(size: IntegerSize, operand: ImmOperand): V;
-  /** RIP of the following instruction, truncated to the code size; 8 bytes. */
+  /** RIP of the following instruction; 32 bits of it outside 64-bit mode, in 16-bit code too. */
   next(): V;
   /** Where a relative branch goes, truncated to the operand size; 8 bytes. */
   relative(operand: RelOperand): V;

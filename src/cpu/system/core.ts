@@ -11,7 +11,7 @@ import type { State } from '../state/state.ts';
 import { Breakpoints } from './breakpoints.ts';
 import { deliver } from './delivery.ts';
 import { LinearMemory } from './linear-memory.ts';
-import { codeSize, is64Bit, isRealLike, stackSize } from './mode.ts';
+import { is64Bit, isRealLike, stackSize } from './mode.ts';
 import { Paging, type Privilege } from './paging.ts';
 import { CODE_RIGHTS, isCode, RIGHTS } from './rights.ts';
 
@@ -163,7 +163,7 @@ export class Core {
 
   /** RIP after `insn`, as wide as code is. */
   ripAfter(insn: Insn): bigint {
-    return (this.state.rip + BigInt(insn.length)) & SIZE_MASK[codeSize(this.state)]!;
+    return (this.state.rip + BigInt(insn.length)) & (is64Bit(this.state) ? MASK64 : MASK32);
   }
 
   /** Linear address of the instruction at RIP. */

@@ -1,4 +1,4 @@
-import { MASK64, SIZE_MASK, signed } from '../../../bits/u64.ts';
+import { MASK32, MASK64, SIZE_MASK, signed } from '../../../bits/u64.ts';
 import { slot } from '../../assist.ts';
 import { ASSISTS } from '../../assists/assists.ts';
 import { CR0, RFLAGS } from '../../control-registers.ts';
@@ -102,7 +102,7 @@ export class OracleEmit implements Emit<bigint, boolean> {
   }
 
   next(): bigint {
-    const mask = this.#insn.codeSize === 8 ? MASK64 : SIZE_MASK[this.#insn.codeSize]!;
+    const mask = this.#insn.codeSize === 8 ? MASK64 : MASK32;
     return (this.#rip + BigInt(this.#insn.length)) & mask;
   }
 

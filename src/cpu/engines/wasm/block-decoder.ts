@@ -1,4 +1,4 @@
-import { MASK64, SIZE_MASK } from '../../../bits/u64.ts';
+import { MASK32, MASK64, SIZE_MASK } from '../../../bits/u64.ts';
 import { decode } from '../../decode/decode.ts';
 import type { Insn, Operand } from '../../insn.ts';
 import { maintains } from '../../models/facts.ts';
@@ -192,8 +192,8 @@ export class BlockDecoder {
   }
 }
 
-const ipMask = ({ context }: CodePage): bigint =>
-  context.mode.codeSize === 8 ? MASK64 : SIZE_MASK[context.mode.codeSize]!;
+/** In 16-bit code, too, going on past 64 KiB is no wrap but a matter of the limit. */
+const ipMask = ({ context }: CodePage): bigint => (context.mode.codeSize === 8 ? MASK64 : MASK32);
 
 const nextIp = (page: CodePage, ip: bigint, insn: Insn): bigint =>
   (ip + BigInt(insn.length)) & ipMask(page);
@@ -205,10 +205,10 @@ function targetOf(page: CodePage, ip: bigint, insn: Insn): bigint | undefined {
   return (nextIp(page, ip, insn) + operand.displacement) & SIZE_MASK[insn.size]!;
 }
 
-/** Whether a handler can run it: not if the instruction or its target leaves the code segment. */
+/** Whether a handler can run it: not if its target, or what follows it, is outside the code segment. */
 function executable(page: CodePage, ip: bigint, insn: Insn, target: bigint | undefined): boolean {
   const { isTarget, realLike } = page.context;
   if (insn.vex && realLike) return false;
   if (target !== undefined && !isTarget(target)) return false;
-  return page.context.mode.codeSize === 8 || isTarget(ip + BigInt(insn.length - 1));
+  return page.context.mode.codeSize === 8 || isTarget(ip + BigInt(insn.length));
 }

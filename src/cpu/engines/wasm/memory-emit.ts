@@ -76,8 +76,7 @@ export class MemoryEmit extends FlagEmit {
         .get(PARAMETER.RECORD)
         .memory('i64.load32_u', this.offset + RECORD.LENGTH)
         .op('i64.add');
-      if (this.mode.codeSize < 8)
-        this.f.i64(this.mode.codeSize === 2 ? 0xffff : 0xffff_ffff).op('i64.and');
+      if (this.mode.codeSize < 8) this.f.i64(0xffff_ffff).op('i64.and');
     }
     return this.take(8);
   }

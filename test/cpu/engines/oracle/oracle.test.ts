@@ -79,11 +79,20 @@ describe('the oracle', () => {
     expect(state.rip).toBe(0x1001n);
   });
 
-  it('wraps the instruction pointer of 16-bit code', () => {
+  it('wraps the target of a jump in 16-bit code', () => {
     const machine = new FlatMachine(2);
     machine.state.rip = 0xfff0n;
     machine.code('eb 20'); // jmp $+0x22
     machine.oracle.run(1);
     expect(machine.state.rip).toBe(0x12n);
+  });
+
+  it('runs into the limit of a 16-bit segment instead of wrapping', () => {
+    const machine = new FlatMachine(2);
+    machine.state.rip = 0xffffn;
+    machine.code('90');
+    expect(machine.oracle.run(1)).toEqual({ reason: 'slice' });
+    expect(machine.state.rip).toBe(0x10000n);
+    expect(machine.oracle.run(1)).toMatchObject({ fault: { exception: '#GP', code: 0 } });
   });
 });
