@@ -75,7 +75,7 @@ function section(title: string, machines: readonly MachineReport[], rows: readon
     ];
     const count = Math.min(ABREAST, machines.length - from);
     const widths = [LABEL, ...Array.from({ length: count }, () => [NUMBER, ERROR]).flat()];
-    const heading = cut(head).filter((name, i) => i % 2 === 0);
+    const heading = cut(head).filter((_name, i) => i % 2 === 0);
     tables.push(
       table([heading], [], [LABEL, ...heading.slice(1).map(() => NUMBER + ERROR)]),
       table(rows.map(cut), [], widths),
