@@ -1,4 +1,6 @@
+import { ACTIVITY } from '../cpu/control-registers.ts';
 import type { FaultRecord } from '../cpu/cpu.ts';
+import { STATE } from '../cpu/state/layout.ts';
 import { Board } from './board.ts';
 import { enter } from './entry.ts';
 import type { GuestImage } from './guest-image.ts';
@@ -57,6 +59,9 @@ export class BareMachine implements Machine {
     const { memory, current } = this.hardware;
     pc.attachMemory(memory);
     this.regions = image.regions;
+    for (const { state } of this.hardware.processors.slice(1)) {
+      state.set32(STATE.ACTIVITY, ACTIVITY.WAIT_FOR_SIPI);
+    }
     enter(current.state, image.load(memory));
     this.ledger = new GuestLedger(current.state);
     this.ledger.enter();
