@@ -237,7 +237,7 @@ function opinionOf(lines: readonly string[], start: number, { bytes, codeSize }:
   if (
     op === 'XCHG' &&
     bytes[length - 1] === 0x90 &&
-    texts.every((text) => /^r[24]:0$/.test(text))
+    texts.every((text) => /^r[248]:0$/.test(text))
   ) {
     op = 'NOP';
     texts.length = 0;
