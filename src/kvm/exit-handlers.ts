@@ -7,7 +7,8 @@ import { guestCpuid } from './cpuid.ts';
 import { emulate, forcedEmulation } from './emulation.ts';
 import { guestRdmsr, guestWrmsr } from './guest-msr-access.ts';
 import { readControlRegister, writeCr0, writeCr4 } from './paging-mode.ts';
-import type { Vcpu, VcpuStop } from './vcpu.ts';
+import type { VcpuStop } from './run-loop.ts';
+import type { Vcpu } from './vcpu.ts';
 
 /** What the run loop does next. `advance` first steps over the instruction that exited, which retires. */
 export type Next =

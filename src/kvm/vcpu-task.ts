@@ -1,6 +1,7 @@
 import type { HostCpu } from '../host/cpu.ts';
 import type { Task, TaskStop } from '../host/task.ts';
-import type { Vcpu, VcpuStop } from './vcpu.ts';
+import type { VcpuStop } from './run-loop.ts';
+import type { Vcpu } from './vcpu.ts';
 
 const STOP: Readonly<Record<VcpuStop, TaskStop>> = {
   budget: 'budget',

@@ -83,10 +83,10 @@ export const FAULTS: readonly Fault[] = [
     ["return has(shape.gp, full) && shape.fullWidthWrites ? 'counters' : 'counters-beyond';", "return 'counters';"],
     ["if (selector !== undefined) return has(shape.gp, selector) ? 'selectors' : 'others';", "if (selector !== undefined) return 'counters';"],
   ]),
-  ...of('src/kvm/vcpu.ts', [
-    ['if (!this.#requestPmu && !this.#requestPmi) break;', 'break;'],
-    ['    reinject(this);\n', ''],
-    ['return !this.vpmu.countsRetired() &&', 'return true &&'],
+  ...of('src/kvm/run-loop.ts', [
+    ['if (!isRequested(vcpu.requests)) break;', 'break;'],
+    ['  reinject(vcpu);\n', ''],
+    ['!vpmu.countsRetired() &&', 'true &&'],
   ]),
   ...of('src/kvm/global-ctrl.ts', [
     ["setControl(host, 'VM_EXIT_CONTROLS', EXIT.LOAD_IA32_PERF_GLOBAL_CTRL, on);", ''],
