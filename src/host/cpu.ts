@@ -6,7 +6,12 @@ import { CostAccount, type SavedAccount } from './account.ts';
 import { COSTS, type CostName, type CostTable } from './costs.ts';
 import type { CpuidRegisters, CpuPorts, MemoryPorts, RegisterPorts, VmxPorts } from './ports.ts';
 
+const X2APIC_EOI = 0x80b;
+const X2APIC_ICR = 0x830;
 const X2APIC_SELF_IPI = 0x83f;
+
+/** Vector of the interrupt that brings a CPU back to root mode, to look at `needResched` and at its vCPU. */
+export const RESCHEDULE_VECTOR = 0xfd;
 
 /** Handles an NMI; answers how many of its own causes it found. */
 export type NmiHandler = () => number;
@@ -51,6 +56,7 @@ export class HostCpu {
   constructor(ports: CpuPorts, costs: CostTable = COSTS) {
     this.#ports = ports;
     this.#costs = costs;
+    this.onInterrupt(RESCHEDULE_VECTOR, () => this.wrmsr(X2APIC_EOI, 0n));
   }
 
   get id(): number {
@@ -179,6 +185,11 @@ export class HostCpu {
   /** An interrupt that another CPU sends; it costs that one, not this. */
   receiveIpi(vector: number): void {
     this.#ports.wrmsr(X2APIC_SELF_IPI, BigInt(vector));
+  }
+
+  /** Sends an interrupt to another CPU: a write of the interrupt command register. */
+  sendIpi(cpu: number, vector: number): void {
+    this.wrmsr(X2APIC_ICR, (BigInt(cpu) << 32n) | BigInt(vector));
   }
 
   /** CLI … STI around `body`; NMIs still arrive. */

@@ -1,4 +1,4 @@
-import type { HostCpu } from './cpu.ts';
+import { type HostCpu, RESCHEDULE_VECTOR } from './cpu.ts';
 import type { Task } from './task.ts';
 import { HostTimers } from './timers.ts';
 
@@ -23,9 +23,6 @@ interface RunQueue {
   readonly blocked: Task[];
 }
 
-/** Vector of the interrupt that makes a CPU look at `needResched`. */
-const RESCHEDULE_VECTOR = 0xfd;
-const EOI = 0x80b;
 const TICK = 'tick';
 const SLICE = 'slice';
 
@@ -53,7 +50,6 @@ export class HostKernel {
       blocked: [],
     }));
     for (const queue of this.#queues) {
-      queue.host.onInterrupt(RESCHEDULE_VECTOR, () => queue.host.wrmsr(EOI, 0n));
       queue.timers.register(TICK, (at) => this.#tick(queue, at));
       queue.timers.register(SLICE, () => {
         if (queue.ready.length > 0) queue.host.needResched = true;

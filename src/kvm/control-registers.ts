@@ -3,6 +3,7 @@ import { bit } from '../bits/bitfield.ts';
 /** Bits of the guest's control registers that KVM itself looks at. */
 export const CR0 = {
   PE: bit(0),
+  ET: bit(4),
   NE: bit(5),
   WP: bit(16),
   NW: bit(29),

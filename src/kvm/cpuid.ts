@@ -4,6 +4,8 @@ import { type PmuShape, perfmonLeaf } from '../msr/pmu-shape.ts';
 /** What of a vCPU's state shows in CPUID. */
 export interface CpuidView {
   readonly apicId: number;
+  /** vCPUs of the VM, all in one package. */
+  readonly processors: number;
   readonly pmu: PmuShape;
   /** CR4.OSXSAVE and CR4.PKE of the guest. */
   readonly osxsave: boolean;
@@ -17,7 +19,7 @@ const LEAF_1_ECX = {
   DTES64: 1 << 2, MONITOR: 1 << 3, DS_CPL: 1 << 4, VMX: 1 << 5, SMX: 1 << 6, EIST: 1 << 7, TM2: 1 << 8, PDCM: 1 << 15,
   X2APIC: 1 << 21, TSC_DEADLINE: 1 << 24, OSXSAVE: 1 << 27, HYPERVISOR: 1 << 31,
 } as const;
-const LEAF_1_EDX = { APIC: 1 << 9, DS: 1 << 21 } as const;
+const LEAF_1_EDX = { APIC: 1 << 9, DS: 1 << 21, HTT: 1 << 28 } as const;
 const LEAF_7_ECX = { OSPKE: 1 << 4 } as const;
 const LEAF_7_EDX = { ARCH_LBR: 1 << 19 } as const;
 
@@ -59,8 +61,26 @@ export function guestCpuid(
   }
   // VMX here has no "enable XSAVES/XRSTORS" control: XSAVES, XRSTORS and IA32_XSS do not exist in a guest.
   if (leaf === 0x0d && subleaf === 1) return { eax: eax & ~XSAVES, ebx, ecx: 0, edx: 0 };
-  if (leaf === 0x0b) return { eax, ebx, ecx, edx: view.apicId };
+  if (leaf === 4) return { eax: cacheSharing(eax, view), ebx, ecx, edx };
+  if (leaf === 0x0b) return topologyLeaf(subleaf, view);
   return { eax, ebx, ecx, edx };
+}
+
+/** CPUID.4:EAX as user space sets it: the vCPUs are cores of one package, and share the caches from level 3 on. */
+function cacheSharing(eax: number, { processors }: CpuidView): number {
+  if ((eax & 0x1f) === 0) return eax;
+  const sharing = ((eax >>> 5) & 7) >= 3 ? processors - 1 : 0;
+  return ((eax & 0x3fff) | (sharing << 14) | ((processors - 1) << 26)) >>> 0;
+}
+
+/** CPUID.0BH: one thread a core, the cores in one package. */
+function topologyLeaf(subleaf: number, { apicId, processors }: CpuidView): CpuidRegisters {
+  const levels = [
+    { shift: 0, count: 1, type: 1 },
+    { shift: Math.ceil(Math.log2(processors)), count: processors, type: 2 },
+  ];
+  const { shift, count, type } = levels[subleaf] ?? { shift: 0, count: 0, type: 0 };
+  return { eax: shift, ebx: count, ecx: (subleaf & 0xff) | (type << 8), edx: apicId };
 }
 
 const set = (word: number, mask: number, on: boolean): number => (on ? word | mask : word & ~mask);
@@ -73,8 +93,12 @@ function featureLeaf({ eax, ebx, ecx, edx }: CpuidRegisters, view: CpuidView): C
   features = set(features, LEAF_1_ECX.OSXSAVE, view.osxsave);
   return {
     eax,
-    ebx: (ebx & 0x00ff_ffff) | ((view.apicId & 0xff) << 24),
+    ebx: ((ebx & 0xffff) | (view.processors << 16) | ((view.apicId & 0xff) << 24)) >>> 0,
     ecx: features,
-    edx: set(edx & ~LEAF_1_EDX.DS, LEAF_1_EDX.APIC, view.apicEnabled),
+    edx: [
+      [LEAF_1_EDX.DS, false],
+      [LEAF_1_EDX.APIC, view.apicEnabled],
+      [LEAF_1_EDX.HTT, view.processors > 1],
+    ].reduce((word, [mask, on]) => set(word, mask as number, on as boolean), edx),
   };
 }

@@ -42,6 +42,7 @@ const cpuid: ExitHandler = (vcpu) => {
     (leaf, subleaf) => vcpu.host.cpuid(leaf, subleaf),
     {
       apicId: vcpu.id,
+      processors: vcpu.vm.vcpus.length,
       pmu: vcpu.vpmu.pmu.shape,
       osxsave: isSet(cr4, CR4.OSXSAVE),
       ospke: isSet(cr4, CR4.PKE),
@@ -77,7 +78,7 @@ const rdpmc: ExitHandler = (vcpu) => {
 
 const hlt: ExitHandler = (vcpu) => {
   vcpu.skipInstruction();
-  vcpu.halted = true;
+  vcpu.mpState = 'HALTED';
   return 'enter';
 };
 

@@ -53,7 +53,7 @@ export const RESET_STATE: GuestState = {
   idtr: { base: 0n, limit: 0xffff },
 };
 
-/** Writes segments, tables, RIP, RSP and RFLAGS to the current VMCS; control registers are `setControlRegisters`'. */
+/** Writes segments, tables, RIP, RSP and RFLAGS to the current VMCS, as RESET and INIT do; control registers are `setControlRegisters`'. */
 export function writeGuestState(host: HostCpu, state: GuestState): void {
   for (const name of SEGMENTS) {
     const { selector, base, limit, rights } = state.segments[name];
@@ -68,11 +68,19 @@ export function writeGuestState(host: HostCpu, state: GuestState): void {
     ['GUEST_IDTR_BASE', state.idtr.base], ['GUEST_IDTR_LIMIT', BigInt(state.idtr.limit)],
     ['GUEST_RIP', state.rip],             ['GUEST_RSP', state.gpr[4] ?? 0n],
     ['GUEST_RFLAGS', state.rflags],       ['GUEST_DR7', 0x400n],
+    ['GUEST_INTERRUPTIBILITY_STATE', 0n], ['GUEST_ACTIVITY_STATE', 0n],
+    ['GUEST_PENDING_DEBUG_EXCEPTIONS', 0n],
+  ];
+  for (const [name, value] of rows) host.vmwrite(FIELDS[name].encoding, value);
+}
+
+/** Writes the MSRs that are VMCS fields, as RESET leaves them; INIT does not touch them. */
+export function resetGuestMsrs(host: HostCpu): void {
+  // biome-ignore format: a table
+  const rows: readonly (readonly [keyof typeof FIELDS, bigint])[] = [
     ['GUEST_IA32_DEBUGCTL', 0n],          ['GUEST_IA32_PAT', 0x0007_0406_0007_0406n],
     ['GUEST_IA32_SYSENTER_CS', 0n],       ['GUEST_IA32_SYSENTER_ESP', 0n],
-    ['GUEST_IA32_SYSENTER_EIP', 0n],      ['GUEST_PENDING_DEBUG_EXCEPTIONS', 0n],
-    ['GUEST_INTERRUPTIBILITY_STATE', 0n], ['GUEST_ACTIVITY_STATE', 0n],
-    ['VMCS_LINK_POINTER', 0xffff_ffff_ffff_ffffn],
+    ['GUEST_IA32_SYSENTER_EIP', 0n],      ['VMCS_LINK_POINTER', 0xffff_ffff_ffff_ffffn],
   ];
   for (const [name, value] of rows) host.vmwrite(FIELDS[name].encoding, value);
 }

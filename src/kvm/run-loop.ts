@@ -7,6 +7,7 @@ import { fastpath } from './fastpath.ts';
 import { injectPending } from './inject.ts';
 import { armPreemptionTimer } from './preemption-timer.ts';
 import { handleRequests, isRequested } from './requests.ts';
+import { acceptSignals } from './signals.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** Why a vCPU gave its CPU up. */
@@ -15,7 +16,7 @@ export type VcpuStop =
   | 'budget'
   /** The host wants the CPU for another task. */
   | 'preempted'
-  /** HLT, and nothing pending. */
+  /** HLT and nothing pending, or it waits for SIPI. */
   | 'halted'
   | 'shutdown'
   /** User space asked the VM to stop. */
@@ -40,10 +41,13 @@ export function run(vcpu: Vcpu, until: bigint): VcpuStop {
 
 function beforeEntry(vcpu: Vcpu, until: bigint): VcpuStop | undefined {
   if (vcpu.vm.stopped) return 'stopped';
-  if (vcpu.halted) {
+  if (vcpu.mpState !== 'RUNNABLE') {
     if (!vcpu.wakes) return 'halted';
-    vcpu.halted = false;
+    if (vcpu.mpState === 'HALTED') vcpu.mpState = 'RUNNABLE';
   }
+  acceptSignals(vcpu);
+  // Linux asks again whether it may run; INIT has stopped it.
+  if (vcpu.mpState !== 'RUNNABLE') return 'halted';
   if (vcpu.host.needResched) return 'preempted';
   if (vcpu.host.now() >= until) return 'budget';
   enter(vcpu);

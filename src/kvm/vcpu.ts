@@ -1,6 +1,6 @@
 import { LocalApic, type SavedLocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
-import type { HostCpu } from '../host/cpu.ts';
+import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import { MsrBus } from '../msr/bus.ts';
 import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { PRIMARY } from '../msr/vmx.ts';
@@ -15,12 +15,12 @@ import {
   initialRegisters,
   takeRegisters,
 } from './guest-registers.ts';
-import { type GuestState, writeGuestState } from './guest-state.ts';
+import { type GuestState, resetGuestMsrs, writeGuestState } from './guest-state.ts';
 import { LoadedVmcs } from './loaded-vmcs.ts';
 import { GuestMsrs } from './msrs.ts';
 import { setControlRegisters } from './paging-mode.ts';
 import type { Emulator } from './ports.ts';
-import { isRequested, type Requests } from './requests.ts';
+import type { Requests } from './requests.ts';
 import { run, type VcpuStop } from './run-loop.ts';
 import {
   newStatistics,
@@ -38,13 +38,16 @@ const LVTPC = 0x834;
 const LVTPC_OFFSET = 0x340;
 const LVT_MASKED = 0x1_0000n;
 
+/** What a vCPU does: run, sleep in HLT, or wait for SIPI. */
+export type MpState = 'RUNNABLE' | 'HALTED' | 'INIT_RECEIVED';
+
 /** A vCPU as plain data. */
 export interface SavedVcpu {
   readonly apic: SavedLocalApic;
   readonly msrs: readonly (readonly [number, bigint])[];
   readonly vpmu: unknown;
   readonly statistics: SavedStatistics;
-  readonly halted: boolean;
+  readonly mpState: MpState;
   readonly exception: InjectedEvent | undefined;
   readonly tscOffset: bigint;
   readonly requests: Requests;
@@ -73,7 +76,8 @@ export class Vcpu {
   readonly statistics: VcpuStatistics = newStatistics();
   /** An exception to inject at the next entry. */
   exception: InjectedEvent | undefined;
-  halted = false;
+  /** KVM_MP_STATE_*: application processors wait for SIPI from the start, as firmware leaves them. */
+  mpState: MpState;
   /** In non-root operation, stopped by the budget: `schedOut` must wait for the next exit. */
   inGuest = false;
   #host: HostCpu;
@@ -85,6 +89,7 @@ export class Vcpu {
   constructor(vm: Vm, id: number, host: HostCpu) {
     this.vm = vm;
     this.id = id;
+    this.mpState = id === 0 ? 'RUNNABLE' : 'INIT_RECEIVED';
     this.#host = host;
     this.task = { name: `VM ${vm.id} CPU ${id}/KVM`, perf: undefined };
     vm.perf.register(this.task);
@@ -188,6 +193,7 @@ export class Vcpu {
     this.globalCtrl.forget();
     setControl(this.#host, 'PRIMARY_CONTROLS', PRIMARY.RDPMC_EXITING, this.vpmu.rdpmcExits);
     writeGuestState(this.#host, state);
+    resetGuestMsrs(this.#host);
     setControlRegisters(this, state);
     this.#registers = initialRegisters(this.#host, state.gpr);
   }
@@ -217,10 +223,15 @@ export class Vcpu {
     this.#onCpu = false;
   }
 
-  /** Whether a halted vCPU has something to wake up for. */
+  /**
+   * kvm_arch_vcpu_runnable: whether a vCPU that does not run has something to go on for. A counter to be looked at is
+   * nothing to wake up for: an overflow that HLT itself makes waits for the next interrupt.
+   */
   get wakes(): boolean {
     this.elapse();
-    if (isRequested(this.requests) || this.exception) return true;
+    if (this.apic.pendingSignal() !== undefined) return true;
+    if (this.mpState === 'INIT_RECEIVED') return false;
+    if (this.requests.pmi || this.exception) return true;
     return this.apic.nmiPending() || this.apic.pendingVector() !== undefined;
   }
 
@@ -241,9 +252,10 @@ export class Vcpu {
     return run(this, until);
   }
 
-  /** Delivers a message to this vCPU's APIC. */
-  deliver(message: ApicMessage): void {
+  /** Delivers a message to this vCPU's APIC. In guest code on a CPU of its own it is kicked out of it, by `from`. */
+  deliver(message: ApicMessage, from: HostCpu): void {
     this.apic.deliver(message);
+    if (this.inGuest && from !== this.#host) from.sendIpi(this.#host.id, RESCHEDULE_VECTOR);
   }
 
   /** Steps over the instruction that exited, which thereby retires. */
@@ -274,7 +286,7 @@ export class Vcpu {
       msrs: this.msrs.save(),
       vpmu: this.vpmu.save(),
       statistics: saveStatistics(this.statistics),
-      halted: this.halted,
+      mpState: this.mpState,
       exception: this.exception,
       tscOffset: this.#tscOffset,
       requests: { ...this.requests },
@@ -294,7 +306,7 @@ export class Vcpu {
     this.msrs.restore(saved.msrs);
     this.vpmu.restore(saved.vpmu);
     restoreStatistics(this.statistics, saved.statistics);
-    this.halted = saved.halted;
+    this.mpState = saved.mpState;
     this.exception = saved.exception;
     this.#tscOffset = saved.tscOffset;
     Object.assign(this.requests, saved.requests);

@@ -1,3 +1,4 @@
+import type { LocalApic } from '../apic/local-apic.ts';
 import { type ApicMessage, DELIVERY, SHORTHAND } from '../apic/message.ts';
 import { isSet } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
@@ -67,6 +68,11 @@ export class Kvm {
   running(cpu: number, vcpu: Vcpu | undefined): void {
     if (vcpu) this.#running.set(cpu, vcpu);
     else this.#running.delete(cpu);
+  }
+
+  /** The vCPU whose thread is on a CPU. */
+  vcpuOn(cpu: number): Vcpu | undefined {
+    return this.#running.get(cpu);
   }
 
   host(id: number): HostCpu {
@@ -202,25 +208,25 @@ export class Vm {
   emulator(cpu: number): Emulator {
     const known = this.#emulators.get(cpu);
     if (known) return known;
-    const made = this.ports.emulator(cpu, this.guestPhysical);
+    const made = this.ports.emulator(cpu, this.#guestPhysical(cpu));
     this.#emulators.set(cpu, made);
     return made;
   }
 
-  /** Guest-physical memory: RAM, the local APIC's page, devices. */
-  get guestPhysical(): GuestPhysical {
+  /** Guest-physical memory as the vCPU on a physical CPU reaches it: RAM, its own local APIC's page, devices. */
+  #guestPhysical(cpu: number): GuestPhysical {
     return {
       hostAddress: (address) =>
         address >= 0 && address < this.#ram.size ? this.#ram.base + address : undefined,
       mmio: {
         read: (address, size) => {
-          const apic = this.#apicAt(address);
+          const apic = this.#apicAt(cpu, address);
           return apic
             ? apic.page.read(address % APIC_PAGE_SIZE, size)
             : this.ports.mmio.read(address, size);
         },
         write: (address, size, value) => {
-          const apic = this.#apicAt(address);
+          const apic = this.#apicAt(cpu, address);
           if (apic) apic.page.write(address % APIC_PAGE_SIZE, size, value);
           else this.ports.mmio.write(address, size, value);
         },
@@ -263,21 +269,30 @@ export class Vm {
     return bitmap;
   }
 
-  /** An interrupt message of one vCPU's local APIC. */
-  deliver(message: ApicMessage, from: Vcpu): void {
-    for (const vcpu of this.vcpus) {
-      if (isAddressed(vcpu, message, from)) vcpu.deliver(message);
-    }
+  /** An interrupt message of one vCPU's local APIC, or of a device, which the first vCPU's thread answers for. */
+  deliver(message: ApicMessage, from: Vcpu | undefined): void {
+    const { host } = from ?? this.vcpus[0]!;
+    const named = this.vcpus.filter((vcpu) => isAddressed(vcpu, message, from));
+    const chosen = message.mode === DELIVERY.LOWEST_PRIORITY ? lowestPriority(named) : named;
+    for (const vcpu of chosen) vcpu.deliver(message, host);
   }
 
-  #apicAt(address: number) {
-    return this.vcpus.find(
-      ({ apic }) => apic.enabled() && apic.pageAddress === address - (address % APIC_PAGE_SIZE),
-    )?.apic;
+  #apicAt(cpu: number, address: number): LocalApic | undefined {
+    const apic = this.kvm.vcpuOn(cpu)?.apic;
+    const page = address - (address % APIC_PAGE_SIZE);
+    return apic?.enabled() && apic.pageAddress === page ? apic : undefined;
   }
 }
 
-function isAddressed(vcpu: Vcpu, message: ApicMessage, from: Vcpu): boolean {
+/** The one with the lowest processor priority; of equals, the first. */
+function lowestPriority(vcpus: readonly Vcpu[]): readonly Vcpu[] {
+  const [first, ...rest] = vcpus.filter(({ apic }) => apic.takesInterrupts());
+  if (!first) return [];
+  const lower = (a: Vcpu, b: Vcpu) => b.apic.processorPriority < a.apic.processorPriority;
+  return [rest.reduce((a, b) => (lower(a, b) ? b : a), first)];
+}
+
+function isAddressed(vcpu: Vcpu, message: ApicMessage, from: Vcpu | undefined): boolean {
   switch (message.shorthand) {
     case SHORTHAND.SELF:
       return vcpu === from;

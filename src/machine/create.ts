@@ -39,7 +39,7 @@ export interface CreateOptions {
   /** How counting departs from the manual; nothing unless told. */
   readonly deviations?: Deviations;
   readonly seed?: string;
-  /** Processors of a bare machine, 1 to 8. */
+  /** Processors, or vCPUs with a processor for each: 1 to 8. */
   readonly processors?: number;
   /** Format, command line, modules, initial RAM disk: what the image is booted with. */
   readonly boot?: BootOptions;
@@ -102,12 +102,6 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
     throw new CounterpointError(
       'bad-processors',
       `a machine has 1 to ${MOST_PROCESSORS} processors, not ${processors}`,
-    );
-  }
-  if (processors > 1 && name !== 'bare') {
-    throw new CounterpointError(
-      'bad-processors',
-      `only the bare machine has several processors, not '${name}'`,
     );
   }
   const parts = {

@@ -12,7 +12,7 @@ export interface Machine {
   readonly hardware: Hardware;
   /** The guest's devices. */
   readonly board: Board;
-  /** What the guest has done. */
+  /** What the guest has done on its first processor. */
   readonly ledger: GuestLedger;
   /** Stretches of the guest whose exact counts are of interest. */
   readonly regions: readonly Region[];

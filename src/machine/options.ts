@@ -6,7 +6,7 @@ import type { Profile } from './profiles.ts';
 export interface MachineParts {
   readonly image: GuestImage;
   readonly profile: Profile;
-  /** Processors of a bare machine, 1 to 8; 1 unless told. */
+  /** Processors, or vCPUs with a processor for each; 1 unless told. */
   readonly processors?: number;
   /** Bytes of RAM that the guest gets. */
   readonly memorySize: number;

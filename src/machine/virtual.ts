@@ -1,6 +1,7 @@
 import { HostCpu } from '../host/cpu.ts';
 import { PageAllocator } from '../host/pages.ts';
 import type { CpuPorts } from '../host/ports.ts';
+import { RESET_STATE } from '../kvm/guest-state.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
@@ -17,43 +18,45 @@ import { type Machine, machineDigest } from './machine.ts';
 import type { MachineParts } from './options.ts';
 import type { RunReason, RunResult } from './outcome.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
+import { Turns, type TurnTaker } from './turns.ts';
 
 /** The host's own memory, below its guest's. */
 const HOST_MEMORY = 16 << 20;
 const HOST_PAGES = 1 << 20;
 
-/** The guest in a virtual machine, on a host whose kernel and hypervisor run on the same processor. */
+/** The guest in a virtual machine, on a host whose kernel and hypervisor run on the same processors: a vCPU on each. */
 export class VirtualMachine implements Machine {
   readonly hardware: Hardware;
   readonly board: Board;
-  readonly ledger: GuestLedger;
+  readonly ledgers: readonly GuestLedger[];
   readonly regions: GuestImage['regions'];
-  readonly host: HostCpu;
+  readonly hosts: readonly HostCpu[];
   readonly perf: Perf;
   readonly vm: Vm;
-  readonly vcpu: Vcpu;
+  readonly #turns: Turns;
   #shutdown = false;
 
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
     const { image, profile, memorySize, engine, seed, onOutput, input, design, observer } = parts;
+    const { processors = 1 } = parts;
     const { commandLine, initrd } = image.boot;
     const nothing = { read: () => 0xffff_ffff, write: () => {} };
     this.hardware = new Hardware({
       profile,
       memorySize: HOST_MEMORY + memorySize,
+      processors,
       engine,
       seed,
       io: nothing,
     });
-    const processor = this.hardware.current;
     const { memory } = this.hardware;
-    this.ledger = new GuestLedger(processor.state);
-    enterRootMode(processor);
-    this.host = new HostCpu(this.#rootCpu());
+    this.ledgers = this.hardware.processors.map(({ state }) => new GuestLedger(state));
+    for (const processor of this.hardware.processors) enterRootMode(processor);
+    this.hosts = this.hardware.processors.map((_, id) => new HostCpu(this.#rootCpu(id)));
 
-    this.perf = new Perf([this.host], perfOptionsOf(design));
+    this.perf = new Perf(this.hosts, perfOptionsOf(design));
     const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
-    const kvm = new Kvm([this.host], { perf: this.perf, pages });
+    const kvm = new Kvm(this.hosts, { perf: this.perf, pages });
     this.board = new Board({
       onExit: () => {
         this.vm.stopped = true;
@@ -62,15 +65,13 @@ export class VirtualMachine implements Machine {
       ...(input && { input }),
       pc: {
         ramSize: memorySize,
-        apicIds: [0],
+        apicIds: this.hosts.map(({ id }) => id),
         ...(commandLine !== undefined && { commandLine }),
         ...(initrd && { initrd }),
       },
       around: {
         now: () => Number(this.host.now()),
-        send: (message) => {
-          if (this.vcpu.apic.isDestination(message)) this.vcpu.deliver(message);
-        },
+        send: (message) => this.vm.deliver(message, undefined),
         attention: () => {},
       },
     });
@@ -98,50 +99,88 @@ export class VirtualMachine implements Machine {
           external: pc.external,
           endOfInterrupt: (vector) => pc.ioApic.endOfInterrupt(vector),
         },
-        emulator: (_cpu, guest) => guestEmulator(processor, this.hardware, guest),
+        emulator: (cpu, guest) =>
+          guestEmulator(this.hardware.processors[cpu]!, this.hardware, guest),
       },
     });
     this.regions = image.regions;
     const entry = image.load(guestMemory);
-    this.vcpu = this.vm.createVcpu(this.host);
-    this.vcpu.setState(guestState(entry));
-    this.vcpu.schedIn(this.host);
+    for (const host of this.hosts) {
+      const vcpu = this.vm.createVcpu(host);
+      vcpu.setState(vcpu.id === 0 ? guestState(entry) : RESET_STATE);
+    }
+    for (const vcpu of this.vm.vcpus) vcpu.schedIn(vcpu.host);
+    this.#turns = new Turns(this.vm.vcpus.map((vcpu) => this.#turnTaker(vcpu)));
+  }
+
+  /** The first processor, its vCPU and what that has done. */
+  get host(): HostCpu {
+    return this.hosts[0]!;
+  }
+
+  get vcpu(): Vcpu {
+    return this.vm.vcpus[0]!;
+  }
+
+  get ledger(): GuestLedger {
+    return this.ledgers[0]!;
+  }
+
+  /** Instructions that all vCPUs have retired. */
+  get #instructions(): bigint {
+    return this.ledgers.reduce((sum, ledger) => sum + ledger.read('instructions'), 0n);
   }
 
   run({ maxInstructions }: { maxInstructions?: bigint } = {}): RunResult {
+    const several = this.hosts.length > 1;
     for (;;) {
       if (this.board.end) return this.#result(this.board.end);
       if (this.#shutdown) return this.#result('triple-fault');
-      const left =
-        maxInstructions === undefined
-          ? Number.MAX_SAFE_INTEGER
-          : Number(maxInstructions - this.ledger.read('instructions'));
-      if (left <= 0) return this.#result('budget');
-      const now = this.host.now();
-      switch (this.vcpu.step(now + BigInt(left))) {
-        case 'halted': {
-          const deadline = Math.min(this.vcpu.nextDeadline(), Number.POSITIVE_INFINITY);
-          if (!Number.isFinite(deadline)) return this.#result('halted-forever');
-          this.host.halt(Math.max(1, deadline - Number(this.host.now())));
-          break;
-        }
-        case 'shutdown':
-          this.#shutdown = true;
-          break;
-        default:
-      }
+      const left = maxInstructions === undefined ? undefined : maxInstructions - this.#instructions;
+      if (left !== undefined && left <= 0n) return this.#result('budget');
+      const asleep = several
+        ? this.#turns.run(left)
+        : this.#runVcpu(this.vcpu, Number(left ?? Number.MAX_SAFE_INTEGER));
+      if (asleep) return this.#result('halted-forever');
     }
   }
 
+  #turnTaker(vcpu: Vcpu): TurnTaker {
+    const { host } = vcpu;
+    return {
+      now: () => host.now(),
+      run: (ticks) => this.#runVcpu(vcpu, ticks),
+      wait: (until) => {
+        while (host.now() < until) host.halt(Number(until - host.now()));
+      },
+      wakes: () => vcpu.wakes,
+    };
+  }
+
+  /** Whether the vCPU sleeps, and nothing of its own can ever wake it. */
+  #runVcpu(vcpu: Vcpu, ticks: number): boolean {
+    const { host } = vcpu;
+    const until = host.now() + BigInt(ticks);
+    const stop = vcpu.step(until);
+    if (stop === 'shutdown') this.#shutdown = true;
+    if (stop !== 'halted') return false;
+    const deadline = vcpu.nextDeadline();
+    if (!Number.isFinite(deadline)) return true;
+    const now = Number(host.now());
+    host.halt(Math.max(1, Math.min(deadline, Number(until)) - now));
+    return false;
+  }
+
   /** The processor as root-mode software meets it; the ledger hears when the guest is in control. */
-  #rootCpu(): CpuPorts {
-    const ports = rootCpu(this.hardware.current, this.hardware);
+  #rootCpu(id: number): CpuPorts {
+    const ports = rootCpu(this.hardware.processors[id]!, this.hardware);
+    const ledger = this.ledgers[id]!;
     return {
       ...ports,
       run: (maxTicks) => {
-        this.ledger.enter();
+        ledger.enter();
         const end = ports.run(maxTicks);
-        if (end === 'exit') this.ledger.leave();
+        if (end === 'exit') ledger.leave();
         return end;
       },
     };
@@ -152,7 +191,7 @@ export class VirtualMachine implements Machine {
     return {
       ...observer,
       retired: (record) => {
-        this.ledger.retire([
+        this.ledgers[record.vcpu]!.retire([
           ['instructions', 1n],
           ...(record.branch ? ([['branches', 1n]] as const) : []),
         ]);
@@ -162,12 +201,13 @@ export class VirtualMachine implements Machine {
   }
 
   #result(reason: RunReason): RunResult {
+    const { current, processors } = this.hardware;
     return {
       reason,
       exitValue: this.board.exitValue,
-      instructions: this.ledger.read('instructions'),
-      ticks: this.hardware.current.state.total('ticks'),
-      rip: this.vcpu.rip,
+      instructions: this.#instructions,
+      ticks: current.state.total('ticks'),
+      rip: this.vm.vcpus[processors.indexOf(current)]!.rip,
       faults: [],
       digest: () => machineDigest(this),
     };

@@ -107,6 +107,30 @@ describe('the test kernels', () => {
     expect(run(kernel, 1, input, on)).toBe(run(kernel, 1, input));
   }, 120_000);
 
+  it.each(['emulated', 'passthrough'])(
+    'ipi prints the same on four vCPUs (%s vPMU)',
+    (on) => {
+      expect(run('ipi', 4, '', on)).toBe(run('ipi', 4));
+    },
+    120_000,
+  );
+
+  it('of four vCPUs end in the same digest however the run is cut', () => {
+    const image = new Uint8Array(readFileSync('firmware/kernels/ipi.elf'));
+    const digest = (step: bigint) => {
+      const machine = createMachine(image, {
+        machine: 'emulated',
+        memory: 16 << 20,
+        processors: 4,
+      });
+      for (let most = step; ; most += step) {
+        const result = machine.run({ maxInstructions: most });
+        if (result.reason !== 'budget') return result.digest();
+      }
+    };
+    expect(digest(777_777n)).toBe(digest(1_000_000_000n));
+  }, 60_000);
+
   it('of several processors end in the same digest when they are run again', () => {
     const digest = () => {
       const image = new Uint8Array(readFileSync('firmware/kernels/ipi.elf'));

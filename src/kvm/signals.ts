@@ -1,0 +1,43 @@
+import { CR0 } from './control-registers.ts';
+import { RESET_STATE, writeGuestState } from './guest-state.ts';
+import { readControlRegister, setControlRegisters } from './paging-mode.ts';
+import type { Vcpu } from './vcpu.ts';
+
+const RDX = 2;
+/** What INIT leaves in DX: the family. */
+const SIGNATURE = 0x600n;
+
+/** kvm_apic_accept_events: INIT, and the SIPI that a vCPU waits for. */
+export function acceptSignals(vcpu: Vcpu): void {
+  for (;;) {
+    const signal = vcpu.apic.pendingSignal();
+    if (signal === undefined) return;
+    vcpu.apic.takeSignal();
+    if (signal === 'INIT') init(vcpu);
+    else if (vcpu.mpState === 'INIT_RECEIVED') startUp(vcpu, signal.sipi);
+  }
+}
+
+/** Vol. 3, "Processor State After INIT": MSRs, the PMU among them, XCR0, x87 and SSE stay. */
+function init(vcpu: Vcpu): void {
+  const caching = readControlRegister(vcpu, 0) & (CR0.CD | CR0.NW);
+  const state = { ...RESET_STATE, cr0: CR0.ET | caching };
+  writeGuestState(vcpu.host, state);
+  setControlRegisters(vcpu, state);
+  vcpu.gpr.set(state.gpr);
+  vcpu.gpr[RDX] = SIGNATURE;
+  const { registers } = vcpu.host;
+  registers.cr2 = 0n;
+  registers.dr.set([0n, 0n, 0n, 0n, 0n, 0n, 0xffff_0ff0n]);
+  vcpu.exception = undefined;
+  vcpu.write('VM_ENTRY_INTERRUPTION_INFORMATION', 0n);
+  vcpu.mpState = vcpu.apic.bootstrap() ? 'RUNNABLE' : 'INIT_RECEIVED';
+}
+
+/** The page that a SIPI names is where it begins, in real mode. */
+function startUp(vcpu: Vcpu, page: number): void {
+  vcpu.write('GUEST_CS_SELECTOR', BigInt(page << 8));
+  vcpu.write('GUEST_CS_BASE', BigInt(page << 12));
+  vcpu.write('GUEST_RIP', 0n);
+  vcpu.mpState = 'RUNNABLE';
+}
