@@ -83,9 +83,13 @@ export class Cpu {
         this.engine.flush(stale);
         this.core.observer?.flushed?.(stale);
       },
+      retagged: () => {
+        this.engine.retagged();
+        this.core.observer?.flushed?.({});
+      },
       debugChanged: () => {
         this.core.breakpoints.refresh();
-        this.engine.flush({ kind: 'all' });
+        this.engine.flush({});
         this.engine.debugChanged();
         this.attention();
       },
@@ -104,7 +108,7 @@ export class Cpu {
     this.#faults = [];
     this.#halted = false;
     this.core.monitoring = this.core.waiting = false;
-    this.engine.flush({ kind: 'all' });
+    this.engine.flush({});
     this.core.breakpoints.refresh();
   }
 
@@ -426,6 +430,8 @@ export class Cpu {
   #raiseAfter(first: Event | undefined, fault: Fault, chain: readonly FaultRecord[]): void {
     const { core, state } = this;
     const raised = exceptionEvent(fault);
+    // Vol. 3, "Operations that Invalidate TLBs and Paging-Structure Caches".
+    if (fault.exception === '#PF') core.forget({ linear: fault.address });
     // Its own bit of the exception bitmap comes before what two exceptions make together.
     core.nonRoot?.exception(raised, fault.address);
     const outcome = combine(first, fault);

@@ -1,5 +1,5 @@
 import type { Insn } from './insn.ts';
-import type { Stale } from './system/core.ts';
+import type { Stale } from './system/translation-tags.ts';
 
 /** What an instruction did that has retired, or one iteration of it. */
 export interface Retired {
@@ -24,7 +24,7 @@ export interface Observer {
   retired?(what: Retired): void;
   /** An interrupt, exception or other event was delivered: the interrupted RIP and the handler's. */
   delivered?(from: bigint, to: bigint): void;
-  /** Translations were forgotten. */
+  /** Translations were forgotten, or belong to another address space from now on. */
   flushed?(stale: Stale): void;
   /** Where generated code reports to. Without it, code is executed by the oracle while this observer listens. */
   readonly generated?: GeneratedObserver;

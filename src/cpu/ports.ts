@@ -160,6 +160,9 @@ export type MemoryAccess = 'read' | 'write' | 'execute';
  * `insn` is the instruction being executed; RIP still points at it.
  */
 export interface NonRoot {
+  /** The tags of translations (cpu/system/translation-tags.ts): VPID, and physical address of the EPT PML4 table. */
+  readonly vpid: number;
+  readonly ept: number | undefined;
   plain(name: PlainIntercept, insn: Insn): void;
   invlpg(linear: bigint, insn: Insn): void;
   invpcid(insn: Insn): void;

@@ -60,6 +60,7 @@ export function guestEmulator(
   };
   const core = new Core(state, ports, coreFeatures(profile.cpu), {
     flush: (stale) => oracle.flush(stale),
+    retagged: () => oracle.retagged(),
     debugChanged: () => {},
     endSlice: () => {},
   });
@@ -92,7 +93,7 @@ export function guestEmulator(
     state.set32(STATE.CPL, (state.segment('SS').rights >>> 5) & 3);
     state.set32(STATE.INTERRUPTIBILITY, 0);
     core.rflags = read('GUEST_RFLAGS') & ~RFLAGS.TF;
-    oracle.flush({ kind: 'all' });
+    oracle.flush({});
   };
 
   const give = (): void => {

@@ -25,6 +25,6 @@ export function restoreProcessor(processor: Processor, saved: SavedProcessor): v
   instruments.restore(saved.instruments);
   // The totals are those of the moment by now.
   pmu.restore(saved.pmu);
-  cpu.engine.flush({ kind: 'all' });
+  cpu.engine.flush({});
   cpu.attention();
 }

@@ -31,6 +31,9 @@ export const eptpIsValid = (shape: VmxShape, physicalWidth: number, eptp: bigint
   eptpReservedIsClear(eptp) &&
   eptp >> BigInt(physicalWidth) === 0n;
 
+/** Physical address of the EPT PML4 table. */
+export const eptRoot = (eptp: bigint): number => Number(eptp & ~0xfffn);
+
 /** Bits 31:0 of an EPT entry. */
 // biome-ignore format: a table
 const ENTRY = { R: 1, W: 2, X: 4, RWX: 7, TYPE: 0x38, LARGE: 0x80, A: 0x100, D: 0x200 } as const;
@@ -56,7 +59,8 @@ export class ExtendedPageTables {
   readonly #unblockedByIret: () => boolean;
   readonly #log: ((physical: number) => void) | undefined;
   readonly #addresses = new Float64Array(LEVELS);
-  #root = 0;
+  /** Physical address of the EPT PML4 table. */
+  root = 0;
   #flags = false;
 
   /**
@@ -85,7 +89,7 @@ export class ExtendedPageTables {
 
   /** Switches to another valid EPTP. */
   use(eptp: bigint): void {
-    this.#root = Number(eptp & ~0xfffn);
+    this.root = eptRoot(eptp);
     this.#flags = isSet(eptp, EPTP.ACCESSED_DIRTY);
   }
 
@@ -105,7 +109,7 @@ export class ExtendedPageTables {
     const wanted =
       access === 'execute' ? ENTRY.X : asWrite ? (walk ? ENTRY.R | ENTRY.W : ENTRY.W) : ENTRY.R;
     let allowed: number = ENTRY.RWX;
-    let table = this.#root;
+    let table = this.root;
     let depth = 0;
     for (let level = LEVELS; ; level--) {
       const size = 2 ** (12 + 9 * (level - 1));

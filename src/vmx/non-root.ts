@@ -34,6 +34,7 @@ export interface SavedNonRoot {
 /** VMX non-root operation under one VMCS: what exits, and how. Vol. 3, "VMX Non-Root Operation". */
 export class NonRootOperation extends InstructionIntercepts implements NonRoot {
   readonly translate: NonRoot['translate'];
+  readonly vpid: number;
   readonly #timer: PreemptionTimer;
   readonly #ept: ExtendedPageTables | undefined;
   #injection: Event | undefined;
@@ -46,6 +47,9 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
   constructor(machine: VmxMachine, vmcs: Vmcs, timer: PreemptionTimer) {
     super(machine, vmcs, controlsOf(vmcs));
     this.#timer = timer;
+    this.vpid = this.secondary(SECONDARY.ENABLE_VPID)
+      ? vmcs.read32(FIELDS.VIRTUAL_PROCESSOR_IDENTIFIER)
+      : 0;
     if (!this.secondary(SECONDARY.ENABLE_EPT)) return;
     const { core, memory, shape } = machine;
     const ept = new ExtendedPageTables({
@@ -85,6 +89,10 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     this.#iretAt = saved.iretAt;
   }
 
+  get ept(): number | undefined {
+    return this.#ept?.root;
+  }
+
   takeInjection(): Event | undefined {
     const event = this.#injection;
     this.#injection = undefined;
@@ -104,7 +112,7 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     if (!ept?.accepts(shape, eptp)) throw this.exit(EXIT_REASON.VMFUNC, insn);
     this.vmcs.write(FIELDS.EPT_POINTER, eptp);
     ept.use(eptp);
-    core.engine.flush({ kind: 'all' });
+    core.engine.retagged();
     core.engine.endSlice();
   }
 

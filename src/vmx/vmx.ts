@@ -21,8 +21,9 @@ import {
 } from '../msr/vmx.ts';
 import { type EntryFailure, vmEntry } from './entry.ts';
 import { Entry } from './entry-checks/entry.ts';
-import { eptpIsValid } from './ept.ts';
+import { eptpIsValid, eptRoot } from './ept.ts';
 import { type Abort, vmExit } from './exit.ts';
+import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS, type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
 import { vmxInstructions } from './instructions.ts';
 import type { VmxMachine } from './machine.ts';
@@ -218,7 +219,7 @@ export class Vmx implements VmxPort {
     const { physicalWidth } = this.core.features;
     const valid = type === 2 || (type === 1 && eptpIsValid(this.shape, physicalWidth, eptp));
     if (!valid) return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
-    this.core.engine.flush({ kind: 'all' });
+    this.core.engine.flush({ ept: type === 1 ? eptRoot(eptp) : 'any' });
     return 'VMsucceed';
   }
 
@@ -231,7 +232,10 @@ export class Vmx implements VmxPort {
     if (!known || !identified || reserved || !located) {
       return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
     }
-    this.core.engine.flush({ kind: 'all' });
+    this.core.engine.flush({
+      vpid: type === 2 ? 'not 0' : Number(vpid),
+      ...(type === 0 && { linear }),
+    });
     return 'VMsucceed';
   }
 
@@ -252,12 +256,13 @@ export class Vmx implements VmxPort {
       return this.#fail(result.error);
     }
     this.#rootIsTypeScript = fromTypeScript;
+    const vpids = (entry.secondary & SECONDARY.ENABLE_VPID) !== 0;
     if ('nonRoot' in result) {
       this.#nonRoot = result.nonRoot;
-      this.#switched();
+      this.#switched(vpids);
     } else {
       this.lastFailure = result.failure;
-      this.#reached(vmcs, result.abort);
+      this.#reached(vmcs, result.abort, vpids);
     }
     return 'VMsucceed';
   }
@@ -272,6 +277,10 @@ export class Vmx implements VmxPort {
   vmExit(exit: VmExit, delivering: Event | undefined): 'continue' | 'leave' {
     const nonRoot = this.#nonRoot;
     if (!nonRoot) throw new RangeError(`VM exit ${exit.reason} outside VMX non-root operation`);
+    // Vol. 3, "Operations that Invalidate Cached Mappings".
+    if (exit.reason === EXIT_REASON.EPT_VIOLATION) {
+      this.core.engine.flush({ vpid: nonRoot.vpid, linear: exit.guestLinear });
+    }
     this.core.ports.time.modeChanging();
     const abort = vmExit({
       machine: this.machine,
@@ -284,7 +293,7 @@ export class Vmx implements VmxPort {
         this.#nonRoot = undefined;
       },
     });
-    this.#reached(nonRoot.vmcs, abort);
+    this.#reached(nonRoot.vmcs, abort, nonRoot.vpid !== 0);
     return this.#rootIsTypeScript ? 'leave' : 'continue';
   }
 
@@ -341,18 +350,21 @@ export class Vmx implements VmxPort {
   }
 
   /** After a VM exit or a failed entry: in the host, or in a VMX abort. */
-  #reached(vmcs: Vmcs, abort: Abort | undefined): void {
+  #reached(vmcs: Vmcs, abort: Abort | undefined, vpids: boolean): void {
     if (abort !== undefined) {
       this.aborted = abort;
       vmcs.abort(this.#memory, abort);
       this.core.state.set32(STATE.ACTIVITY, ACTIVITY.SHUTDOWN);
     }
-    this.#switched();
+    this.#switched(vpids);
   }
 
-  #switched(): void {
-    const { engine, ports, state } = this.core;
-    engine.flush({ kind: 'all' });
+  /** On the other side of a transition. Without VPIDs it invalidates what VPID 0 tags. */
+  #switched(vpids: boolean): void {
+    const { breakpoints, engine, ports, state } = this.core;
+    if (!vpids) engine.flush({ vpid: 0 });
+    engine.retagged();
+    if (breakpoints.outdated) engine.debugChanged();
     const halted = state.get32(STATE.ACTIVITY) !== ACTIVITY.ACTIVE;
     ports.time.modeChanged({ cpl: state.cpl, halted });
     engine.endSlice();

@@ -23,6 +23,7 @@ export class FlatMachine {
     let engine: Engine | undefined;
     const reach: EngineReach = {
       flush: (stale) => engine?.flush(stale),
+      retagged: () => engine?.retagged(),
       debugChanged: () => engine?.debugChanged(),
       endSlice: () => engine?.endSlice(),
     };

@@ -79,6 +79,7 @@ export class Processor {
     const features = { physicalWidth: 46, cr4: 0x37_67ffn, xcr0: 3n, xss: 0n };
     this.core = new Core(state, ports, features, {
       flush: () => undefined,
+      retagged: () => undefined,
       debugChanged: () => undefined,
       endSlice: () => undefined,
     });

@@ -2,7 +2,7 @@ import type { Memory } from '../insn.ts';
 import type { GeneratedObserver, Observer, Retired } from '../observer.ts';
 import { TOTALS, type Total } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
-import type { Stale } from '../system/core.ts';
+import type { Stale } from '../system/translation-tags.ts';
 import { LINE } from './cache.ts';
 import { MOST_CYCLES } from './costs.ts';
 import { FACT, factsOf, maintains, PREDICTED, TAKEN } from './facts.ts';
@@ -133,7 +133,7 @@ export class MicroArchitecture implements Observer {
   }
 
   flushed(stale: Stale): void {
-    if (stale.kind !== 'permissions') this.#tlbs.flush(stale);
+    this.#tlbs.flush(stale);
     this.#known.fill(0);
     this.#page = NOWHERE;
   }

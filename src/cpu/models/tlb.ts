@@ -1,4 +1,4 @@
-import type { Stale } from '../system/core.ts';
+import type { Stale } from '../system/translation-tags.ts';
 import { Cache } from './cache.ts';
 
 /** Entries and ways of the first-level and the shared second-level TLB. */
@@ -34,10 +34,10 @@ export class Tlbs {
     return this.#stlb.access(page) ? 'STLB' : 'walk';
   }
 
-  /** Global pages are not told apart: what spares them flushes them here. */
-  flush(stale: Stale): void {
+  /** Neither tags nor global pages are told apart: what spares others flushes them here. */
+  flush({ linear }: Stale): void {
     for (const tlb of this.#all) {
-      if (stale.kind === 'page') tlb.drop(pageOf(stale.linear));
+      if (linear !== undefined) tlb.drop(pageOf(linear));
       else tlb.clear();
     }
   }

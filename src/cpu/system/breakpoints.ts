@@ -11,6 +11,7 @@ const LENGTHS = [1, 2, 8, 4] as const;
 
 /** In pending debug exceptions: at least one of the breakpoints met is enabled. */
 const ENABLED = 1n << 12n;
+const DE = Number(CR4.DE);
 
 interface Breakpoint {
   /** Its bit of DR6. */
@@ -28,14 +29,26 @@ export class Breakpoints {
   #data: readonly Breakpoint[] = [];
   #ports: readonly Breakpoint[] = [];
   #pages: ReadonlySet<bigint> = new Set();
+  /** Bits 31:0 of DR7, and CR4, as they were read last. */
+  #dr7 = 0;
+  #cr4 = 0;
 
   constructor(state: State) {
     this.#state = state;
   }
 
+  /** Whether VM entry or VM exit has changed which breakpoints are enabled. */
+  get outdated(): boolean {
+    const dr7 = this.#state.get32(STATE.DR + 56);
+    if (((dr7 | this.#dr7) & 0xff) === 0) return false;
+    return dr7 !== this.#dr7 || ((this.#state.get32(STATE.CR4) ^ this.#cr4) & DE) !== 0;
+  }
+
   /** Reads the debug registers again. */
   refresh(): void {
     const state = this.#state;
+    this.#dr7 = state.get32(STATE.DR + 56);
+    this.#cr4 = state.get32(STATE.CR4);
     const dr7 = state.get(STATE.DR + 56);
     const enabled: Breakpoint[] = [];
     for (let i = 0; i < 4; i++) {

@@ -58,22 +58,27 @@ export function writeCr0(core: Core, wanted: bigint): void {
   }
   state.set(STATE.EFER, lma ? efer | EFER.LMA : efer & ~EFER.LMA);
   state.set(STATE.CR0, value);
-  if (isSet(old ^ value, maskOf(CR0.PG, CR0.WP, CR0.PE))) core.engine.flush({ kind: 'all' });
+  if (isSet(old ^ value, caching)) core.forget();
 }
 
 export function writeCr3(core: Core, value: bigint): void {
   const { state } = core;
   const cr4 = state.get(STATE.CR4);
+  const pcids = isSet(cr4, CR4.PCIDE);
   let base = value;
   if (isLongMode(state)) {
-    if (isSet(cr4, CR4.PCIDE)) base &= ~KEEP_TLB;
+    if (pcids) base &= ~KEEP_TLB;
     if (isSet(base, ~PAGE_TABLE_BASE(core.features.physicalWidth) & MASK64)) throw refuse();
   } else {
     base &= MASK32;
     if (isSet(state.get(STATE.CR0), CR0.PG) && isSet(cr4, CR4.PAE)) loadPdptes(core, base);
   }
   state.set(STATE.CR3, base);
-  core.engine.flush({ kind: 'not-global' });
+  if (!pcids) core.forget({ pcid: 0 });
+  else {
+    if (!isSet(value, KEEP_TLB)) core.forget({ pcid: Number(base & 0xfffn) });
+    core.engine.retagged();
+  }
 }
 
 export function writeCr4(core: Core, value: bigint): void {
@@ -93,7 +98,7 @@ export function writeCr4(core: Core, value: bigint): void {
     loadPdptes(core, state.get(STATE.CR3));
   }
   state.set(STATE.CR4, value);
-  if (isSet(changed, CR4_PAGING)) core.engine.flush({ kind: 'all' });
+  if (isSet(changed, CR4_PAGING)) core.forget();
   if (isSet(changed, CR4.DE)) core.engine.debugChanged();
 }
 
@@ -234,7 +239,7 @@ export const invlpg: SystemFunction = (core, insn) => {
   if (!memory) throw new Fault('#UD');
   const linear = core.linearOf(memory, insn);
   core.nonRoot?.invlpg(linear, insn);
-  if (core.isCanonical(linear)) core.engine.flush({ kind: 'page', linear });
+  if (core.isCanonical(linear)) core.forget({ linear });
 };
 
 /** INVPCID. Vol. 2, "INVPCID—Invalidate Process-Context Identifier". */
@@ -254,8 +259,8 @@ export const invpcid: SystemFunction = (core, insn) => {
   if (type > 3n || (type < 2n && pcid >> 12n !== 0n)) throw refuse();
   if (type < 2n && !pcide && pcid !== 0n) throw refuse();
   if (type === 0n && !core.isCanonical(linear)) throw refuse();
-  if (type === 0n) core.engine.flush({ kind: 'page', linear });
-  else core.engine.flush({ kind: type === 3n ? 'not-global' : 'all' });
+  if (type === 0n) core.forget({ linear });
+  else core.forget(type === 1n ? { pcid: Number(pcid) } : {});
 };
 
 /** WBINVD and INVD: no cache holds data of its own here. */

@@ -14,6 +14,7 @@ import { LinearMemory } from './linear-memory.ts';
 import { is64Bit, isRealLike, stackSize } from './mode.ts';
 import { Paging, type Privilege } from './paging.ts';
 import { CODE_RIGHTS, isCode, RIGHTS } from './rights.ts';
+import type { Stale } from './translation-tags.ts';
 
 /**
  * A system instruction. On entry RIP is the instruction's own, `core.nextRip` the next one's, and everything older is
@@ -22,18 +23,12 @@ import { CODE_RIGHTS, isCode, RIGHTS } from './rights.ts';
  */
 export type SystemFunction = (core: Core, insn: Insn) => void;
 
-/**
- * What a change of paging makes stale: everything, all but global pages, or one page; or what an engine remembers of
- * permissions (SMAP, protection keys), which leaves the architecture's TLBs as they are.
- */
-export type Stale =
-  | { readonly kind: 'all' | 'not-global' | 'permissions' }
-  | { readonly kind: 'page'; readonly linear: bigint };
-
 /** What of an engine system instructions reach: caches of translations, and the end of the slice. */
 export interface EngineReach {
   /** Forgets translations. */
   flush(stale: Stale): void;
+  /** Translations are looked up under other tags from now on. */
+  retagged(): void;
   /** Breakpoints have changed: no translation of a watched page may be kept. */
   debugChanged(): void;
   /** Leaves before the next instruction, so that events are looked at. */
@@ -102,6 +97,11 @@ export class Core {
   /** Intercepts, in VMX non-root operation. */
   get nonRoot(): NonRoot | undefined {
     return this.ports.vmx?.nonRoot;
+  }
+
+  /** Forgets translations of the current VPID; all of them, or those that are told. */
+  forget(stale: Pick<Stale, 'pcid' | 'linear'> = {}): void {
+    this.engine.flush({ vpid: this.nonRoot?.vpid ?? 0, ...stale });
   }
 
   get cpl(): number {

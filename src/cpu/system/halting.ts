@@ -1,6 +1,6 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { MASK32 } from '../../bits/u64.ts';
-import { ACTIVITY, BLOCKING, CR4, RFLAGS } from '../control-registers.ts';
+import { ACTIVITY, BLOCKING, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core, SystemFunction } from './core.ts';
@@ -44,7 +44,6 @@ const setAc =
     const { state } = core;
     const flags = state.get(STATE.RFLAGS_SYSTEM);
     state.set(STATE.RFLAGS_SYSTEM, value ? flags | RFLAGS.AC : flags & ~RFLAGS.AC);
-    if (isSet(state.get(STATE.CR4), CR4.SMAP)) core.engine.flush({ kind: 'permissions' });
   };
 export const clac = setAc(false);
 export const stac = setAc(true);

@@ -139,7 +139,6 @@ export const wrpkru: SystemFunction = (core) => {
   requirePke(core);
   if (core.gpr(2, 4) !== 0n) throw refuse();
   core.state.set(STATE.PKRU, core.gpr(0, 4));
-  core.engine.flush({ kind: 'permissions' });
 };
 
 /** XCR0 bits that XSETBV may set, for a CPU that has protection keys or not. */

@@ -41,11 +41,10 @@ const segmentBase = (core: Core, name: SegmentName): MsrBehaviour => ({
   },
 });
 
-function writeEfer({ state, engine }: Core, value: bigint): '#GP' | undefined {
+function writeEfer({ state }: Core, value: bigint): '#GP' | undefined {
   const old = state.get(STATE.EFER);
   if (isSet(old ^ value, EFER.LME) && isSet(state.get(STATE.CR0), CR0.PG)) return '#GP';
   state.set(STATE.EFER, value | (old & EFER.LMA));
-  engine.flush({ kind: 'all' });
   return undefined;
 }
 

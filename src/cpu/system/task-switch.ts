@@ -114,7 +114,7 @@ export function taskSwitch(
   if (wide && isSet(state.get(STATE.CR0), CR0.PG)) {
     if (isSet(state.get(STATE.CR4), CR4.PAE)) loadPdptes(core, cr3);
     state.set(STATE.CR3, cr3);
-    core.engine.flush({ kind: 'not-global' });
+    core.forget({ pcid: 0 });
   }
   const flags = (image & (wide ? 0x3f_7fd7n : 0x7fd7n)) | RFLAGS.FIXED;
   for (const [i, value] of registers.entries()) {

@@ -122,9 +122,7 @@ function restore(core: Core, insn: Insn, enabled: bigint, onlyCompacted: boolean
   if (isSet(components, XCR0.SSE)) restoreXmm(isSet(loaded, XCR0.SSE) ? area : undefined, state);
   if (fromMemory || isSet(components, XCR0.SSE)) state.set32(STATE.MXCSR, mxcsr);
   if (isSet(components, XCR0.PKRU)) {
-    const value = isSet(loaded, XCR0.PKRU) ? area.read(pkru, 4) : 0n;
-    if (value !== state.get(STATE.PKRU)) core.engine.flush({ kind: 'all' });
-    state.set(STATE.PKRU, value);
+    state.set(STATE.PKRU, isSet(loaded, XCR0.PKRU) ? area.read(pkru, 4) : 0n);
   }
 }
 

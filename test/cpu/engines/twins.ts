@@ -73,6 +73,7 @@ export class Twin {
     let engine: Engine | undefined;
     const reach: EngineReach = {
       flush: (stale) => engine?.flush(stale),
+      retagged: () => engine?.retagged(),
       debugChanged: () => engine?.debugChanged(),
       endSlice: () => engine?.endSlice(),
     };
@@ -113,7 +114,7 @@ export class Twin {
       });
     }
     this.#pageTables(long);
-    this.engine?.flush({ kind: 'all' });
+    this.engine?.flush({});
   }
 
   #pageTables(long: boolean): void {

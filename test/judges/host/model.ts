@@ -58,6 +58,7 @@ export class Model {
     const features = { physicalWidth: 46, cr4: 0n, xcr0: 7n, xss: 0n };
     this.#core = new Core(this.state, ports, features, {
       flush: (stale) => engine?.flush(stale),
+      retagged: () => engine?.retagged(),
       debugChanged: () => engine?.debugChanged(),
       endSlice: () => engine?.endSlice(),
     });

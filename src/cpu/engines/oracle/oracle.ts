@@ -2,7 +2,8 @@ import { Fault } from '../../fault.ts';
 import type { Insn } from '../../insn.ts';
 import { retirement } from '../../retirement.ts';
 import { emitInstruction } from '../../semantics/semantics.ts';
-import type { Core, Stale } from '../../system/core.ts';
+import type { Core } from '../../system/core.ts';
+import type { Stale } from '../../system/translation-tags.ts';
 import { VmExit } from '../../vm-exit.ts';
 import type { Engine, EngineExit } from '../engine.ts';
 import { CodeFetch } from './code-fetch.ts';
@@ -54,6 +55,10 @@ export class Oracle implements Engine {
   }
 
   flush(_stale: Stale): void {
+    this.#fetch.flush();
+  }
+
+  retagged(): void {
     this.#fetch.flush();
   }
 

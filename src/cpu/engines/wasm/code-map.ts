@@ -1,12 +1,14 @@
 import { INTERPRETER } from '../../state/layout.ts';
 import type { CodeLines, CodeWatcher } from '../code-lines.ts';
+import { type AddressSpace, TLB_SETS } from './address-spaces.ts';
 import type { DataTlb } from './data-tlb.ts';
 import { RECORD, STUB } from './record.ts';
 
-/** The code TLB: where an entry's parts are. A tag is the linear address of a page plus a context number below 4096. */
+/** The code TLB, one of each set: where an entry's parts are. A tag is the linear address of a page plus a context number below 4096. */
 export const CODE_TLB = {
   ENTRIES: 512,
   ENTRY_SHIFT: 4,
+  SIZE: 512 << 4,
   /** i64 */
   TAG: 0,
   /** u32: address of the page's slots, one u32 per byte of the page: the record that starts there, or 0. */
@@ -27,7 +29,8 @@ const FEW = 64;
  */
 export class CodeMap implements CodeWatcher {
   readonly #words: Int32Array;
-  readonly #tlb: number;
+  readonly #view: DataView;
+  readonly #base: number;
   readonly #arena: number;
   readonly #end: number;
   readonly #lines: CodeLines;
@@ -35,20 +38,23 @@ export class CodeMap implements CodeWatcher {
   #top: number;
   /** Slots by physical page, then linear page and context: records hold linear addresses. */
   readonly #pages = new Map<number, Map<bigint, number>>();
-  /** Entries of the code TLB set since its last flush, as long as they are few. */
-  #fresh: number[] = [];
+  /** Entries of each code TLB set since it was last wiped, as long as they are few. */
+  readonly #fresh: number[][] = Array.from({ length: TLB_SETS }, () => []);
+  /** Which code TLB is in use. */
+  #set = 0;
   /** Grows when record addresses become meaningless. */
   epoch = 0;
 
   constructor(linear: WebAssembly.Memory, base: number, lines: CodeLines, dataTlb: DataTlb) {
     this.#words = new Int32Array(linear.buffer);
-    this.#tlb = base + INTERPRETER.CODE_TLB;
+    this.#view = new DataView(linear.buffer);
+    this.#base = base;
     this.#arena = base + INTERPRETER.ARENA;
     this.#end = base + INTERPRETER.SIZE;
     this.#top = this.#arena;
     this.#lines = lines;
     this.#dataTlb = dataTlb;
-    this.#forgetAll();
+    for (let set = 0; set < TLB_SETS; set++) this.#wipeAll(set);
     lines.watch(this);
   }
 
@@ -94,45 +100,50 @@ export class CodeMap implements CodeWatcher {
   clear(): void {
     this.#top = this.#arena;
     this.#pages.clear();
-    this.flushTlb();
+    for (let set = 0; set < TLB_SETS; set++) this.wipe(set);
     this.epoch++;
+  }
+
+  /** Looks code up in the TLB of an address space from now on. */
+  use({ set }: AddressSpace): void {
+    this.#set = set;
+    this.#view.setUint32(this.#base + INTERPRETER.CODE_SET, set * CODE_TLB.SIZE, true);
   }
 
   /** Has a linear page, in a context, found in the code TLB. */
   map(address: bigint, context: number, slots: number): void {
     const low = Number(address & 0xffff_f000n) | 0;
-    const at = this.#tlbEntry(low);
+    const at = this.#tlbEntry(this.#set, low);
     this.#words[at] = low | context;
     this.#words[at + 1] = Number((address >> 32n) & 0xffff_ffffn) | 0;
     this.#words[at + 2] = slots;
-    if (this.#fresh.length <= FEW) this.#fresh.push(at);
+    const fresh = this.#fresh[this.#set]!;
+    if (fresh.length <= FEW) fresh.push(at);
   }
 
   /** The record at a linear address, given by halves, that the code TLB leads to; 0 if it has none. */
   lookup(low: number, high: number, context: number): number {
-    const at = this.#tlbEntry(low);
+    const at = this.#tlbEntry(this.#set, low);
     const words = this.#words;
     const hit = words[at] === ((low & ~(PAGE - 1)) | context) && words[at + 1] === high;
     return hit ? words[(words[at + 2]! >> 2) + (low & (PAGE - 1))]! : 0;
   }
 
-  flushTlb(): void {
-    const fresh = this.#fresh;
-    this.#fresh = [];
-    if (fresh.length <= FEW) {
-      for (const at of fresh) this.#words.fill(-1, at, at + 2);
-      return;
-    }
-    this.#forgetAll();
+  wipe(set: number): void {
+    const fresh = this.#fresh[set]!;
+    if (fresh.length > FEW) this.#wipeAll(set);
+    else for (const at of fresh) this.#words.fill(-1, at, at + 2);
+    fresh.length = 0;
   }
 
-  #forgetAll(): void {
-    const start = this.#tlb >> 2;
-    this.#words.fill(-1, start, start + ((CODE_TLB.ENTRIES << CODE_TLB.ENTRY_SHIFT) >> 2));
+  #wipeAll(set: number): void {
+    const start = this.#tlbEntry(set, 0);
+    this.#words.fill(-1, start, start + (CODE_TLB.SIZE >> 2));
   }
 
-  flushPage(address: bigint): void {
-    const at = this.#tlbEntry(Number(address & 0xffff_f000n) | 0);
+  flushPage({ set }: AddressSpace, linear: bigint): void {
+    if (set < 0) return;
+    const at = this.#tlbEntry(set, Number(linear & 0xffff_f000n) | 0);
     this.#words.fill(-1, at, at + 2);
   }
 
@@ -162,14 +173,15 @@ export class CodeMap implements CodeWatcher {
   }
 
   #unmap(slots: number): void {
-    const start = this.#tlb >> 2;
-    for (let at = start; at < start + CODE_TLB.ENTRIES * 4; at += 4) {
+    const start = this.#tlbEntry(0, 0);
+    for (let at = start; at < start + TLB_SETS * CODE_TLB.ENTRIES * 4; at += 4) {
       if (this.#words[at + 2] === slots) this.#words.fill(-1, at, at + 3);
     }
   }
 
-  #tlbEntry(low: number): number {
+  #tlbEntry(set: number, low: number): number {
     const index = (low >>> 12) & (CODE_TLB.ENTRIES - 1);
-    return (this.#tlb + (index << CODE_TLB.ENTRY_SHIFT)) >> 2;
+    const tlb = this.#base + INTERPRETER.CODE_TLB + set * CODE_TLB.SIZE;
+    return (tlb + (index << CODE_TLB.ENTRY_SHIFT)) >> 2;
   }
 }

@@ -114,8 +114,10 @@ export class ControlEmit extends MemoryEmit {
     const linear = csFlat ? rip : this.#inCodeSegment(rip);
     push64(f, linear);
     f.i64(12 - CODE_TLB.ENTRY_SHIFT).op('i64.shr_u', 'i32.wrap_i64');
-    f.i32((CODE_TLB.ENTRIES - 1) << CODE_TLB.ENTRY_SHIFT)
-      .op('i32.and')
+    f.i32((CODE_TLB.ENTRIES - 1) << CODE_TLB.ENTRY_SHIFT).op('i32.and');
+    f.i32(0)
+      .memory('i32.load', base + INTERPRETER.CODE_SET)
+      .op('i32.add')
       .set(entry);
     push64(f, linear);
     f.i64(-4096).op('i64.and');

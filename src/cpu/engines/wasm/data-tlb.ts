@@ -1,4 +1,5 @@
 import { INTERPRETER } from '../../state/layout.ts';
+import { type AddressSpace, TLB_SETS } from './address-spaces.ts';
 
 /** Entries of one bank, and where an entry's parts are. Tags are linear addresses of pages; all ones is none. */
 export const DATA_TLB = {
@@ -24,7 +25,13 @@ const NONE = -1;
 /** Entries that are cheaper forgotten one by one than with their whole bank. */
 const FEW = 64;
 
-/** The level behind, in TypeScript: entries of eight words. A tag has the bank in its low bits. */
+/** Banks of all sets. */
+const BANKS = TLB_SETS * BANK.COUNT;
+
+/**
+ * The level behind, in TypeScript, which all address spaces share: entries of eight words. A tag has the bank in its
+ * low bits; the epoch stands for the address space.
+ */
 const SECOND = {
   ENTRIES: 16384,
   SHIFT: 3,
@@ -36,6 +43,8 @@ const SECOND = {
   RIGHTS: 5,
 } as const;
 const RIGHT = { READ: 1, WRITE: 2 } as const;
+/** Spreads address spaces over the second level: an odd number. */
+const SCATTER = 0x9e5;
 
 /**
  * The software TLB that generated code checks inline. It holds pages of RAM only. The write tag is valid only
@@ -43,23 +52,27 @@ const RIGHT = { READ: 1, WRITE: 2 } as const;
  */
 export class DataTlb {
   readonly #words: Int32Array;
-  readonly #used: boolean[] = [];
-  /** Entries set since the last flush, as long as they are few: VM entry and exit flush, and touch little between. */
-  #fresh: number[] = [];
-  /** What the first level forgot for want of room; flushed as a whole by a new epoch. */
+  /** Which banks hold anything. */
+  readonly #used: boolean[] = Array.from({ length: BANKS }, () => true);
+  /** Entries of each set made since it was last wiped, as long as they are few: between VM entry and VM exit little is touched. */
+  readonly #fresh: number[][] = Array.from({ length: TLB_SETS }, () => []);
+  /** What the first level forgot for want of room. */
   readonly #second = new Int32Array(SECOND.ENTRIES << SECOND.SHIFT);
-  #epoch = 1;
+  #space: Pick<AddressSpace, 'set' | 'epoch'> = { set: 0, epoch: -1 };
 
   /** @param base offset of the CPU's state block */
   constructor(linear: WebAssembly.Memory, base: number) {
     this.#words = new Int32Array(
       linear.buffer,
       base + INTERPRETER.DATA_TLB,
-      (BANK.COUNT * DATA_TLB.BANK_SIZE) / 4,
+      (BANKS * DATA_TLB.BANK_SIZE) / 4,
     );
-    this.#used.length = BANK.COUNT;
-    this.#used.fill(true);
     this.#words.fill(NONE);
+  }
+
+  /** Looks translations up in an address space from now on. */
+  use(space: AddressSpace): void {
+    this.#space = space;
   }
 
   /** @param host offset in linear memory of the page's first byte */
@@ -74,10 +87,11 @@ export class DataTlb {
     const low = Number(address & 0xffff_f000n) | 0;
     const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
     const second = this.#second;
-    const behind = this.#behind(bank, low);
+    const { epoch } = this.#space;
+    const behind = this.#behind(bank, low, epoch);
     second[behind + SECOND.LOW] = low | bank;
     second[behind + SECOND.HIGH] = high;
-    second[behind + SECOND.EPOCH] = this.#epoch;
+    second[behind + SECOND.EPOCH] = epoch;
     second[behind + SECOND.HOST] = host;
     second[behind + SECOND.PAGE] = page | 0;
     second[behind + SECOND.RIGHTS] = (readable ? RIGHT.READ : 0) | (writable ? RIGHT.WRITE : 0);
@@ -91,12 +105,13 @@ export class DataTlb {
   refill(bank: number, low: number, high: number, write: boolean): number {
     const second = this.#second;
     const page = low & ~0xfff;
-    const behind = this.#behind(bank, page);
+    const { epoch } = this.#space;
+    const behind = this.#behind(bank, page, epoch);
     const rights = second[behind + SECOND.RIGHTS]!;
     const hit =
       second[behind + SECOND.LOW] === (page | bank) &&
       second[behind + SECOND.HIGH] === high &&
-      second[behind + SECOND.EPOCH] === this.#epoch &&
+      second[behind + SECOND.EPOCH] === epoch &&
       (rights & (write ? RIGHT.WRITE : RIGHT.READ)) !== 0;
     if (!hit) return 0;
     const host = second[behind + SECOND.HOST]!;
@@ -114,7 +129,8 @@ export class DataTlb {
     readable: boolean,
     writable: boolean,
   ): void {
-    const at = this.#entry(bank, low);
+    const { set } = this.#space;
+    const at = this.#entry(set, bank, low);
     const words = this.#words;
     words[at] = readable ? low : NONE;
     words[at + 1] = readable ? high : NONE;
@@ -122,33 +138,35 @@ export class DataTlb {
     words[at + 3] = writable ? high : NONE;
     words[at + 4] = (host - low) | 0;
     words[at + 5] = page;
-    this.#used[bank] = true;
-    if (this.#fresh.length <= FEW) this.#fresh.push(at);
+    this.#used[set * BANK.COUNT + bank] = true;
+    const fresh = this.#fresh[set]!;
+    if (fresh.length <= FEW) fresh.push(at);
   }
 
-  flush(): void {
-    this.#epoch++;
-    const fresh = this.#fresh;
-    this.#fresh = [];
-    if (fresh.length <= FEW) {
-      for (const at of fresh) this.#words.fill(NONE, at, at + 4);
-      this.#used.fill(false);
-      return;
-    }
-    for (let bank = 0; bank < BANK.COUNT; bank++) {
-      if (!this.#used[bank]) continue;
-      const start = (bank * DATA_TLB.BANK_SIZE) / 4;
-      this.#words.fill(NONE, start, start + DATA_TLB.BANK_SIZE / 4);
+  wipe(set: number): void {
+    const fresh = this.#fresh[set]!;
+    const few = fresh.length <= FEW;
+    if (few) for (const at of fresh) this.#words.fill(NONE, at, at + 4);
+    fresh.length = 0;
+    for (let bank = set * BANK.COUNT; bank < (set + 1) * BANK.COUNT; bank++) {
+      if (!few && this.#used[bank]) {
+        const start = (bank * DATA_TLB.BANK_SIZE) / 4;
+        this.#words.fill(NONE, start, start + DATA_TLB.BANK_SIZE / 4);
+      }
       this.#used[bank] = false;
     }
   }
 
-  /** Forgets the page of one linear address (INVLPG). */
-  flushPage(address: bigint): void {
-    const low = Number(address & 0xffff_f000n) | 0;
+  flushPage({ set, epoch }: AddressSpace, linear: bigint): void {
+    const low = Number(linear & 0xffff_f000n) | 0;
+    const second = this.#second;
     for (let bank = 0; bank < BANK.COUNT; bank++) {
-      this.#words.fill(NONE, this.#entry(bank, low), this.#entry(bank, low) + 4);
-      this.#second[this.#behind(bank, low) + SECOND.EPOCH] = 0;
+      if (set >= 0) {
+        const at = this.#entry(set, bank, low);
+        this.#words.fill(NONE, at, at + 4);
+      }
+      const behind = this.#behind(bank, low, epoch);
+      if (second[behind + SECOND.EPOCH] === epoch) second[behind + SECOND.EPOCH] = 0;
     }
   }
 
@@ -159,7 +177,7 @@ export class DataTlb {
     for (let at = 0; at < second.length; at += 1 << SECOND.SHIFT) {
       if (second[at + SECOND.PAGE] === (page | 0)) second[at + SECOND.RIGHTS]! &= RIGHT.READ;
     }
-    for (let bank = 0; bank < BANK.COUNT; bank++) {
+    for (let bank = 0; bank < BANKS; bank++) {
       if (!this.#used[bank]) continue;
       const end = ((bank + 1) * DATA_TLB.BANK_SIZE) / 4;
       for (let at = (bank * DATA_TLB.BANK_SIZE) / 4; at < end; at += WORDS) {
@@ -168,11 +186,13 @@ export class DataTlb {
     }
   }
 
-  #behind(bank: number, low: number): number {
-    return (((low >>> 12) ^ (bank << 12)) & (SECOND.ENTRIES - 1)) << SECOND.SHIFT;
+  #behind(bank: number, low: number, epoch: number): number {
+    const index = (low >>> 12) ^ (bank << 12) ^ Math.imul(epoch, SCATTER);
+    return (index & (SECOND.ENTRIES - 1)) << SECOND.SHIFT;
   }
 
-  #entry(bank: number, low: number): number {
-    return (bank * DATA_TLB.ENTRIES + ((low >>> 12) & (DATA_TLB.ENTRIES - 1))) * WORDS;
+  #entry(set: number, bank: number, low: number): number {
+    const banks = set * BANK.COUNT + bank;
+    return (banks * DATA_TLB.ENTRIES + ((low >>> 12) & (DATA_TLB.ENTRIES - 1))) * WORDS;
   }
 }

@@ -2,11 +2,13 @@ import { PAGE_SIZE } from '../../../memory/physical-memory.ts';
 import { CR0, CR4, RFLAGS } from '../../control-registers.ts';
 import { Fault } from '../../fault.ts';
 import { INTERPRETER, STATE } from '../../state/layout.ts';
-import type { Core, Stale } from '../../system/core.ts';
+import type { Core } from '../../system/core.ts';
+import type { Stale } from '../../system/translation-tags.ts';
 import { VmExit } from '../../vm-exit.ts';
 import { CodeLines } from '../code-lines.ts';
 import type { Engine, EngineExit } from '../engine.ts';
 import { Oracle } from '../oracle/oracle.ts';
+import { AddressSpaces } from './address-spaces.ts';
 import { BlockDecoder } from './block-decoder.ts';
 import { CodeMap } from './code-map.ts';
 import { BANK, DATA_TLB, DataTlb } from './data-tlb.ts';
@@ -45,6 +47,7 @@ export class Interpreter implements Engine {
   readonly #oracle: Oracle;
   readonly #tlb: DataTlb;
   readonly #map: CodeMap;
+  readonly #spaces: AddressSpaces;
   readonly #contexts: Contexts;
   readonly #slowPaths: InterpreterSlowPaths;
   readonly #runtime: Runtime;
@@ -68,6 +71,7 @@ export class Interpreter implements Engine {
     this.#oracle = new Oracle(core, features);
     this.#tlb = new DataTlb(linear, state.base);
     this.#map = new CodeMap(linear, state.base, lines, this.#tlb);
+    this.#spaces = new AddressSpaces(core, [this.#tlb, this.#map]);
     this.#contexts = new Contexts(state, () => this.#map.clear());
     this.#slowPaths = new InterpreterSlowPaths(core, this.#tlb, lines);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: STUB.COUNT });
@@ -116,14 +120,13 @@ export class Interpreter implements Engine {
   }
 
   flush(stale: Stale): void {
-    if (stale.kind === 'page') {
-      this.#tlb.flushPage(stale.linear);
-      this.#map.flushPage(stale.linear);
-    } else {
-      this.#tlb.flush();
-      this.#map.flushTlb();
-    }
+    this.#spaces.flush(stale);
     this.#oracle.flush(stale);
+  }
+
+  /** The address space is looked up before each stay in generated code. */
+  retagged(): void {
+    this.#oracle.retagged();
   }
 
   debugChanged(): void {
@@ -266,8 +269,11 @@ export class Interpreter implements Engine {
       (state.get32(STATE.CR4) & SMAP) !== 0 && (state.get32(STATE.RFLAGS_SYSTEM) & AC) !== 0;
     const bank = state.cpl === 3 ? BANK.USER : lifted ? BANK.SUPERVISOR_AC : BANK.SUPERVISOR;
     this.#slowPaths.bank = bank;
-    const at = this.#base + INTERPRETER.DATA_TLB + bank * DATA_TLB.BANK_SIZE;
-    state.set32(STATE.TLB_BASE, at);
+    const space = this.#spaces.current();
+    this.#tlb.use(space);
+    this.#map.use(space);
+    const banks = space.set * BANK.COUNT + bank;
+    state.set32(STATE.TLB_BASE, this.#base + INTERPRETER.DATA_TLB + banks * DATA_TLB.BANK_SIZE);
     this.#view.setUint32(this.#base + INTERPRETER.CONTEXT, this.#context.number, true);
   }
 

@@ -106,7 +106,7 @@ describe('the interpreter', () => {
     engine.run(10);
     const entry = 0x3f000 + 8 * (CODE >> 12);
     memory.write(entry, 8, BigInt(DATA | 0x67));
-    engine.flush({ kind: 'page', linear: BigInt(CODE) });
+    engine.flush({ linear: BigInt(CODE) });
     engine.run(4);
     expect(state.gpr[0]).toBe(2n);
   });
