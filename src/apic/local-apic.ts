@@ -54,6 +54,12 @@ export class LocalApic {
 
   /** Moves the pending vector from requested to in service, as INTA does; the spurious vector when there is none. */
   acknowledge(): number {
+    const vector = this.#acknowledge();
+    this.#ports.taken?.(vector);
+    return vector;
+  }
+
+  #acknowledge(): number {
     const { deliverable: vector, irr, isr, registers } = this.#state;
     if (vector >= 0) {
       irr.delete(vector);
@@ -71,6 +77,12 @@ export class LocalApic {
 
   takeNmi(): void {
     this.#state.registers.nmi = false;
+    this.#ports.taken?.('NMI');
+  }
+
+  /** LVT performance counter register, whatever face the APIC shows. */
+  get lvtPmi(): number {
+    return this.#state.lvt.read('PMI');
   }
 
   /** INIT, then the SIPI that ends the wait for it. */

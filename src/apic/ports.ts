@@ -13,6 +13,8 @@ export interface LocalApicPorts extends ApicClock {
   send(message: ApicMessage): void;
   /** Something may have become pending. */
   attention(): void;
+  /** The processor has taken an interrupt. */
+  taken?(interrupt: number | 'NMI'): void;
   /** EOI of a level-triggered vector, told to the I/O APICs. */
   eoi?(vector: number): void;
   /** The i8259 pair behind LINT0. */

@@ -17,11 +17,13 @@ export const RESCHEDULE_VECTOR = 0xfd;
 export type NmiHandler = () => number;
 export type InterruptHandler = (vector: number) => void;
 
-/** Register accesses by kind, whatever row paid for them. */
+/** Accesses of root mode to registers and to the VMCS by kind, whatever row paid for them. */
 export interface Operations {
   rdmsr: number;
   wrmsr: number;
   rdpmc: number;
+  vmread: number;
+  vmwrite: number;
 }
 
 export interface SavedHostCpu {
@@ -38,7 +40,7 @@ export interface SavedHostCpu {
  */
 export class HostCpu {
   readonly account = new CostAccount();
-  readonly operations: Operations = { rdmsr: 0, wrmsr: 0, rdpmc: 0 };
+  readonly operations: Operations = { rdmsr: 0, wrmsr: 0, rdpmc: 0, vmread: 0, vmwrite: 0 };
   /** NMIs that no handler recognised as its own. */
   unknownNmis = 0;
   /** Somebody wants the task that runs here to give the CPU up. */
@@ -127,6 +129,7 @@ export class HostCpu {
   /** @throws CounterpointError `vmx` on a field that does not exist. */
   vmread(field: number): bigint {
     const value = this.#ports.vmx.vmread(field);
+    this.operations.vmread += 1;
     if (value !== undefined) return value;
     throw new CounterpointError('vmx', `VMREAD ${hex(field)} failed`);
   }
@@ -134,6 +137,7 @@ export class HostCpu {
   /** @throws CounterpointError `vmx` on a field that does not exist or is read-only. */
   vmwrite(field: number, value: bigint): void {
     const outcome = this.#ports.vmx.vmwrite(field, value);
+    this.operations.vmwrite += 1;
     if (outcome === 'VMsucceed') return;
     throw new CounterpointError(
       'vmx',

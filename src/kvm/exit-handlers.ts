@@ -70,7 +70,9 @@ const rdpmc: ExitHandler = (vcpu) => {
   const privileged = vcpu.cpl === 0 || isSet(vcpu.read('GUEST_CR4'), CR4.PCE);
   if (!privileged && isSet(vcpu.read('GUEST_CR0'), CR0.PE)) return GP;
   vcpu.host.spend('vpmu-register');
-  const value = vcpu.vpmu.rdpmc(Number(low(vcpu, RCX)));
+  const ecx = Number(low(vcpu, RCX));
+  const value = vcpu.vpmu.rdpmc(ecx);
+  vcpu.vm.observer?.rdpmc?.({ vcpu: vcpu.id, ecx, value });
   if (value === '#GP') return GP;
   setEdxEax(vcpu, value);
   return 'advance';

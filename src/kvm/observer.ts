@@ -19,9 +19,24 @@ export interface KvmObserver {
     value: bigint;
     fault: boolean;
   }): void;
+  /** An RDPMC that exited. */
+  rdpmc?(record: { vcpu: number; ecx: number; value: bigint | '#GP' }): void;
   pmi?(record: { vcpu: number }): void;
   /** KVM has carried out an instruction on the guest's behalf. */
   retired?(record: { vcpu: number; branch: boolean; cpl: number }): void;
   /** A mediated vPMU is loaded or put. */
   vpmu?(record: { vcpu: number; step: 'load' | 'put' }): void;
+}
+
+/** Lets `observer` see, after those before it, whatever `target` is told from now on. */
+export function join(target: KvmObserver, observer: KvmObserver): void {
+  for (const kind of Object.keys(observer) as (keyof KvmObserver)[]) {
+    const earlier = target[kind] as ((record: unknown) => void) | undefined;
+    const later = observer[kind] as ((record: unknown) => void) | undefined;
+    if (!later) continue;
+    target[kind] = (record: unknown) => {
+      earlier?.(record);
+      later(record);
+    };
+  }
 }

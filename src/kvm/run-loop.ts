@@ -8,6 +8,7 @@ import { injectPending } from './inject.ts';
 import { armPreemptionTimer } from './preemption-timer.ts';
 import { handleRequests, isRequested } from './requests.ts';
 import { acceptSignals } from './signals.ts';
+import { switchingPmu } from './statistics.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** Why a vCPU gave its CPU up. */
@@ -74,7 +75,9 @@ function enter(vcpu: Vcpu): void {
 /** The VM entry itself; interrupts are off. */
 function vmEntry(vcpu: Vcpu): void {
   vcpu.vpmu.sync();
-  vcpu.globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch());
+  switchingPmu(vcpu.statistics, vcpu.host, () =>
+    vcpu.globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch()),
+  );
   armPreemptionTimer(vcpu);
   vcpu.statistics.entries += 1;
   vcpu.vm.observer?.entry?.({
@@ -91,7 +94,7 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
   const { host, handover } = vcpu;
   const reason = Number(vcpu.read('EXIT_REASON'));
   record(vcpu, reason);
-  vcpu.vpmu.exited(vcpu.globalCtrl.saved(host));
+  vcpu.vpmu.exited(switchingPmu(vcpu.statistics, host, () => vcpu.globalCtrl.saved(host)));
   host.spend('vm-transition');
   if ((reason & ENTRY_FAILURE) !== 0) failedEntry(vcpu, reason);
   const interruption = Number(vcpu.read('VM_EXIT_INTERRUPTION_INFORMATION'));

@@ -1,3 +1,5 @@
+import type { HostCpu, Operations } from '../host/cpu.ts';
+
 /** How often a guest's access to one MSR ended in an exit. */
 export interface MsrExits {
   reads: number;
@@ -16,6 +18,8 @@ export interface VcpuStatistics {
   /** Times a mediated vPMU was loaded and put. */
   loads: number;
   puts: number;
+  /** Accesses within them, and those by which VM entries and exits switch GLOBAL_CTRL. */
+  readonly switching: Operations;
   /** PMIs delivered through the guest's LVTPC. */
   pmis: number;
   /** Instructions carried out by KVM: skipped after an exit, or emulated. */
@@ -29,9 +33,24 @@ export const newStatistics = (): VcpuStatistics => ({
   fastpath: 0,
   loads: 0,
   puts: 0,
+  switching: { rdmsr: 0, wrmsr: 0, rdpmc: 0, vmread: 0, vmwrite: 0 },
   pmis: 0,
   emulatedInstructions: 0,
 });
+
+/** Does part of a switch of the PMU between host and guest, and books its accesses. */
+export function switchingPmu<Result>(
+  { switching }: VcpuStatistics,
+  { operations }: HostCpu,
+  work: () => Result,
+): Result {
+  const before = { ...operations };
+  const result = work();
+  for (const kind of Object.keys(switching) as (keyof Operations)[]) {
+    switching[kind] += operations[kind] - before[kind];
+  }
+  return result;
+}
 
 /** All VM exits together. */
 export const totalExits = ({ exits }: VcpuStatistics): number =>
@@ -49,20 +68,23 @@ export function countMsrExit(
 }
 
 /** Statistics as plain data. */
-export interface SavedStatistics extends Omit<VcpuStatistics, 'exits' | 'msrExits'> {
+export interface SavedStatistics extends Omit<VcpuStatistics, 'exits' | 'msrExits' | 'switching'> {
   readonly exits: readonly (readonly [number, number])[];
   readonly msrExits: readonly (readonly [number, MsrExits])[];
+  readonly switching: Readonly<Operations>;
 }
 
 export const saveStatistics = (statistics: VcpuStatistics): SavedStatistics => ({
   ...statistics,
+  switching: { ...statistics.switching },
   exits: [...statistics.exits],
   msrExits: [...statistics.msrExits].map(([address, counts]) => [address, { ...counts }]),
 });
 
 export function restoreStatistics(statistics: VcpuStatistics, saved: SavedStatistics): void {
-  const { exits, msrExits, ...counts } = saved;
+  const { exits, msrExits, switching, ...counts } = saved;
   Object.assign(statistics, counts);
+  Object.assign(statistics.switching, switching);
   statistics.exits.clear();
   for (const [reason, count] of exits) statistics.exits.set(reason, count);
   statistics.msrExits.clear();

@@ -34,9 +34,7 @@ import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
 import { PmuHandover } from './vpmu/handover.ts';
 
-const LVTPC = 0x834;
-const LVTPC_OFFSET = 0x340;
-const LVT_MASKED = 0x1_0000n;
+const LVT_MASKED = 0x1_0000;
 
 /** What a vCPU does: run, sleep in HLT, or wait for SIPI. */
 export type MpState = 'RUNNABLE' | 'HALTED' | 'INIT_RECEIVED';
@@ -128,7 +126,7 @@ export class Vcpu {
       perf: vm.perf,
       statistics: this.statistics,
       observer: vm.observer,
-      cpu: () => this.#host.id,
+      host: () => this.#host,
     });
     this.msrs = new GuestMsrs({ hasPmu: this.vpmu.pmu.shape.version > 0 });
     this.vmcs = new LoadedVmcs(host, vm.pages.allocate(), vm.config.revision);
@@ -176,9 +174,7 @@ export class Vcpu {
 
   /** Whether the guest's LVTPC is masked. */
   get pmiMasked(): boolean {
-    const entry = this.apicBus.rdmsr(LVTPC);
-    const value = typeof entry === 'bigint' ? entry : this.apic.page.read(LVTPC_OFFSET, 4);
-    return (value & LVT_MASKED) !== 0n;
+    return (this.apic.lvtPmi & LVT_MASKED) !== 0;
   }
 
   /** Gives the vCPU its first registers, on the CPU it was created for. */

@@ -3,8 +3,11 @@ import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { costs } from '../machine/costs.ts';
 import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
+import { LostWindows } from '../machine/lost-windows.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunResult } from '../machine/outcome.ts';
+import { PmiLatency } from '../machine/pmi-latency.ts';
+import { ReferencePmu } from '../machine/reference-pmu.ts';
 import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
@@ -76,6 +79,8 @@ export class GuestRun {
   readonly #machine: Machine;
   readonly #truth: GroundTruth;
   readonly #accesses: PmuAccesses;
+  readonly #pmis: PmiLatency;
+  readonly #lost: LostWindows;
   #result: RunResult | undefined;
 
   /** @throws CounterpointError, ImageError */
@@ -92,6 +97,12 @@ export class GuestRun {
     trace?.start(() => hardware.current.state.total('ticks'));
     this.#truth = new GroundTruth(this.#machine, Object.values(GUEST_EVENTS));
     this.#accesses = new PmuAccesses(this.#machine);
+    this.#pmis = new PmiLatency(this.#machine);
+    this.#lost = new LostWindows(this.#machine);
+    new ReferencePmu(this.#machine, {
+      tell: (access) => this.#lost.access(access),
+      pmi: () => this.#pmis.due(),
+    });
   }
 
   /** Runs until the guest ends or has retired `maxInstructions` in all. Whether only the budget stopped it. */
@@ -130,6 +141,8 @@ export class GuestRun {
       },
       exits: exitsByReason(machine),
       accesses: this.#accesses.list(),
+      pmis: this.#pmis.report(),
+      lost: this.#lost.report(),
       costs: account,
       switching: switching(machine),
       guestInstructions: result.instructions,

@@ -1,6 +1,8 @@
 import type { PmuAccess } from '../machine/accesses.ts';
 import type { Cost } from '../machine/costs.ts';
+import type { LossReport } from '../machine/lost-windows.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
+import type { PmiReport } from '../machine/pmi-latency.ts';
 import type { Switching } from '../machine/switching.ts';
 
 /** An event as the guest saw it and as it was. */
@@ -31,6 +33,8 @@ export interface MachineReport {
   /** VM exits by reason; empty on the bare machine. */
   readonly exits: Readonly<Record<string, number>>;
   readonly accesses: readonly PmuAccess[];
+  readonly pmis: PmiReport;
+  readonly lost: LossReport;
   readonly costs: readonly Cost[];
   /** What the run loop did; absent on the bare machine. */
   readonly switching: Switching | undefined;

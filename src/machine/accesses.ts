@@ -1,7 +1,36 @@
 import { pmuMsrs } from '../msr/pmu.ts';
-import { ENTRY_FAILURE, EXIT_REASON, exitReasonName } from '../vmx/exit-reasons.ts';
+import { ENTRY_FAILURE, exitReasonName } from '../vmx/exit-reasons.ts';
 import type { Machine } from './machine.ts';
+import type { DirectAccess } from './processor.ts';
 import { VirtualMachine } from './virtual.ts';
+
+/** One access of a guest to a register, whoever carried it out. */
+export interface GuestAccess extends DirectAccess {
+  /** The guest's processor. */
+  readonly processor: number;
+  /** By a VM exit. */
+  readonly intercepted: boolean;
+}
+
+/** Hears of every RDMSR, WRMSR and RDPMC of a machine's guest from now on, once it is done and before it retires. */
+export function onAccess(machine: Machine, tell: (access: GuestAccess) => void): void {
+  for (const [processor, { accessed }] of machine.hardware.processors.entries()) {
+    accessed.push((access) => tell({ ...access, processor, intercepted: false }));
+  }
+  if (!(machine instanceof VirtualMachine)) return;
+  machine.watch({
+    msr: ({ vcpu, access, address, value, fault }) =>
+      tell({
+        processor: vcpu,
+        kind: access === 'read' ? 'RDMSR' : 'WRMSR',
+        address,
+        value: fault ? '#GP' : value,
+        intercepted: true,
+      }),
+    rdpmc: ({ vcpu, ecx, value }) =>
+      tell({ processor: vcpu, kind: 'RDPMC', address: ecx, value, intercepted: true }),
+  });
+}
 
 /** Registers of the PMU as a guest reaches them, and how often by an exit and how often directly. */
 export interface PmuAccess {
@@ -10,51 +39,33 @@ export interface PmuAccess {
   direct: number;
 }
 
-const RDPMC = 'RDPMC';
-
 /** Counts a guest's accesses to its PMU, from its start on: attach before the guest runs. */
 export class PmuAccesses {
-  readonly #machine: Machine;
-  readonly #direct = new Map<string, number>();
-  readonly #addresses: ReadonlySet<number>;
+  readonly #rows = new Map<string, PmuAccess>();
 
   constructor(machine: Machine) {
-    this.#machine = machine;
-    this.#addresses = pmuAddresses(machine);
-    for (const processor of machine.hardware.processors) {
-      processor.onDirectAccess = (kind, address) => {
-        if (kind === 'rdpmc') this.#count(RDPMC);
-        else if (this.#addresses.has(address)) this.#count(processor.msrs.name(address));
-      };
-    }
+    const addresses = pmuAddresses(machine);
+    const { msrs } = machine.hardware.current;
+    onAccess(machine, ({ kind, address, intercepted }) => {
+      if (kind !== 'RDPMC' && !addresses.has(address)) return;
+      const row = this.#row(kind === 'RDPMC' ? 'RDPMC' : msrs.name(address));
+      if (intercepted) row.intercepted += 1;
+      else row.direct += 1;
+    });
   }
 
   /** By register, most often reached first. */
   list(): PmuAccess[] {
-    const rows = new Map<string, PmuAccess>();
-    const row = (register: string) => {
-      const known = rows.get(register) ?? { register, intercepted: 0, direct: 0 };
-      rows.set(register, known);
-      return known;
-    };
-    for (const [register, times] of this.#direct) row(register).direct = times;
-    if (this.#machine instanceof VirtualMachine) {
-      const { exits, msrExits } = this.#machine.vcpu.statistics;
-      const { msrs } = this.#machine.hardware.current;
-      for (const [address, { reads, writes }] of msrExits) {
-        if (this.#addresses.has(address)) row(msrs.name(address)).intercepted += reads + writes;
-      }
-      const rdpmc = exits.get(EXIT_REASON.RDPMC) ?? 0;
-      if (rdpmc > 0) row(RDPMC).intercepted = rdpmc;
-    }
-    return [...rows.values()].sort(
+    return [...this.#rows.values()].sort(
       (a, b) =>
         b.intercepted + b.direct - (a.intercepted + a.direct) || (a.register < b.register ? -1 : 1),
     );
   }
 
-  #count(register: string): void {
-    this.#direct.set(register, (this.#direct.get(register) ?? 0) + 1);
+  #row(register: string): PmuAccess {
+    const known = this.#rows.get(register) ?? { register, intercepted: 0, direct: 0 };
+    this.#rows.set(register, known);
+    return known;
   }
 }
 

@@ -22,7 +22,7 @@ export class EventTruth {
       const source = this.#source(event);
       return source ? readBy(source) : [];
     });
-    for (const { instruments } of hardware.processors) instruments.keep([...new Set(totals)]);
+    for (const { instruments } of hardware.processors) instruments.keep([...new Set(totals)], this);
   }
 
   /** How often it happened in the guests of the ledgers; `undefined` where the model has no such event. */

@@ -28,7 +28,7 @@ export class GroundTruth {
     const sources = encodings.flatMap(({ event, umask }) => this.#source(event, umask) ?? []);
     this.#totals = [...new Set(sources.flatMap(readBy))];
     for (const { cpu, instruments } of machine.hardware.processors) {
-      instruments.keep(this.#totals);
+      instruments.keep(this.#totals, this);
       for (const { name, begin, end } of machine.regions) {
         cpu.watch(begin, () => this.#begin(name));
         cpu.watch(end, () => this.#end(name));

@@ -40,7 +40,7 @@ export class Instruments {
   readonly #branch: (taken: TakenBranch) => void;
   #model: MicroArchitecture | undefined;
   #armed: readonly Total[] = [];
-  #kept: readonly Total[] = [];
+  readonly #kept = new Map<object, readonly Total[]>();
   #tracing = false;
   #sampling = false;
   /** Of the last instruction that retired, while PEBS samples. */
@@ -68,9 +68,9 @@ export class Instruments {
     this.#attach();
   }
 
-  /** Totals that are kept whatever the PMU arms, for whoever wants to know the truth. */
-  keep(names: readonly Total[]): void {
-    this.#kept = names;
+  /** Totals that are kept whatever the PMU arms, for somebody who wants to know the truth. */
+  keep(names: readonly Total[], keeper: object): void {
+    this.#kept.set(keeper, names);
     this.#attach();
   }
 
@@ -120,7 +120,7 @@ export class Instruments {
   }
 
   #attach(): void {
-    const armed = [...new Set([...this.#armed, ...this.#kept])];
+    const armed = [...new Set([...this.#armed, ...[...this.#kept.values()].flat()])];
     const needsModel = this.#tracing || armed.some((name) => MODELLED.has(name));
     const model = needsModel ? this.#modelled() : undefined;
     const listening = this.#tracing || this.#sampling;

@@ -1,6 +1,8 @@
 import { TOTALS, type Total } from '../cpu/state/layout.ts';
 import type { State } from '../cpu/state/state.ts';
 
+const INDEX = new Map(TOTALS.map((name, index) => [name, index]));
+
 /**
  * What one guest has done, apart from everybody else on the same CPU: the event totals that passed while it was in
  * control, plus what a hypervisor retired on its behalf. On the bare machine the guest is in control always.
@@ -35,9 +37,14 @@ export class GuestLedger {
   /** A hypervisor completed an instruction of the guest. */
   retire(totals: Iterable<readonly [Total, bigint]>): void {
     for (const [name, count] of totals) {
-      this.#sum[TOTALS.indexOf(name)]! += count;
+      this.#sum[INDEX.get(name)!]! += count;
       if (name === 'instructions') this.#retired += count;
     }
+  }
+
+  /** Whether what happens now is the guest's. */
+  get inControl(): boolean {
+    return this.#inControl;
   }
 
   /** Instructions that a hypervisor completed for the guest: they are in no processor's totals. */
@@ -47,7 +54,7 @@ export class GuestLedger {
 
   /** How often this has happened in the guest so far. */
   read(name: Total): bigint {
-    const index = TOTALS.indexOf(name);
+    const index = INDEX.get(name)!;
     const running = this.#inControl ? this.#state.totals[index]! - this.#before[index]! : 0n;
     return this.#sum[index]! + running;
   }

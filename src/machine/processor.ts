@@ -50,6 +50,17 @@ export interface TimedDevices {
   readonly external: ExternalInterrupts;
 }
 
+/** An access that no hypervisor saw; `value` is what was read or written. */
+export interface DirectAccess {
+  readonly kind: 'RDMSR' | 'WRMSR' | 'RDPMC';
+  /** ECX. */
+  readonly address: number;
+  readonly value: bigint | '#GP';
+}
+
+/** What a processor tells a PMU beside its own. */
+export type Companion = Pick<Pmu, 'settle' | 'modeChanged' | 'horizon'>;
+
 /** One logical processor and what belongs to it alone: core, MSRs, PMU, local APIC, VMX, wired together. */
 export class Processor {
   readonly state: State;
@@ -61,8 +72,12 @@ export class Processor {
   readonly instruments: Instruments;
   readonly cpuid: CpuPorts['cpuid'];
   readonly #devices: TimedDevices | undefined;
-  /** Hears of every RDMSR, WRMSR and RDPMC that guest code executes itself. */
-  onDirectAccess: ((kind: 'msr' | 'rdpmc', address: number) => void) | undefined;
+  /** Hear of every RDMSR, WRMSR and RDPMC that code on this processor executes itself, once it is done. */
+  readonly accessed: ((access: DirectAccess) => void)[] = [];
+  /** Hears of every interrupt that code on this processor takes. */
+  onInterrupt: ((interrupt: number | 'NMI') => void) | undefined;
+  /** Another PMU that counts along, for comparison; it is told before the processor's own. */
+  companion: Companion | undefined;
 
   constructor(parts: ProcessorParts) {
     const { id, processors, profile, memory, stateBase, engine, io, random, send } = parts;
@@ -86,6 +101,7 @@ export class Processor {
         send: (message) => send(message, this),
         attention,
         eoi: (vector) => parts.endOfInterrupt?.(vector),
+        taken: (interrupt) => this.onInterrupt?.(interrupt),
         ...(parts.devices && { external: parts.devices.external }),
       },
     );
@@ -133,12 +149,13 @@ export class Processor {
       this.#devices?.nextDeadline() ?? Number.POSITIVE_INFINITY,
     );
     const timer = deadline - Number(this.state.total('ticks'));
-    return Math.max(1, Math.min(this.pmu.horizon(), timer, this.vmx.horizon()));
+    const pmu = Math.min(this.pmu.horizon(), this.companion?.horizon() ?? Number.POSITIVE_INFINITY);
+    return Math.max(1, Math.min(pmu, timer, this.vmx.horizon()));
   }
 
   /** Brings the devices up to date and fires what is due. */
   boundary(): void {
-    this.pmu.settle();
+    this.#settle();
     this.apic.elapse();
     this.#devices?.elapse();
   }
@@ -151,17 +168,30 @@ export class Processor {
     return this.msrs.wrmsr(address, value);
   }
 
+  #settle(): void {
+    this.companion?.settle();
+    this.pmu.settle();
+  }
+
+  #done(kind: DirectAccess['kind'], address: number, value: bigint | '#GP'): void {
+    for (const tell of this.accessed) tell({ kind, address, value });
+  }
+
   #ports(memory: PhysicalMemory, io: IoPort, random: () => bigint): CpuPorts {
     return {
       memory,
       msr: {
         rdmsr: (address) => {
-          this.onDirectAccess?.('msr', address);
-          return this.msrs.rdmsr(address);
+          this.companion?.settle();
+          const value = this.msrs.rdmsr(address);
+          this.#done('RDMSR', address, value === 'unclaimed' ? '#GP' : value);
+          return value;
         },
         wrmsr: (address, value) => {
-          this.onDirectAccess?.('msr', address);
-          return this.msrs.wrmsr(address, value);
+          this.companion?.settle();
+          const outcome = this.msrs.wrmsr(address, value);
+          this.#done('WRMSR', address, outcome === 'done' ? value : '#GP');
+          return outcome;
         },
       },
       io,
@@ -169,12 +199,17 @@ export class Processor {
       time: {
         horizon: () => this.horizon(),
         boundary: () => this.boundary(),
-        modeChanging: () => this.pmu.settle(),
-        modeChanged: (mode) => this.pmu.modeChanged(mode),
+        modeChanging: () => this.#settle(),
+        modeChanged: (mode) => {
+          this.companion?.modeChanged(mode);
+          this.pmu.modeChanged(mode);
+        },
       },
       rdpmc: (ecx) => {
-        this.onDirectAccess?.('rdpmc', ecx);
-        return this.pmu.rdpmc(ecx);
+        this.companion?.settle();
+        const value = this.pmu.rdpmc(ecx);
+        this.#done('RDPMC', ecx, value);
+        return value;
       },
       cpuid: this.cpuid,
       random,

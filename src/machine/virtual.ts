@@ -2,7 +2,7 @@ import { HostCpu } from '../host/cpu.ts';
 import { PageAllocator } from '../host/pages.ts';
 import type { CpuPorts } from '../host/ports.ts';
 import { RESET_STATE } from '../kvm/guest-state.ts';
-import type { KvmObserver } from '../kvm/observer.ts';
+import { join, type KvmObserver } from '../kvm/observer.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
 import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
@@ -34,12 +34,21 @@ export class VirtualMachine implements Machine {
   readonly perf: Perf;
   readonly vm: Vm;
   readonly #turns: Turns;
+  /** Books what KVM retires on the guest's behalf to the guest, then tells whoever watches. */
+  readonly #observer: KvmObserver = {
+    retired: ({ vcpu, branch }) =>
+      this.ledgers[vcpu]!.retire([
+        ['instructions', 1n],
+        ...(branch ? ([['branches', 1n]] as const) : []),
+      ]),
+  };
   #shutdown = false;
 
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
     const { image, profile, memorySize, engine, seed, onOutput, input, design, observer } = parts;
     const { processors = 1 } = parts;
     const { commandLine, initrd } = image.boot;
+    if (observer) this.watch(observer);
     const nothing = { read: () => 0xffff_ffff, write: () => {} };
     this.hardware = new Hardware({
       profile,
@@ -86,7 +95,7 @@ export class VirtualMachine implements Machine {
     this.vm = new Vm(kvm, this.host, {
       ram,
       design,
-      observer: this.#watching(observer),
+      observer: this.#observer,
       ports: {
         io: this.board.ports,
         mmio: {
@@ -145,6 +154,11 @@ export class VirtualMachine implements Machine {
     }
   }
 
+  /** Lets somebody see what KVM does from now on. */
+  watch(observer: KvmObserver): void {
+    join(this.#observer, observer);
+  }
+
   #turnTaker(vcpu: Vcpu): TurnTaker {
     const { host } = vcpu;
     return {
@@ -182,20 +196,6 @@ export class VirtualMachine implements Machine {
         const end = ports.run(maxTicks);
         if (end === 'exit') ledger.leave();
         return end;
-      },
-    };
-  }
-
-  /** Books what the hypervisor retires on the guest's behalf to the guest. */
-  #watching(observer: KvmObserver | undefined): KvmObserver {
-    return {
-      ...observer,
-      retired: (record) => {
-        this.ledgers[record.vcpu]!.retire([
-          ['instructions', 1n],
-          ...(record.branch ? ([['branches', 1n]] as const) : []),
-        ]);
-        observer?.retired?.(record);
       },
     };
   }

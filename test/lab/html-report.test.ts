@@ -14,6 +14,8 @@ const report = (machine: string, read: bigint): MachineReport => ({
   verdicts: { passed: 1, failed: 0, skipped: 0 },
   exits: machine === 'bare' ? {} : { MSR_WRITE: 7 },
   accesses: [],
+  pmis: { due: 0, delivered: 0, unexpected: 0, instructions: undefined, ticks: undefined },
+  lost: { compared: 0, wrong: {}, windows: 0, missed: 0n, foreign: 0n, first: [] },
   costs:
     machine === 'bare'
       ? []

@@ -1,6 +1,7 @@
+import type { HostCpu } from '../../host/cpu.ts';
 import type { Perf } from '../../perf/perf.ts';
 import type { KvmObserver } from '../observer.ts';
-import type { VcpuStatistics } from '../statistics.ts';
+import { switchingPmu, type VcpuStatistics } from '../statistics.ts';
 import type { Vpmu } from './contract.ts';
 
 /** What a handover needs of the vCPU it belongs to. */
@@ -11,7 +12,7 @@ export interface HandoverParts {
   readonly statistics: VcpuStatistics;
   readonly observer: KvmObserver | undefined;
   /** The CPU the vCPU is on. */
-  cpu(): number;
+  host(): HostCpu;
 }
 
 /** When a vPMU is loaded and put: as often as its design's switch point says. */
@@ -28,7 +29,7 @@ export class PmuHandover {
     if (this.#loaded) return;
     const { vcpu, vpmu, statistics, observer } = this.#parts;
     if (this.#isWork) observer?.vpmu?.({ vcpu, step: 'load' });
-    vpmu.load();
+    switchingPmu(statistics, this.#parts.host(), () => vpmu.load());
     this.#loaded = true;
     if (!this.#isWork) return;
     statistics.loads += 1;
@@ -47,8 +48,9 @@ export class PmuHandover {
     if (!this.#loaded) return;
     const { vcpu, vpmu, perf, statistics, observer } = this.#parts;
     this.#loaded = false;
-    perf.reclaim.delete(this.#parts.cpu());
-    vpmu.put();
+    const host = this.#parts.host();
+    perf.reclaim.delete(host.id);
+    switchingPmu(statistics, host, () => vpmu.put());
     if (!this.#isWork) return;
     statistics.puts += 1;
     observer?.vpmu?.({ vcpu, step: 'put' });
@@ -65,8 +67,8 @@ export class PmuHandover {
 
   /** A design that keeps the PMU gives it back as soon as the host programs an event. */
   #offer(): void {
-    const { perf, cpu } = this.#parts;
-    perf.reclaim.set(cpu(), () => this.put());
+    const { perf, host } = this.#parts;
+    perf.reclaim.set(host().id, () => this.put());
   }
 
   /** Whether loading and putting is work at all. */
