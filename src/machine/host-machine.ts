@@ -65,6 +65,8 @@ export class HostedProgram {
   /** What the program has reported, in its order. */
   readonly readings: bigint[] = [];
   readonly ledgers: readonly GuestLedger[];
+  /** The guest's RAM, by guest-physical address. */
+  readonly ram: PhysicalMemory;
   /** The low half of a report whose high half is to come. */
   #low: bigint | undefined;
 
@@ -74,12 +76,14 @@ export class HostedProgram {
     name: string;
     board: Board;
     ledgers: readonly GuestLedger[];
+    ram: PhysicalMemory;
   }) {
     this.vm = parts.vm;
     this.vcpu = parts.vcpu;
     this.task = new VcpuTask(parts.vcpu, parts.name);
     this.board = parts.board;
     this.ledgers = parts.ledgers;
+    this.ram = parts.ram;
     this.board.ports.attach(REPORT_PORT, 4, {
       read: () => 0,
       write: (_offset, _size, value) => {
@@ -199,6 +203,7 @@ export class HostMachine {
       name: name ?? `guest ${this.guests.length}`,
       board,
       ledgers,
+      ram,
     });
     this.guests.push(guest);
     this.kernel.spawn(guest.task, cpu);

@@ -99,27 +99,44 @@ export class GuestCode {
   onInterrupts(
     handlers: readonly (readonly [vector: number, body: (code: GuestCode) => void])[],
   ): this {
-    if (this.#bytes.length > 0) throw new RangeError('interrupt handlers come first');
     const [push, pop] = [
       [0x50, 0x53, 0x51, 0x52],
       [0x5a, 0x59, 0x5b, 0x58],
     ];
+    return this.#handlers(
+      handlers.map(([vector, body]) => {
+        const inner = new GuestCode();
+        body(inner);
+        return [vector, [...push, ...inner.#bytes, ...pop, 0x48, 0xcf]];
+      }),
+    );
+  }
+
+  /** First of all: a #GP handler that steps over an instruction of two bytes and leaves EDX:EAX all ones. */
+  skipFaults(): this {
+    const dropErrorCode = [0x48, 0x83, 0xc4, 0x08];
+    const step = [0x48, 0x83, 0x04, 0x24, 0x02];
+    const allOnes = [0x83, 0xc8, 0xff, 0x83, 0xca, 0xff];
+    return this.#handlers([[13, [...dropErrorCode, ...step, ...allOnes, 0x48, 0xcf]]]);
+  }
+
+  /** LIDT and a JMP over an IDT and the handlers' code. */
+  #handlers(handlers: readonly (readonly [vector: number, code: readonly number[]])[]): this {
+    if (this.#bytes.length > 0) throw new RangeError('interrupt handlers come first');
     const vectors = 1 + Math.max(...handlers.map(([vector]) => vector));
     const [LIDT, JMP, POINTER, IDT] = [7, 5, 10, vectors * 16];
     const table = Array<number>(IDT).fill(0);
-    const code: number[] = [];
-    for (const [vector, body] of handlers) {
-      const entry = PROGRAM_BASE + LIDT + JMP + POINTER + IDT + code.length;
+    const all: number[] = [];
+    for (const [vector, code] of handlers) {
+      const entry = PROGRAM_BASE + LIDT + JMP + POINTER + IDT + all.length;
       const gate = [...le(entry & 0xffff, 2), ...le(0x08, 2), 0, 0x8e, ...le(entry >>> 16, 2)];
       table.splice(vector * 16, gate.length, ...gate);
-      const inner = new GuestCode();
-      body(inner);
-      code.push(...push, ...inner.#bytes, ...pop, 0x48, 0xcf);
+      all.push(...code);
     }
     this.#emit(0x0f, 0x01, 0x1d, ...le(JMP, 4));
-    this.#emit(0xe9, ...le(POINTER + IDT + code.length, 4));
+    this.#emit(0xe9, ...le(POINTER + IDT + all.length, 4));
     this.#emit(...le(IDT - 1, 2), ...le(PROGRAM_BASE + LIDT + JMP + POINTER, 4), ...le(0, 4));
-    return this.#emit(...table, ...code);
+    return this.#emit(...table, ...all);
   }
 
   /** MOV EBX, then DEC and JNZ: about so many instructions that do nothing else. */
@@ -158,6 +175,16 @@ export class GuestCode {
   /** MOV ECX, RDMSR: two instructions. */
   rdmsr(address: number): this {
     return this.#emit(0xb9, ...le(address, 4), 0x0f, 0x32);
+  }
+
+  /** MOV EDI: where `store` writes next. */
+  storeAt(address: number): this {
+    return this.#emit(0xbf, ...le(address, 4));
+  }
+
+  /** MOV [RDI], EAX; MOV [RDI+4], EDX; ADD RDI, 8: three instructions. */
+  store(): this {
+    return this.#emit(0x89, 0x07, 0x89, 0x57, 0x04, 0x48, 0x83, 0xc7, 0x08);
   }
 
   /** A NOP behind the forced-emulation prefix: one instruction. */
