@@ -84,10 +84,8 @@ export class HostKernel {
 
   /** A new task, ready to run on a CPU. */
   spawn(task: Task, cpu = 0): void {
-    const queue = this.#queue(cpu);
     this.#tasks.set(task.name, task);
-    queue.ready.push(task);
-    this.#armSlice(queue);
+    this.#makeReady(this.#queue(cpu), task);
   }
 
   /** Moves a task to another CPU. One that runs is interrupted first. */
@@ -104,7 +102,7 @@ export class HostKernel {
         const at = list.indexOf(task);
         if (at < 0) continue;
         list.splice(at, 1);
-        queue.timers.cancel(wakeTimer(task));
+        if (list === queue.blocked) this.#cancelWake(queue, task);
         this.spawn(task, to);
         return;
       }
@@ -114,8 +112,9 @@ export class HostKernel {
   /** Runs `body` as root-mode software of a CPU: if a guest is running there, it is interrupted first. */
   onCpu<Result>(cpu: number, body: (host: HostCpu) => Result): Result {
     const queue = this.#queue(cpu);
+    const { needResched } = queue.host;
     this.#interrupt(queue);
-    queue.host.needResched = false;
+    queue.host.needResched = needResched;
     return body(queue.host);
   }
 
@@ -209,10 +208,21 @@ export class HostKernel {
     for (const task of [...queue.blocked]) {
       if (!task.wakes) continue;
       queue.blocked.splice(queue.blocked.indexOf(task), 1);
-      queue.timers.cancel(wakeTimer(task));
+      this.#cancelWake(queue, task);
+      this.#makeReady(queue, task);
+    }
+  }
+
+  /** Whoever makes a task ready interrupts the CPU it is to run on: its timers are root mode's. */
+  #makeReady(queue: RunQueue, task: Task): void {
+    this.onCpu(queue.host.id, () => {
       queue.ready.push(task);
       this.#armSlice(queue);
-    }
+    });
+  }
+
+  #cancelWake(queue: RunQueue, task: Task): void {
+    this.onCpu(queue.host.id, () => queue.timers.cancel(wakeTimer(task)));
   }
 
   #switchIn(queue: RunQueue): void {

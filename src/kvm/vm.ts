@@ -1,7 +1,7 @@
 import type { LocalApic } from '../apic/local-apic.ts';
 import { type ApicMessage, DELIVERY, SHORTHAND } from '../apic/message.ts';
 import { isSet } from '../bits/bitfield.ts';
-import type { HostCpu } from '../host/cpu.ts';
+import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import type { PageAllocator } from '../host/pages.ts';
 import type { Perf } from '../perf/perf.ts';
 import { PERF_GUEST_MEDIATED_PMI_VECTOR } from '../perf/perf.ts';
@@ -112,7 +112,7 @@ export class Vm {
   readonly eptp: bigint;
   readonly vcpus: Vcpu[] = [];
   eventFilter: PmuEventFilter | undefined;
-  /** User space wants the vCPUs out. */
+  /** User space has wanted the vCPUs out: they run no more. */
   stopped = false;
   readonly #ram: GuestRam;
   readonly #vpids = new Map<number, number>();
@@ -153,6 +153,12 @@ export class Vm {
       this.perf.claims.add(hostRule, vcpu.task);
     }
     return vcpu;
+  }
+
+  /** User space wants the vCPUs out: those in guest code on other CPUs are interrupted. */
+  stop(): void {
+    this.stopped = true;
+    for (const { inGuest, host } of this.vcpus) if (inGuest) host.receiveIpi(RESCHEDULE_VECTOR);
   }
 
   /** The VM goes away. */

@@ -5,6 +5,7 @@ import { HostCpu } from '../host/cpu.ts';
 import { HostKernel, type KernelOptions } from '../host/kernel.ts';
 import { PageAllocator } from '../host/pages.ts';
 import { HostProgram, type Mix } from '../host/task.ts';
+import { RESET_STATE } from '../kvm/guest-state.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { VcpuTask } from '../kvm/vcpu-task.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
@@ -52,19 +53,21 @@ export interface GuestOptions {
   /** Bare code for `PROGRAM_BASE`, or an image that brings its boot protocol along. */
   readonly code: Uint8Array | GuestImage;
   readonly design: VpmuDesign;
-  readonly cpu?: number;
+  /** The processor on which the thread of each vCPU starts; one vCPU on processor 0 unless told. */
+  readonly cpus?: readonly number[];
   readonly exposure?: PmuExposure;
 }
 
 /** One guest program in a VM of its own on a `HostMachine`. */
 export class HostedProgram {
   readonly vm: Vm;
-  readonly vcpu: Vcpu;
-  readonly task: VcpuTask;
+  /** The threads of the vCPUs. */
+  readonly tasks: readonly VcpuTask[];
   readonly board: Board;
   /** What the program has reported, in its order. */
   readonly readings: bigint[] = [];
-  readonly ledgers: readonly GuestLedger[];
+  /** By vCPU and processor. */
+  readonly #ledgers: readonly (readonly GuestLedger[])[];
   /** The guest's RAM, by guest-physical address. */
   readonly ram: PhysicalMemory;
   /** The low half of a report whose high half is to come. */
@@ -72,17 +75,18 @@ export class HostedProgram {
 
   constructor(parts: {
     vm: Vm;
-    vcpu: Vcpu;
     name: string;
     board: Board;
-    ledgers: readonly GuestLedger[];
+    ledgers: readonly (readonly GuestLedger[])[];
     ram: PhysicalMemory;
   }) {
-    this.vm = parts.vm;
-    this.vcpu = parts.vcpu;
-    this.task = new VcpuTask(parts.vcpu, parts.name);
+    const { vm, name } = parts;
+    this.vm = vm;
+    this.tasks = vm.vcpus.map(
+      (vcpu) => new VcpuTask(vcpu, vm.vcpus.length === 1 ? name : `${name} vCPU ${vcpu.id}`),
+    );
     this.board = parts.board;
-    this.ledgers = parts.ledgers;
+    this.#ledgers = parts.ledgers;
     this.ram = parts.ram;
     this.board.ports.attach(REPORT_PORT, 4, {
       read: () => 0,
@@ -97,9 +101,24 @@ export class HostedProgram {
     });
   }
 
-  /** How often something has really happened in the guest, on whatever processor. */
-  truth(total: Total): bigint {
-    return this.ledgers.reduce((sum, ledger) => sum + ledger.read(total), 0n);
+  /** The first vCPU and its thread. */
+  get vcpu(): Vcpu {
+    return this.vm.vcpus[0]!;
+  }
+
+  get task(): VcpuTask {
+    return this.tasks[0]!;
+  }
+
+  /** What the guest has done, on whatever processor. */
+  get ledgers(): readonly GuestLedger[] {
+    return this.#ledgers.flat();
+  }
+
+  /** How often something has really happened in the guest, or on one of its vCPUs, on whatever processor. */
+  truth(total: Total, vcpu?: number): bigint {
+    const ledgers = vcpu === undefined ? this.ledgers : this.#ledgers[vcpu]!;
+    return ledgers.reduce((sum, ledger) => sum + ledger.read(total), 0n);
   }
 
   save() {
@@ -157,18 +176,17 @@ export class HostMachine {
     this.kvm = new Kvm(this.hosts, { perf: this.perf, pages });
   }
 
-  /** Creates a VM with one vCPU and makes its thread ready. @throws PerfError where the design refuses. */
-  start({ code, design, cpu = 0, exposure = {}, name }: GuestOptions): HostedProgram {
-    const host = this.hosts[cpu]!;
+  /** Creates a VM and makes the threads of its vCPUs ready. @throws PerfError where the design refuses. */
+  start({ code, design, cpus = [0], exposure = {}, name }: GuestOptions): HostedProgram {
     const { memory, processors } = this.hardware;
     const base = HOST_MEMORY + this.guests.length * GUEST_MEMORY;
-    const ledgers = processors.map(({ state }) => new GuestLedger(state));
+    const ledgers = cpus.map(() => processors.map(({ state }) => new GuestLedger(state)));
+    const ledgerOf = (vcpu: number) => ledgers[vcpu]![vm.vcpus[vcpu]!.host.id]!;
     const board = new Board({
-      onExit: () => {
-        vm.stopped = true;
-      },
+      onExit: () => vm.stop(),
+      pc: { ramSize: GUEST_MEMORY, apicIds: cpus.map((_, id) => id) },
     });
-    const vm = new Vm(this.kvm, host, {
+    const vm = new Vm(this.kvm, this.hosts[0]!, {
       ram: { base, size: GUEST_MEMORY },
       design,
       exposure,
@@ -178,10 +196,10 @@ export class HostMachine {
         emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest),
       },
       observer: {
-        entry: () => ledgers[vcpu.host.id]!.enter(),
-        exit: () => ledgers[vcpu.host.id]!.leave(),
-        retired: ({ branch }) =>
-          ledgers[vcpu.host.id]!.retire([
+        entry: ({ vcpu }) => ledgerOf(vcpu).enter(),
+        exit: ({ vcpu }) => ledgerOf(vcpu).leave(),
+        retired: ({ vcpu, branch }) =>
+          ledgerOf(vcpu).retire([
             ['instructions', 1n],
             ...(branch ? ([['branches', 1n]] as const) : []),
           ]),
@@ -192,21 +210,21 @@ export class HostMachine {
       reserved: memory.offset(base),
       ramSize: GUEST_MEMORY,
     });
-    const vcpu = vm.createVcpu(host);
     if (code instanceof Uint8Array) ram.load(PROGRAM_BASE, code);
-    vcpu.setState(
-      guestState(code instanceof Uint8Array ? enterElf64(ram, PROGRAM_BASE) : code.load(ram)),
-    );
+    const entry = code instanceof Uint8Array ? enterElf64(ram, PROGRAM_BASE) : code.load(ram);
+    for (const cpu of cpus) {
+      const vcpu = vm.createVcpu(this.hosts[cpu]!);
+      vcpu.setState(vcpu.id === 0 ? guestState(entry) : RESET_STATE);
+    }
     const guest = new HostedProgram({
       vm,
-      vcpu,
       name: name ?? `guest ${this.guests.length}`,
       board,
       ledgers,
       ram,
     });
     this.guests.push(guest);
-    this.kernel.spawn(guest.task, cpu);
+    for (const [id, task] of guest.tasks.entries()) this.kernel.spawn(task, cpus[id]!);
     return guest;
   }
 

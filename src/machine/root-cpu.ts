@@ -66,6 +66,7 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
     now: () => state.total('ticks'),
     horizon: () => processor.horizon(),
     retire({ ticks, instructions, branches }, halted) {
+      if (vmx.nonRoot) throw new RangeError(`CPU ${apic.id} works in root mode while a guest runs`);
       state.addTotal('ticks', BigInt(ticks));
       state.addTotal('instructions', BigInt(instructions));
       state.addTotal('branches', BigInt(branches));

@@ -67,9 +67,7 @@ export class VirtualMachine implements Machine {
     const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
     const kvm = new Kvm(this.hosts, { perf: this.perf, pages });
     this.board = new Board({
-      onExit: () => {
-        this.vm.stopped = true;
-      },
+      onExit: () => this.vm.stop(),
       ...(onOutput && { onOutput }),
       ...(input && { input }),
       pc: {

@@ -36,9 +36,7 @@ export function hosted({
   minimumPeriod?: bigint;
 }) {
   const board = new Board({
-    onExit: () => {
-      vm.stopped = true;
-    },
+    onExit: () => vm.stop(),
   });
   const hardware = new Hardware({
     profile: PROFILES[profile]!,

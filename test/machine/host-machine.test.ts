@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DESIGNS } from '../../src/kvm/vpmu/designs.ts';
 import { GuestCode, MSR, SELECT } from '../../src/lab/scenarios/guest-code.ts';
+import { createMachine } from '../../src/machine/create.ts';
+import { readGuestImage } from '../../src/machine/guest-image.ts';
 import { HostMachine } from '../../src/machine/host-machine.ts';
 import { perfEventAttr } from '../../src/perf/attr.ts';
 
@@ -41,7 +44,7 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
       const machine = new HostMachine({ ...options, processors: 2 });
       const design = DESIGNS[name];
       const guests = [400_000, 700_000].map((turns, cpu) =>
-        machine.start({ code: counting(turns), design, cpu }),
+        machine.start({ code: counting(turns), design, cpus: [cpu] }),
       );
       machine.finish();
       expect(guests.map(({ readings }) => readings)).toEqual([
@@ -66,6 +69,46 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
     });
   },
 );
+
+describe('a VM of four vCPUs', () => {
+  const image = readGuestImage(new Uint8Array(readFileSync('firmware/kernels/counters.elf')));
+  const bare = () => {
+    const machine = createMachine(new Uint8Array(readFileSync('firmware/kernels/counters.elf')), {
+      processors: 4,
+    });
+    machine.run();
+    return machine.board.console;
+  };
+
+  it.each([
+    ['emulated', [0, 0, 0, 0]],
+    ['emulated', [0, 1, 1, 0]],
+    ['mediated', [0, 0, 1, 1]],
+  ] as const)(
+    'counts on each what it counts on the bare machine: %s, threads on processors %j',
+    (design, cpus) => {
+      const machine = new HostMachine({ processors: 2, kernel: { slice: 50_000 } });
+      const guest = machine.start({ code: image, design: DESIGNS[design], cpus });
+      machine.finish();
+      expect(guest.board.exitValue).toBe(0);
+      expect(guest.board.console).toBe(bare());
+      expect(guest.board.console).toContain('processor 3: 8005 instructions, 4000 branches');
+      const sum = [0, 1, 2, 3].reduce((n, vcpu) => n + guest.truth('branches', vcpu), 0n);
+      expect(guest.truth('branches')).toBe(sum);
+    },
+    60_000,
+  );
+
+  it('moves its threads between processors while they count', () => {
+    const machine = new HostMachine({ processors: 2, kernel: { slice: 50_000 } });
+    const guest = machine.start({ code: image, design: DESIGNS.emulated, cpus: [0, 0, 1, 1] });
+    for (let move = 0; !guest.ended; move++) {
+      machine.run(40_000, () => guest.ended);
+      if (!guest.ended) machine.kernel.migrate(guest.tasks[move % 4]!, (move >> 2) % 2);
+    }
+    expect(guest.board.console).toBe(bare());
+  }, 60_000);
+});
 
 describe('the timer tick of the host', () => {
   it('interrupts a guest as often as it ticks, and the guest counts on', () => {
@@ -112,7 +155,7 @@ describe('a saved host machine', () => {
         }
         for (const [at, turns] of [40_000, 70_000, 50_000].entries()) {
           const design = DESIGNS[name];
-          machine.start({ code: counting(turns), design, cpu: at % 2 });
+          machine.start({ code: counting(turns), design, cpus: [at % 2] });
         }
         return machine;
       };
