@@ -1,5 +1,5 @@
 import { ACTIVITY } from '../cpu/control-registers.ts';
-import type { FaultRecord } from '../cpu/cpu.ts';
+import type { FaultRecord } from '../cpu/stop-reason.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import { Board } from './board.ts';
 import { enter } from './entry.ts';

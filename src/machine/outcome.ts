@@ -1,4 +1,4 @@
-import type { FaultRecord } from '../cpu/cpu.ts';
+import type { FaultRecord } from '../cpu/stop-reason.ts';
 
 export type { FaultRecord };
 

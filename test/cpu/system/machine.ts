@@ -1,10 +1,11 @@
-import { Cpu, type StopReason } from '../../../src/cpu/cpu.ts';
+import { Cpu } from '../../../src/cpu/cpu.ts';
 import type { EngineFactory } from '../../../src/cpu/engines/engine.ts';
 import { Oracle } from '../../../src/cpu/engines/oracle/oracle.ts';
 import type { CpuPorts, VmxPort } from '../../../src/cpu/ports.ts';
 import { coreFeatures, SAPPHIRE_RAPIDS } from '../../../src/cpu/profiles.ts';
 import { STATE } from '../../../src/cpu/state/layout.ts';
 import { State } from '../../../src/cpu/state/state.ts';
+import type { StopReason } from '../../../src/cpu/stop-reason.ts';
 import { longModeEntry, protectedModeEntry } from '../../../src/cpu/system/entry-state.ts';
 import { attachSystemMsrs } from '../../../src/cpu/system/system-msrs.ts';
 import { PhysicalMemory } from '../../../src/memory/physical-memory.ts';

@@ -1,0 +1,59 @@
+import { ACTIVITY, RFLAGS } from '../control-registers.ts';
+import { STATE } from '../state/layout.ts';
+import type { Core } from '../system/core.ts';
+
+const IF = Number(RFLAGS.IF);
+
+/** Whether the CPU executes or is halted, and for how long. The counters hear of each change. */
+export class Activity {
+  readonly #core: Core;
+  #halted = false;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  get halted(): boolean {
+    return this.#halted;
+  }
+
+  /** Executing, with nothing to tell the counters: after RESET, or as it was saved. */
+  restore(halted: boolean): void {
+    this.#halted = halted;
+  }
+
+  setHalted(halted: boolean): void {
+    if (halted === this.#halted) return;
+    const { state, ports } = this.#core;
+    ports.time.modeChanging();
+    this.#halted = halted;
+    ports.time.modeChanged({ cpl: state.cpl, halted });
+  }
+
+  /** An event ends every kind of waiting. */
+  wake(): void {
+    this.#core.waiting = false;
+    this.#core.state.set32(STATE.ACTIVITY, ACTIVITY.ACTIVE);
+    this.setHalted(false);
+  }
+
+  /** Lets a halt last for so many ticks. @returns false where nothing that only time brings can end it */
+  pass(ticks: number): boolean {
+    if (!Number.isFinite(ticks) || !this.#wakeable()) return false;
+    this.#core.state.addTotal('ticks', BigInt(ticks));
+    return true;
+  }
+
+  /** MWAIT lets the time of one slice pass; where nothing bounds it, none. */
+  wait(ticks: number): void {
+    this.#core.waiting = false;
+    if (!Number.isFinite(ticks)) return;
+    this.setHalted(true);
+    this.#core.state.addTotal('ticks', BigInt(ticks));
+  }
+
+  #wakeable(): boolean {
+    const { nonRoot, state } = this.#core;
+    return nonRoot !== undefined || (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0;
+  }
+}

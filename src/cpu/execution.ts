@@ -1,0 +1,153 @@
+import { DR6, RFLAGS } from './control-registers.ts';
+import type { Engine } from './engines/engine.ts';
+import { SHADOWS } from './events/priority.ts';
+import { Fault } from './fault.ts';
+import type { Insn } from './insn.ts';
+import { retirement } from './retirement.ts';
+import { STATE } from './state/layout.ts';
+import type { Core, SystemFunction } from './system/core.ts';
+import { SYSTEM_INSTRUCTIONS } from './system/instructions.ts';
+import type { Watches } from './watches.ts';
+
+const TF = Number(RFLAGS.TF);
+const RF = Number(RFLAGS.RF);
+/** Ticks of a slice that nothing bounds. */
+const LONGEST_SLICE = 2 ** 40;
+/** Transfers in plain TypeScript that last-branch records know. */
+const FAR: ReadonlySet<string> = new Set(
+  // biome-ignore format: a table
+  ['CALLF', 'JMPF', 'RETF', 'IRET', 'INT', 'INT1', 'INT3', 'INTO', 'SYSCALL', 'SYSRET', 'SYSENTER', 'SYSEXIT'],
+);
+
+/** Executes slices of instructions: the engine's, and where it stops for them the system's; one by one where something asks for that. */
+export class Execution {
+  readonly #core: Core;
+  readonly #engine: Engine;
+  readonly #watches: Watches;
+  readonly #instructions: Readonly<Record<string, SystemFunction | undefined>>;
+  #ended = false;
+  /** The system instruction under way, until it is in the totals. */
+  #unretired: Insn | undefined;
+  /** Its linear address. */
+  #linear = 0n;
+
+  constructor(core: Core, engine: Engine, watches: Watches) {
+    this.#core = core;
+    this.#engine = engine;
+    this.#watches = watches;
+    this.#instructions = { ...SYSTEM_INSTRUCTIONS, ...core.ports.vmx?.instructions };
+    core.retire = () => {
+      if (this.#unretired) this.#retire(this.#unretired, false);
+    };
+  }
+
+  /** Ends the slice under way before its next instruction. */
+  endSlice(): void {
+    this.#ended = true;
+    this.#engine.endSlice();
+  }
+
+  /** Executes at most so many ticks. @throws Fault, VmExit */
+  run(ticks: number): void {
+    const { state, ports, breakpoints } = this.#core;
+    const flags = state.get32(STATE.RFLAGS_SYSTEM);
+    const blocking = state.get32(STATE.INTERRUPTIBILITY) & SHADOWS;
+    const watched = !this.#watches.none && this.#watches.at(this.#core.linearRip).length > 0;
+    const single =
+      (flags & (TF | RF)) !== 0 ||
+      blocking !== 0 ||
+      watched ||
+      breakpoints.onInstructions ||
+      ports.vmx?.nonRoot?.watchful;
+    if (single) this.#single((flags & TF) !== 0, (flags & RF) !== 0, blocking);
+    else this.#slice(ticks);
+  }
+
+  /** One instruction (one iteration), and what holds for one only: the shadow of STI and MOV SS, RF, TF. */
+  #single(tf: boolean, rf: boolean, blocking: number): void {
+    const core = this.#core;
+    const { state, ports } = core;
+    this.#look(rf);
+    core.stepTrap = tf;
+    core.keepRf = false;
+    const before = state.total('ticks');
+    const branches = this.#taken;
+    const world = core.nonRoot;
+    this.#slice(1);
+    // What VM entry has loaded is not this instruction's to change.
+    if (state.total('ticks') === before || core.nonRoot !== world) return;
+    if (blocking !== 0) {
+      state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
+    }
+    if (rf && !core.keepRf) {
+      state.set(STATE.RFLAGS_SYSTEM, state.get(STATE.RFLAGS_SYSTEM) & ~RFLAGS.RF);
+    }
+    const trap = core.stepTrap && !(ports.debug?.branchesOnly() && this.#taken === branches);
+    core.stepTrap = false;
+    if (trap) state.set(STATE.PENDING_DEBUG, state.get(STATE.PENDING_DEBUG) | DR6.BS);
+  }
+
+  /** Taken branches so far, as single-stepping on branches has them. */
+  get #taken(): bigint {
+    return this.#core.state.total('nearTaken') + this.#core.state.total('farBranches');
+  }
+
+  /** Instruction breakpoints, which fault, and the lab's watchpoints, which only look. @throws Fault #DB */
+  #look(rf: boolean): void {
+    const { linearRip, breakpoints, state } = this.#core;
+    const met = rf ? 0n : breakpoints.instruction(linearRip);
+    if (met !== 0n) throw new Fault('#DB', undefined, met);
+    for (const callback of this.#watches.at(linearRip)) callback(state.cpl);
+  }
+
+  #slice(ticks: number): void {
+    const { state } = this.#core;
+    const end = state.total('ticks') + BigInt(Math.min(ticks, LONGEST_SLICE));
+    this.#ended = false;
+    for (;;) {
+      const left = Number(end - state.total('ticks'));
+      if (left <= 0 || this.#ended) return;
+      const exit = this.#engine.run(left);
+      if (exit.reason === 'slice') return;
+      if (exit.reason === 'fault') throw exit.fault;
+      this.#system(exit.insn);
+    }
+  }
+
+  /** Executes and retires a system instruction. @throws Fault, VmExit */
+  #system(insn: Insn): void {
+    const core = this.#core;
+    const { state, ports } = core;
+    const execute = this.#instructions[insn.op];
+    if (!execute) throw new Fault('#UD');
+    const { rip: from, cpl } = state;
+    const next = core.ripAfter(insn);
+    core.nextRip = next;
+    this.#linear = core.linearRip;
+    this.#unretired = insn;
+    execute(core, insn);
+    state.rip = core.nextRip;
+    if (this.#unretired) this.#retire(insn, core.nextRip === from);
+    if (ports.branched && FAR.has(insn.op) && (insn.op !== 'INTO' || state.rip !== next)) {
+      ports.branched(from, state.rip, cpl, state.cpl);
+    }
+  }
+
+  /** Adds an instruction, or one iteration of it, to the totals. */
+  #retire(insn: Insn, repeats: boolean): void {
+    const { state, observer, nextRip } = this.#core;
+    this.#unretired = undefined;
+    state.addTotal('ticks', 1n);
+    state.addTotal('unhaltedTicks', 1n);
+    if (insn.rep !== undefined && repeats) {
+      state.addTotal('repIterations', 1n);
+    } else {
+      state.addTotal('instructions', 1n);
+      for (const total of retirement(insn)) state.addTotal(total, 1n);
+    }
+    if (!observer?.retired) return;
+    const taken = retirement(insn).includes('branches');
+    observer.retired({ insn, linear: this.#linear, next: nextRip, taken, repeats });
+    observer.settle?.();
+  }
+}
