@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { INTEGER } from '../../../src/cpu/semantics/semantics.ts';
-import { Host, hostIsOurs } from '../../judges/host/host.ts';
+import { Host, hostIsKnown } from '../../judges/host/host.ts';
 import { Judge } from '../../judges/host/judge.ts';
 
 /** Random cases, the same in every run; `npm run judge integer` makes millions. */
 const CASES = 33_400;
 
-describe.skipIf(!hostIsOurs())('integer instructions, judged by the processor we run on', () => {
+describe.skipIf(!hostIsKnown())('integer instructions, judged by the processor we run on', () => {
   const host = new Host();
   afterAll(() => host.close());
 

@@ -38,6 +38,10 @@ export const WORDING: readonly Difference[] = [
     applies: /^(MOV|FLDENV|FNSTENV|FRSTOR|FNSAVE|LDDQU|INV\w+) .*mem\d*\[/, forgive: memoryWidth },
   { why: 'objdump forgets the address size of an absolute address',
     applies: /\[\w\w:a\d -1\+none/, forgive: (text) => text.replace(/:a\d -1\+none/, ':') },
+  { why: 'objdump takes the destination for an XMM register if there is an operand-size prefix as well',
+    applies: /^MOVDQ2Q /, forgive: (text) => text.replace(/ x?mm:(\d+)/, (_, number) => ` mm:${Number(number) & 7}`) },
+  { why: 'objdump heeds the operand-size prefix in the width of the source, in spite of REX.W',
+    applies: /^MOVSXD r8:\d+, mem/, forgive: memoryWidth },
   { why: 'REPNE repeats string instructions that do not compare just like REP',
     applies: /^repne (INS|OUTS|MOVS|STOS|LODS) /, forgive: (text) => text.replace('repne', 'rep') },
 ];

@@ -216,7 +216,8 @@ function opinionOf(lines: readonly string[], start: number, { bytes, codeSize }:
   }
   const isBranch = /^(JCC|JMP|CALL|LOOP|JCXZ|XBEGIN)/.test(op);
   const texts = operands.map((operand) => {
-    const register = REGISTERS.get(operand);
+    // A target that objdump prints without 0x may look like one: db0.
+    const register = isBranch && /^[0-9a-f]+$/.test(operand) ? undefined : REGISTERS.get(operand);
     if (register) return register;
     const far = /^(0x[0-9a-f]+):(0x[0-9a-f]+)$/.exec(operand);
     if (far) return `far ${hex(BigInt(far[1]!))}:${hex(BigInt(far[2]!))}`;

@@ -43,16 +43,19 @@ function harnessRuns(): boolean {
   return spawnSync(program(), { input: '' }).status === 0;
 }
 
-/** Whether this machine can judge: x86-64 Linux on an Intel processor, which is what we model, with a C compiler. */
+const VENDORS = ['GenuineIntel', 'AuthenticAMD'];
+
+/** Whether this machine can judge: x86-64 Linux on a processor of a vendor whose habits we know, with a C compiler. */
 export const hostJudges = (): boolean =>
-  process.arch === 'x64' && cpuinfo('vendor_id') === 'GenuineIntel' && harnessRuns();
+  process.arch === 'x64' && VENDORS.includes(cpuinfo('vendor_id')) && harnessRuns();
 
 /**
- * Whether its processor is of the generation of our profile (AMX came with Sapphire Rapids). Others may differ where
- * the manual leaves it open, in what undefined.ts does not list.
+ * Whether its processor is of a generation that has judged millions of cases: Intel's with AMX, AMD's family 25 (Zen 3
+ * and 4). Others may differ where the manual leaves it open, in what differences.ts does not list.
  */
-export const hostIsOurs = (): boolean =>
-  cpuinfo('flags').split(' ').includes('amx_tile') && hostJudges();
+export const hostIsKnown = (): boolean =>
+  (cpuinfo('flags').split(' ').includes('amx_tile') || cpuinfo('cpu family') === '25') &&
+  hostJudges();
 
 /** The breakpoint that ends the code is a trap there; for us it is an instruction not yet executed. */
 const beforeBreakpoint = (outcome: Outcome): Outcome =>
@@ -66,6 +69,8 @@ export class Host {
       .split(' ')
       .flatMap((flag) => FEATURES[flag] ?? []),
   );
+
+  readonly vendor = cpuinfo('vendor_id');
 
   run(cases: readonly Case[], fpu = false): Outcome[] {
     const ran = spawnSync(program(), fpu ? ['fpu'] : [], {
