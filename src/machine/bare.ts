@@ -1,6 +1,6 @@
 import { ACTIVITY } from '../cpu/control-registers.ts';
-import type { FaultRecord } from '../cpu/stop-reason.ts';
 import { STATE } from '../cpu/state/layout.ts';
+import type { FaultRecord } from '../cpu/stop-reason.ts';
 import { Board } from './board.ts';
 import { enter } from './entry.ts';
 import type { GuestImage } from './guest-image.ts';
