@@ -18,6 +18,7 @@ import type { Vmcs } from './vmcs.ts';
 /** VMX-abort indicators. Vol. 3, "VMX Aborts". */
 export const VMX_ABORT = { SAVING_MSRS: 1, HOST_PDPTES: 2, LOADING_MSRS: 4 } as const;
 
+const RF = Number(RFLAGS.RF);
 const DEBUG = 1;
 const DOUBLE_FAULT = 8;
 const VALID = INTERRUPTION.VALID;
@@ -145,9 +146,9 @@ export function vmExit(parts: {
 
   const blocking = state.get32(STATE.INTERRUPTIBILITY);
   saveGuestState(machine, vmcs, controls);
-  const rflags = vmcs.read(FIELDS.GUEST_RFLAGS);
-  const rf = resumeFlag(exit, delivering, (rflags & RFLAGS.RF) !== 0n);
-  vmcs.write(FIELDS.GUEST_RFLAGS, rf ? rflags | RFLAGS.RF : rflags & ~RFLAGS.RF);
+  const rflags = vmcs.read32(FIELDS.GUEST_RFLAGS);
+  const rf = resumeFlag(exit, delivering, (rflags & RF) !== 0);
+  if (rf !== ((rflags & RF) !== 0)) vmcs.write(FIELDS.GUEST_RFLAGS, BigInt(rflags ^ RF));
   const debugException =
     exit.reason === EXIT_REASON.EXCEPTION_NMI &&
     (exit.interruption & INTERRUPTION.VECTOR) === DEBUG;

@@ -1,15 +1,47 @@
 import { CR4, RFLAGS } from '../cpu/control-registers.ts';
-import { type SegmentName, STATE } from '../cpu/state/layout.ts';
+import { SEGMENT, type SegmentName, STATE } from '../cpu/state/layout.ts';
+import { SEGMENT_INDEX } from '../cpu/state/state.ts';
 import { EXIT } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
 import { FIELDS } from './fields.ts';
-import { CR0_KEPT, DR7, eferFor, pdptesAt, usesPdptes } from './guest-state.ts';
+import { DR7, eferFor, loadCr0, loadPdptes, usesPdptes } from './guest-state.ts';
 import { MSR, type VmxMachine } from './machine.ts';
+import { transfer } from './transfer.ts';
 import type { Vmcs } from './vmcs.ts';
 
 const UNUSABLE = 0x1_0000;
 const RIGHTS = { CODE_32: 0xc09b, CODE_64: 0xa09b, DATA: 0xc093, TSS: 0x8b } as const;
 const DR7_RESET = 0x400n;
+const PAE = Number(CR4.PAE);
+const PCIDE = Number(CR4.PCIDE);
+
+const at = (name: SegmentName) => STATE.SEGMENT + SEGMENT_INDEX[name] * SEGMENT.SIZE;
+const LDTR = at('LDTR');
+const TR = at('TR');
+const FLAT = (['CS', 'SS', 'DS', 'ES'] as const).map(at);
+const BASED = (['FS', 'GS'] as const).map(at);
+
+// biome-ignore format: a table
+const ALWAYS = transfer(
+  [
+    [FIELDS.HOST_CR3, STATE.CR3],
+    [FIELDS.HOST_IA32_SYSENTER_CS, STATE.SYSENTER_CS],
+    [FIELDS.HOST_IA32_SYSENTER_ESP, STATE.SYSENTER_ESP],
+    [FIELDS.HOST_IA32_SYSENTER_EIP, STATE.SYSENTER_EIP],
+    [FIELDS.HOST_GDTR_BASE, STATE.GDTR_BASE],
+    [FIELDS.HOST_IDTR_BASE, STATE.IDTR_BASE],
+    [FIELDS.HOST_RIP, STATE.RIP],
+    [FIELDS.HOST_RSP, STATE.GPR + 4 * 8],
+    [FIELDS.HOST_FS_BASE, at('FS') + SEGMENT.BASE],
+    [FIELDS.HOST_GS_BASE, at('GS') + SEGMENT.BASE],
+    [FIELDS.HOST_TR_BASE, TR + SEGMENT.BASE],
+  ],
+  (['CS', 'SS', 'DS', 'ES', 'FS', 'GS', 'TR'] as const).map(
+    (name) => [FIELDS[`HOST_${name}_SELECTOR`], at(name) + SEGMENT.SELECTOR] as const,
+  ),
+);
+const EFER_FIELD = transfer([[FIELDS.HOST_IA32_EFER, STATE.EFER]]);
+const PAT_FIELD = transfer([[FIELDS.HOST_IA32_PAT, STATE.PAT]]);
 
 /**
  * Vol. 3, "Loading Host State", without the MSR-load area.
@@ -18,6 +50,7 @@ const DR7_RESET = 0x400n;
 export function loadHostState(machine: VmxMachine, vmcs: Vmcs, controls: Controls): boolean {
   const { core, msr } = machine;
   const { state } = core;
+  const { words } = state;
   const on = (control: number) => (controls.exit & control) !== 0;
   const longMode = on(EXIT.HOST_ADDRESS_SPACE_SIZE);
 
@@ -27,54 +60,44 @@ export function loadHostState(machine: VmxMachine, vmcs: Vmcs, controls: Control
   }
   msr.wrmsr(MSR.IA32_DEBUGCTL, 0n);
   if (on(EXIT.CLEAR_IA32_LBR_CTL)) msr.wrmsr(MSR.IA32_LBR_CTL, 0n);
-  const cr0 = vmcs.read(FIELDS.HOST_CR0);
-  const cr4 = vmcs.read(FIELDS.HOST_CR4);
-  const cr3 = vmcs.read(FIELDS.HOST_CR3);
-  state.set(STATE.CR0, (state.get(STATE.CR0) & CR0_KEPT) | (cr0 & ~CR0_KEPT));
-  state.set(STATE.CR3, cr3);
-  state.set(STATE.CR4, longMode ? cr4 | CR4.PAE : cr4 & ~CR4.PCIDE);
+  vmcs.copyTo(words, ALWAYS);
+  const cr0 = vmcs.read32(FIELDS.HOST_CR0);
+  const cr4 = vmcs.read32(FIELDS.HOST_CR4);
+  loadCr0(state, cr0);
+  state.set32(STATE.CR4, longMode ? cr4 | PAE : cr4 & ~PCIDE);
   state.set(DR7, DR7_RESET);
-  state.set(STATE.SYSENTER_CS, vmcs.read(FIELDS.HOST_IA32_SYSENTER_CS));
-  state.set(STATE.SYSENTER_ESP, vmcs.read(FIELDS.HOST_IA32_SYSENTER_ESP));
-  state.set(STATE.SYSENTER_EIP, vmcs.read(FIELDS.HOST_IA32_SYSENTER_EIP));
-  const efer = on(EXIT.LOAD_IA32_EFER) ? vmcs.read(FIELDS.HOST_IA32_EFER) : state.get(STATE.EFER);
-  state.set(STATE.EFER, eferFor(efer, cr0, longMode));
-  if (on(EXIT.LOAD_IA32_PAT)) state.set(STATE.PAT, vmcs.read(FIELDS.HOST_IA32_PAT));
-
-  const flat = (name: SegmentName, selector: number, base: bigint, rights: number) =>
-    state.setSegment(name, {
-      selector,
-      base,
-      limit: 0xffff_ffff,
-      rights: selector === 0 ? rights | UNUSABLE : rights,
-    });
-  const code = longMode ? RIGHTS.CODE_64 : RIGHTS.CODE_32;
-  flat('CS', vmcs.read32(FIELDS.HOST_CS_SELECTOR), 0n, code);
-  flat('SS', vmcs.read32(FIELDS.HOST_SS_SELECTOR), 0n, RIGHTS.DATA);
-  flat('DS', vmcs.read32(FIELDS.HOST_DS_SELECTOR), 0n, RIGHTS.DATA);
-  flat('ES', vmcs.read32(FIELDS.HOST_ES_SELECTOR), 0n, RIGHTS.DATA);
-  flat('FS', vmcs.read32(FIELDS.HOST_FS_SELECTOR), vmcs.read(FIELDS.HOST_FS_BASE), RIGHTS.DATA);
-  flat('GS', vmcs.read32(FIELDS.HOST_GS_SELECTOR), vmcs.read(FIELDS.HOST_GS_BASE), RIGHTS.DATA);
-  state.setSegment('TR', {
-    selector: vmcs.read32(FIELDS.HOST_TR_SELECTOR),
-    base: vmcs.read(FIELDS.HOST_TR_BASE),
-    limit: 0x67,
-    rights: RIGHTS.TSS,
-  });
-  state.setSegment('LDTR', { selector: 0, base: 0n, limit: 0, rights: UNUSABLE });
+  if (on(EXIT.LOAD_IA32_EFER)) vmcs.copyTo(words, EFER_FIELD);
+  state.set32(STATE.EFER, eferFor(state.get32(STATE.EFER), cr0, longMode));
+  if (on(EXIT.LOAD_IA32_PAT)) vmcs.copyTo(words, PAT_FIELD);
+  loadSegments(words, longMode);
   state.set32(STATE.CPL, 0);
-  state.set(STATE.GDTR_BASE, vmcs.read(FIELDS.HOST_GDTR_BASE));
-  state.set(STATE.IDTR_BASE, vmcs.read(FIELDS.HOST_IDTR_BASE));
   state.set32(STATE.GDTR_LIMIT, 0xffff);
   state.set32(STATE.IDTR_LIMIT, 0xffff);
-  state.rip = vmcs.read(FIELDS.HOST_RIP);
-  state.gpr[4] = vmcs.read(FIELDS.HOST_RSP);
   core.rflags = RFLAGS.FIXED;
 
   if (!usesPdptes(cr0, cr4, longMode)) return true;
-  const pdptes = pdptesAt(machine, cr3);
-  for (const [i, pdpte] of pdptes.entries()) state.set(STATE.PDPTE + i * 8, pdpte);
-  return pdptes.every((pdpte) => pdpteIsValid(pdpte, core.features.physicalWidth));
+  const { physicalWidth } = core.features;
+  const pdptes = loadPdptes(machine, vmcs.read(FIELDS.HOST_CR3));
+  return pdptes.every((pdpte) => pdpteIsValid(pdpte, physicalWidth));
+}
+
+/** What of the segments no field holds. Vol. 3, "Loading Host Segment and Descriptor-Table Registers". */
+function loadSegments(words: Uint32Array, longMode: boolean): void {
+  const hidden = (segment: number, limit: number, rights: number) => {
+    const usable = words[(segment + SEGMENT.SELECTOR) / 4] !== 0;
+    words[(segment + SEGMENT.LIMIT) / 4] = limit;
+    words[(segment + SEGMENT.RIGHTS) / 4] = usable ? rights : rights | UNUSABLE;
+  };
+  for (const segment of FLAT) {
+    words[(segment + SEGMENT.BASE) / 4] = 0;
+    words[(segment + SEGMENT.BASE) / 4 + 1] = 0;
+    hidden(segment, 0xffff_ffff, RIGHTS.DATA);
+  }
+  for (const segment of BASED) hidden(segment, 0xffff_ffff, RIGHTS.DATA);
+  words[(at('CS') + SEGMENT.RIGHTS) / 4] = longMode ? RIGHTS.CODE_64 : RIGHTS.CODE_32;
+  hidden(TR, 0x67, RIGHTS.TSS);
+  words.fill(0, LDTR / 4, (LDTR + SEGMENT.SIZE) / 4);
+  words[(LDTR + SEGMENT.RIGHTS) / 4] = UNUSABLE;
 }
 
 /** Whether a present PDPTE has its reserved bits clear. Vol. 3, "Format of a PAE Page-Directory-Pointer-Table Entry". */

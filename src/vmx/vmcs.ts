@@ -1,6 +1,7 @@
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { FIELD_COUNT, type Field } from './fields.ts';
 import { RuleMemory } from './rule-memory.ts';
+import type { Transfer } from './transfer.ts';
 
 /** Where things stand in a VMCS region. Only the first two are architectural. */
 const REGION = { REVISION: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
@@ -53,6 +54,24 @@ export class Vmcs {
     if (this.#words[field.slot * 2] === kept) return;
     this.#words[field.slot * 2] = kept;
     this.rules.changed(field.slot);
+  }
+
+  /** Copies fields to the state block. */
+  copyTo(block: Uint32Array, { vmcs, state }: Transfer): void {
+    const words = this.#words;
+    for (let i = 0; i < vmcs.length; i++) block[state[i]!] = words[vmcs[i]!]!;
+  }
+
+  /** Copies fields from the state block. */
+  copyFrom(block: Uint32Array, { vmcs, state }: Transfer): void {
+    const words = this.#words;
+    for (let i = 0; i < vmcs.length; i++) {
+      const at = vmcs[i]!;
+      const value = block[state[i]!]!;
+      if (words[at] === value) continue;
+      words[at] = value;
+      this.rules.changed(at >> 1);
+    }
   }
 
   save(): SavedVmcs {

@@ -22,6 +22,8 @@ export class State {
   readonly view: DataView;
   /** Offset of the block in linear memory. */
   readonly base: number;
+  /** The block in 32-bit words. */
+  readonly words: Uint32Array;
   /** The sixteen general registers, as the engines see them. */
   readonly gpr: BigUint64Array;
   /** Event totals in the order of `TOTALS`. */
@@ -30,6 +32,7 @@ export class State {
   constructor(linear: WebAssembly.Memory, base: number) {
     this.view = new DataView(linear.buffer);
     this.base = base;
+    this.words = new Uint32Array(linear.buffer, base, STATE.SIZE / 4);
     this.gpr = new BigUint64Array(linear.buffer, base + STATE.GPR, 16);
     this.totals = new BigUint64Array(linear.buffer, base + STATE.TOTALS, 64);
   }

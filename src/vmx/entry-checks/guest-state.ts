@@ -77,7 +77,7 @@ const link = (e: Entry) => e.read('VMCS_LINK_POINTER');
 const linked = (e: Entry) => link(e) !== NO_LINK;
 
 function pdptes(e: Entry): bigint[] {
-  if (!usesPdptes(e.read('GUEST_CR0'), e.read('GUEST_CR4'), longMode(e))) return [];
+  if (!usesPdptes(e.read32('GUEST_CR0'), e.read32('GUEST_CR4'), longMode(e))) return [];
   if ((e.secondary & SECONDARY.ENABLE_EPT) === 0) return pdptesAt(e.machine, e.read('GUEST_CR3'));
   return [
     e.read('GUEST_PDPTE0'),
