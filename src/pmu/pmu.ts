@@ -140,13 +140,13 @@ export class Pmu {
       IA32_FIXED_CTR:                fixedCounter,
       IA32_PMC_FX_CTR:               fixedCounter,
       IA32_FIXED_CTR_CTRL:           { read: () => this.#fixedControl(), write: (v) => this.#change(() => this.#selectFixed(v)) },
-      IA32_PERF_GLOBAL_CTRL:         { read: () => this.#settled(() => this.#globalControl), write: (v) => this.#change(() => { this.#globalControl = v; }) },
+      IA32_PERF_GLOBAL_CTRL:         { read: () => this.#settled(() => this.#globalControl), write: (v) => this.#changeTo(v, () => this.#globalControl, () => { this.#globalControl = v; }) },
       IA32_PERF_GLOBAL_STATUS:       { read: () => this.#settled(() => this.#globalStatus) },
       IA32_PERF_GLOBAL_OVF_CTRL:     clear,
       IA32_PERF_GLOBAL_STATUS_RESET: clear,
       IA32_PERF_GLOBAL_STATUS_SET:   { read: () => 0n, write: (v) => this.#change(() => { this.#globalStatus |= v; }) },
       IA32_PERF_GLOBAL_INUSE:        { read: () => this.#inUse() },
-      IA32_DEBUGCTL:                 { read: () => this.#settled(() => this.#debugctl), write: (v) => this.#change(() => { this.#debugctl = v; }) },
+      IA32_DEBUGCTL:                 { read: () => this.#settled(() => this.#debugctl), write: (v) => this.#changeTo(v, () => this.#debugctl, () => { this.#debugctl = v; }) },
       IA32_MISC_ENABLE:              { read: () => this.#miscEnable(), write: (v) => { this.#fastStrings = v; } },
       MSR_PERF_METRICS:              { read: () => this.#settled(() => this.#metrics!.read(slotsCounted())), write: (v) => this.#change(() => this.#metrics!.write(v, slotsCounted())) },
     });
@@ -193,6 +193,7 @@ export class Pmu {
 
   /** The CPU has changed privilege level, halted or woken. The core settles before the change. */
   modeChanged({ cpl, halted }: { cpl: number; halted: boolean }): void {
+    if (cpl === this.#cpl && halted === this.#halted) return;
     this.#cpl = cpl;
     this.#halted = halted;
     this.#rerun();
@@ -293,6 +294,12 @@ export class Pmu {
   #settled<T>(read: () => T): T {
     this.settle();
     return read();
+  }
+
+  /** A register that VM entry and VM exit load takes a value, as a rule the one that it has. */
+  #changeTo(value: bigint, current: () => bigint, effect: () => void): void {
+    this.settle();
+    if (value !== current()) this.#change(effect);
   }
 
   /** Changes something that decides what counts. */
