@@ -6,6 +6,7 @@ import type { Vcpu } from './vcpu.ts';
 const TIME_STAMP_COUNTER = 0x10;
 const EFER_ADDRESS = 0xc000_0080;
 const LVTPC = 0x834;
+const DEBUGCTL = 0x1d9;
 
 /**
  * Who answers for an MSR the guest accesses, in the order they are asked: the vPMU, the local APIC, KVM's own
@@ -59,5 +60,8 @@ function write(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
   }
   if (address === LVTPC) vcpu.host.spend('lvtpc-write');
   const apic = vcpu.apicBus.wrmsr(address, value);
-  return apic !== 'unclaimed' ? apic : vcpu.msrs.wrmsr(vcpu.host, address, value);
+  if (apic !== 'unclaimed') return apic;
+  const outcome = vcpu.msrs.wrmsr(vcpu.host, address, value);
+  if (address === DEBUGCTL && outcome === 'done') vcpu.vpmu.debugctlWritten(value);
+  return outcome;
 }

@@ -1,5 +1,7 @@
+import { maskOf } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
+import { DEBUGCTL } from '../msr/pmu.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
 
 /** Where a guest's value of an MSR is kept while the guest runs, and so who answers for it. */
@@ -70,7 +72,11 @@ export const GUEST_MSRS: readonly GuestMsrRow[] = [
 export class GuestMsrs {
   readonly #kept = new Map<number, bigint>();
 
-  constructor({ hasPmu }: { hasPmu: boolean }) {
+  /** Bits of IA32_DEBUGCTL that the guest may set. */
+  readonly #debugctl: bigint;
+
+  constructor({ hasPmu, hasLbrStack }: { hasPmu: boolean; hasLbrStack: boolean }) {
+    this.#debugctl = DEBUGCTL_WRITABLE | (hasLbrStack ? DEBUGCTL.LBR : 0n);
     for (const { address, count = 1, home } of GUEST_MSRS) {
       if (home.kind !== 'kept') continue;
       for (let index = 0; index < count; index++) this.#kept.set(address + index, home.reset);
@@ -104,7 +110,7 @@ export class GuestMsrs {
       case undefined:
         return 'unclaimed';
       case 'vmcs':
-        return writeField(host, home.field, value);
+        return this.#writeField(host, home.field, value);
       case 'cpu':
         return host.wrmsrSafe(address, value);
       case 'kept':
@@ -116,6 +122,13 @@ export class GuestMsrs {
       case 'ignored':
         return 'done';
     }
+  }
+
+  #writeField(host: HostCpu, name: FieldName, value: bigint): WriteOutcome {
+    if (name === 'GUEST_IA32_DEBUGCTL' && (value & ~this.#debugctl) !== 0n) return '#GP';
+    if (name === 'GUEST_IA32_PAT' && !isPat(value)) return '#GP';
+    host.vmwrite(FIELDS[name].encoding, value);
+    return 'done';
   }
 
   save(): readonly (readonly [number, bigint])[] {
@@ -136,15 +149,12 @@ const homeOf = (address: number): MsrHome | undefined =>
   GUEST_MSRS.find((row) => address >= row.address && address < row.address + (row.count ?? 1))
     ?.home;
 
-/** Freeze bits and single-stepping on branches; LBR and BTS are not virtualised. */
-const DEBUGCTL_WRITABLE = 0x1802n;
-
-function writeField(host: HostCpu, name: FieldName, value: bigint): WriteOutcome {
-  if (name === 'GUEST_IA32_DEBUGCTL' && (value & ~DEBUGCTL_WRITABLE) !== 0n) return '#GP';
-  if (name === 'GUEST_IA32_PAT' && !isPat(value)) return '#GP';
-  host.vmwrite(FIELDS[name].encoding, value);
-  return 'done';
-}
+/** Freeze bits and single-stepping on branches; LBR only with an LBR stack, BTS is not virtualised. */
+const DEBUGCTL_WRITABLE = maskOf(
+  DEBUGCTL.BTF,
+  DEBUGCTL.FREEZE_LBRS_ON_PMI,
+  DEBUGCTL.FREEZE_PERFMON_ON_PMI,
+);
 
 /** Every byte of a PAT is one of the types 0, 1, 4, 5, 6, 7. */
 const isPat = (value: bigint): boolean => {

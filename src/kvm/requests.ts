@@ -1,3 +1,5 @@
+import { isSet } from '../bits/bitfield.ts';
+import { DEBUGCTL } from '../msr/pmu.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** KVM_REQ_PMU and KVM_REQ_PMI: what has to be looked at before the next VM entry. */
@@ -20,7 +22,16 @@ export function handleRequests(vcpu: Vcpu): void {
       requests.pmi = false;
       if (!vcpu.pmiMasked) vcpu.statistics.pmis += 1;
       vcpu.vm.observer?.pmi?.({ vcpu: vcpu.id });
+      freezeLbrs(vcpu);
       vcpu.apic.raisePmi();
     }
   }
+}
+
+/** intel_pmu_legacy_freezing_lbrs_on_pmi: the guest's PMU is one of version 2, where a PMI clears DEBUGCTL.LBR. */
+function freezeLbrs(vcpu: Vcpu): void {
+  if (vcpu.vpmu.pmu.shape.lbr?.kind !== 'legacy') return;
+  const debugctl = vcpu.read('GUEST_IA32_DEBUGCTL');
+  if (!isSet(debugctl, DEBUGCTL.FREEZE_LBRS_ON_PMI)) return;
+  vcpu.write('GUEST_IA32_DEBUGCTL', debugctl & ~DEBUGCTL.LBR);
 }

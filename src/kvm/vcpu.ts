@@ -118,6 +118,8 @@ export class Vcpu {
         this.requests.pmi = true;
       },
       pmiMasked: () => this.pmiMasked,
+      debugctl: () => this.read('GUEST_IA32_DEBUGCTL'),
+      setIntercept: (address, exits) => vm.setIntercept(this, address, exits),
       filter: () => vm.eventFilter,
     });
     this.handover = new PmuHandover({
@@ -128,7 +130,8 @@ export class Vcpu {
       observer: vm.observer,
       host: () => this.#host,
     });
-    this.msrs = new GuestMsrs({ hasPmu: this.vpmu.pmu.shape.version > 0 });
+    const { version, lbr } = this.vpmu.pmu.shape;
+    this.msrs = new GuestMsrs({ hasPmu: version > 0, hasLbrStack: lbr?.kind === 'legacy' });
     this.vmcs = new LoadedVmcs(host, vm.pages.allocate(), vm.config.revision);
     this.globalCtrl = new GlobalCtrlFields(vm.config, vm.pages.allocate());
   }

@@ -206,7 +206,9 @@ export class Vm {
     const { perf, design } = this;
     // What the design does not hand over, nobody is shown.
     const passes = design.interception.extras === 'pass';
-    const exposure = passes ? this.exposure : { ...this.exposure, metrics: false, lbr: false };
+    const { lbrStack } = perf.cpu(host.id).pmu.shape;
+    const lbr = this.exposure.lbr === true && design.kind === 'emulated' && lbrStack > 0;
+    const exposure = passes ? this.exposure : { ...this.exposure, metrics: false, lbr };
     const parts = { owner, perf, host, design, exposure };
     return design.kind === 'emulated' ? new EmulatedVpmu(parts) : new MediatedVpmu(parts);
   }
@@ -273,6 +275,13 @@ export class Vm {
     }
     this.#bitmaps.set(vcpu.id, bitmap);
     return bitmap;
+  }
+
+  /** From now on accesses of a vCPU to an MSR exit, or do not. */
+  setIntercept(vcpu: Vcpu, address: number, exits: boolean): void {
+    for (const access of ['read', 'write'] as const) {
+      this.bitmapFor(vcpu).set(address, access, exits);
+    }
   }
 
   /** An interrupt message of one vCPU's local APIC, or of a device, which the first vCPU's thread answers for. */

@@ -23,6 +23,8 @@ export interface PerfEventAttr {
   readonly samplePeriod: bigint;
   /** Samples per second that the period is adjusted to; 0 keeps the period. */
   readonly sampleFreq: number;
+  /** LBR_SELECT of the branch stack a sample is to hold, `undefined` without one. */
+  readonly branchSelect: bigint | undefined;
   /** 0 is no PEBS. */
   readonly preciseIp: 0 | 1 | 2 | 3;
   /** Created OFF. */
@@ -42,6 +44,7 @@ const DEFAULTS: PerfEventAttr = {
   excludeIdle: false,
   samplePeriod: 0n,
   sampleFreq: 0,
+  branchSelect: undefined,
   preciseIp: 0,
   disabled: false,
 };
@@ -59,6 +62,9 @@ export const RAW_EVENT_MASK = maskOf(EVENT, UMASK, EDGE, INV, CMASK);
 
 /** Bits 15:0, where the fixed counters' events are told apart. */
 export const EVENT_AND_UMASK = bits(15, 0);
+
+/** INTEL_FIXED_VLBR_EVENT: no event but the claim of a guest on the LBR stack. */
+export const VLBR_EVENT = 0x1b00n;
 
 /** PERF_TYPE_HARDWARE, as Intel's driver maps it. */
 export const HARDWARE_EVENTS = {

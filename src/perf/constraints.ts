@@ -1,5 +1,5 @@
 import { bit, isSet, ones } from '../bits/bitfield.ts';
-import { type PerfEventAttr, RAW_EVENT_MASK } from './attr.ts';
+import { type PerfEventAttr, RAW_EVENT_MASK, VLBR_EVENT } from './attr.ts';
 
 /** First bit of the fixed counters in a counter bitmap, and the number of the first of them. */
 export const FIXED_BASE = 32;
@@ -14,7 +14,12 @@ export interface Constraint {
 export interface CounterShape {
   readonly gp: bigint;
   readonly fixed: bigint;
+  /** Entries of the legacy LBR stack. */
+  readonly lbrStack: number;
 }
+
+/** INTEL_PMC_IDX_FIXED_VLBR: no counter, but the place of the one event that claims the LBR stack for a guest. */
+export const VLBR_INDEX = 58;
 
 /** Events with a fixed counter. `generalToo`: any general-purpose counter will do as well. */
 // biome-ignore format: a table
@@ -34,9 +39,12 @@ const population = (mask: bigint): number => {
 /** Where an event may live. Edge, inversion and counter mask exist on general-purpose counters only. */
 export function constraintOf(
   { config, counter }: Pick<PerfEventAttr, 'config' | 'counter'>,
-  { gp, fixed }: CounterShape,
+  { gp, fixed, lbrStack }: CounterShape,
 ): Constraint {
   const event = config & RAW_EVENT_MASK;
+  if (event === VLBR_EVENT) {
+    return lbrStack > 0 ? { counters: bit(VLBR_INDEX), weight: 1 } : { counters: 0n, weight: 0 };
+  }
   const row = FIXED_EVENTS.find((candidate) => candidate.config === event);
   let counters = gp;
   if (row) {

@@ -1,4 +1,5 @@
 import type { PerfEvent } from './event.ts';
+import type { SavedLbrStack } from './lbr-stack.ts';
 
 /**
  * The parts of a context, those that are scheduled first in front. `priority` is the class that was proposed for
@@ -34,6 +35,7 @@ export interface SavedContext {
   readonly stamp: bigint;
   readonly running: boolean;
   readonly guest: boolean;
+  readonly lbr: SavedLbrStack | undefined;
 }
 
 /** The events of one CPU, or of one task: group leaders in the order they take their turns. */
@@ -49,6 +51,8 @@ export class PerfEventContext {
   rotateNecessary = false;
   /** CPU on which the context is scheduled in, undefined while it is not. */
   cpu: number | undefined = undefined;
+  /** The LBR stack of a guest whose thread does not run. */
+  lbr: SavedLbrStack | undefined = undefined;
   /** Ticks in which the context was scheduled in, and of those the ticks that a mediated guest owned the PMU. */
   #time = 0n;
   #guestTime = 0n;
@@ -119,6 +123,7 @@ export class PerfEventContext {
       stamp: this.#stamp,
       running: this.#running,
       guest: this.#guest,
+      lbr: this.lbr,
     };
   }
 
@@ -136,6 +141,7 @@ export class PerfEventContext {
     this.#stamp = saved.stamp;
     this.#running = saved.running;
     this.#guest = saved.guest;
+    this.lbr = saved.lbr;
   }
 
   /** From `now` on a mediated guest owns the PMU, or no longer does. */

@@ -2,7 +2,7 @@ import { bit } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import { FIXED_CTR, PERFEVTSEL } from '../msr/pmu.ts';
 import type { PerfEventAttr } from './attr.ts';
-import { FIXED_BASE } from './constraints.ts';
+import { FIXED_BASE, VLBR_INDEX } from './constraints.ts';
 import type { HostPmu } from './host-pmu.ts';
 
 /** An MSR that takes one value while the host runs and another while the guest does. */
@@ -70,6 +70,7 @@ export class CounterRegisters {
     const mask = bit(index);
     if (attr.excludeHost) this.#excludeHost |= mask;
     if (attr.excludeGuest) this.#excludeGuest |= mask;
+    if (index === VLBR_INDEX) return;
     if (index < FIXED_BASE) {
       this.#host.wrmsr(MSR.PERFEVTSEL0 + index, config | PERFEVTSEL.EN);
       return;
@@ -85,6 +86,7 @@ export class CounterRegisters {
     const mask = bit(index);
     this.#excludeHost &= ~mask;
     this.#excludeGuest &= ~mask;
+    if (index === VLBR_INDEX) return;
     if (index < FIXED_BASE) this.#host.wrmsr(MSR.PERFEVTSEL0 + index, config);
     else this.#fixedControl &= ~(0xfn << BigInt(4 * (index - FIXED_BASE)));
   }

@@ -1,6 +1,7 @@
 import type { HostCpu } from '../host/cpu.ts';
 import { HALVES, type Half, PerfEventContext } from './context.ts';
 import { type PerfEvent, STATE } from './event.ts';
+import { LbrStack } from './lbr-stack.ts';
 import { X86Pmu, type X86PmuOptions } from './x86-pmu.ts';
 
 const FLEXIBLE_ONLY: readonly Half[] = ['flexible'];
@@ -28,6 +29,7 @@ const notBefore = (half: Half, kind: Kind, of: Kind): Half[] => {
 export class PerfCpu {
   readonly host: HostCpu;
   readonly pmu: X86Pmu;
+  readonly lbrStack: LbrStack;
   readonly context = new PerfEventContext('cpu');
   /** Context of the running task, if it has one. */
   task: PerfEventContext | undefined = undefined;
@@ -39,6 +41,7 @@ export class PerfCpu {
   constructor(host: HostCpu, options: X86PmuOptions & { needsRotation: (cpu: PerfCpu) => void }) {
     this.host = host;
     this.pmu = new X86Pmu(host, options);
+    this.lbrStack = new LbrStack(host, this.pmu.shape.lbrStack);
     this.#needsRotation = options.needsRotation;
     this.context.cpu = host.id;
   }
@@ -52,18 +55,21 @@ export class PerfCpu {
   taskIn(context: PerfEventContext): void {
     this.task = context;
     context.cpu = this.host.id;
+    const { lbr } = context;
     this.#masked(() => {
       // Pinned events of the task come before flexible ones of the CPU, which therefore stand back first.
       const first = HALVES.find((half) => context.groups[half].length > 0);
       if (first) this.#out(this.context, notBefore(first, 'task', 'cpu'));
       this.#allIn();
     });
+    if (lbr && this.pmu.hasGuestLbr) this.lbrStack.restore(lbr);
   }
 
   /** The task that stops running takes its events off the PMU. */
   taskOut(): void {
     const context = this.task;
     if (!context) return;
+    if (this.pmu.hasGuestLbr) context.lbr = this.lbrStack.save();
     this.#masked(() => this.#out(context, HALVES));
     context.stop(this.host.now());
     context.cpu = undefined;
@@ -260,7 +266,17 @@ export class PerfCpu {
       event.setState(STATE.ACTIVE);
       collected.push(event);
       if (!this.pmu.add(event)) break;
-      if (collected.length === wanted.length && this.pmu.commit()) return true;
+      if (collected.length === wanted.length && this.pmu.commit()) {
+        // intel_pmu_lbr_add: a new user finds nothing of another's.
+        if (
+          wanted.some(
+            ({ attr, timeRunning }) => attr.branchSelect !== undefined && timeRunning === 0n,
+          )
+        ) {
+          this.lbrStack.reset();
+        }
+        return true;
+      }
     }
     for (const event of collected) event.setState(STATE.INACTIVE);
     this.pmu.cancel();

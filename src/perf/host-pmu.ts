@@ -1,4 +1,4 @@
-import { isSet, ones } from '../bits/bitfield.ts';
+import { extract, isSet, ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import { PERF_CAPABILITIES } from '../msr/pmu.ts';
 
@@ -11,12 +11,17 @@ export interface HostPmu {
   readonly fullWidthWrites: boolean;
   /** MSR_PERF_METRICS exists. */
   readonly perfMetrics: boolean;
+  /** Entries of the legacy LBR stack, with its TOS and INFO registers and call-stack mode; 0 without one. */
+  readonly lbrStack: number;
   /** Depth of the architectural LBR stack, 0 without one. */
   readonly lbrDepth: number;
 }
 
 const CAPABILITIES = 0x345;
 const PDCM = 1 << 15;
+/** Format 5: records with INFO registers. Those who have it have 32. */
+const LBR_FORMAT_INFO = 5n;
+const SKYLAKE_LBRS = 32;
 const ARCH_LBR = 1 << 19;
 
 /** Reads what the physical PMU has. */
@@ -32,6 +37,8 @@ export function hostPmuOf(host: HostCpu): HostPmu {
     width: (eax >>> 16) & 0xff,
     fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
     perfMetrics: isSet(capabilities, PERF_CAPABILITIES.PERF_METRICS),
+    lbrStack:
+      extract(capabilities, PERF_CAPABILITIES.LBR_FORMAT) === LBR_FORMAT_INFO ? SKYLAKE_LBRS : 0,
     lbrDepth: lbrDepthOf(host),
   };
 }

@@ -1,7 +1,7 @@
 import { bit, ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
-import { assignCounters, constraintOf } from './constraints.ts';
+import { assignCounters, constraintOf, VLBR_INDEX } from './constraints.ts';
 import { CounterRegisters, type GuestMsr, hardwareConfig } from './counter-registers.ts';
 import type { HardwareEvent, PerfEvent } from './event.ts';
 import { type HostPmu, hostPmuOf } from './host-pmu.ts';
@@ -18,6 +18,10 @@ export interface X86PmuOptions {
 
 const isGuestOnly = ({ attr }: PerfEvent): boolean => attr.excludeHost && !attr.excludeGuest;
 const isHostOnly = ({ attr }: PerfEvent): boolean => attr.excludeGuest && !attr.excludeHost;
+
+/** There is one LBR_SELECT: all who want a branch stack must want the same (the shared register of intel_shared_regs). */
+const agreeOnBranches = (events: readonly PerfEvent[]): boolean =>
+  new Set(events.flatMap(({ attr }) => attr.branchSelect ?? [])).size <= 1;
 
 /** Positions of the bits that are set, ascending. */
 function bitsOf(mask: bigint): number[] {
@@ -79,6 +83,11 @@ export class X86Pmu {
   /** Events on the PMU, by counter. */
   get running(): ReadonlyMap<number, PerfEvent> {
     return this.#active;
+  }
+
+  /** Whether a guest's claim on the LBR stack is on. */
+  get hasGuestLbr(): boolean {
+    return this.#active.has(VLBR_INDEX);
   }
 
   newHardwareEvent(attr: PerfEventAttr): HardwareEvent {
@@ -214,7 +223,7 @@ export class X86Pmu {
   /** Adds to the event what its counter has counted since the last time. */
   update(event: PerfEvent): void {
     const { hw } = event;
-    if (this.#asleep.get(hw.index) === event) return;
+    if (hw.index === VLBR_INDEX || this.#asleep.get(hw.index) === event) return;
     const value = this.#registers.read(hw.index);
     const delta = (value - hw.previous) & this.#mask;
     hw.previous = value;
@@ -225,6 +234,7 @@ export class X86Pmu {
   /** Loads the counter with what is left of the period; true if a period was completed. */
   setPeriod(event: PerfEvent): boolean {
     const { hw } = event;
+    if (hw.index === VLBR_INDEX) return false;
     const period = hw.samplePeriod;
     let completed = false;
     if (hw.periodLeft <= -period) {
@@ -371,6 +381,7 @@ export class X86Pmu {
   }
 
   #schedule(events: readonly PerfEvent[]): number[] | undefined {
+    if (!agreeOnBranches(events)) return undefined;
     const wanted = ({ hw }: PerfEvent) => ({ constraint: hw.constraint, previous: hw.index });
     if (!this.#sharesSides) return assignCounters(events.map(wanted));
     // Sides apart: the guest's own events avoid only what counts on both sides.

@@ -40,6 +40,8 @@ export function guestOn({
       state.pmiRequested = true;
     },
     pmiMasked: () => state.lvtpcMasked,
+    debugctl: () => 0n,
+    setIntercept: () => {},
     filter: () => filter,
   };
   host.onInterrupt(0xf5, () => vpmu.mediatedPmi());

@@ -18,6 +18,10 @@ export interface VpmuOwner {
   requestPmi(): void;
   /** Whether the guest's LVTPC is masked. */
   pmiMasked(): boolean;
+  /** IA32_DEBUGCTL of the guest, a field of the VMCS. */
+  debugctl(): bigint;
+  /** From now on guest accesses to an MSR exit, or do not. */
+  setIntercept(address: number, exits: boolean): void;
   /** The VM's event filter. */
   filter(): PmuEventFilter | undefined;
 }
@@ -50,6 +54,8 @@ export interface Vpmu {
   rdmsr(address: number): ReadOutcome;
   wrmsr(address: number, value: bigint): WriteOutcome;
   rdpmc(ecx: number): bigint | '#GP';
+  /** The guest has written IA32_DEBUGCTL, which is no register of its PMU. */
+  debugctlWritten(value: bigint): void;
   /** Before the VM entries of one pass of the run loop, interrupts off. */
   load(): void;
   /** After them, interrupts still off. */

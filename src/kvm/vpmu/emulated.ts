@@ -9,6 +9,7 @@ import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts
 import type { VpmuDesign } from './designs.ts';
 import { isAllowed } from './event-filter.ts';
 import { guestPmuShape } from './exposure.ts';
+import { GuestLbr } from './guest-lbr.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
 import { MSR } from './registers.ts';
 
@@ -32,6 +33,7 @@ interface SavedEmulated {
   readonly reprogram: bigint;
   readonly inUse: bigint;
   readonly needsCleanup: boolean;
+  readonly lbr: ReturnType<GuestLbr['save']> | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export class EmulatedVpmu implements Vpmu {
   readonly #owner: VpmuOwner;
   readonly #perf: Perf;
   readonly #backing = new Map<number, Backing>();
+  readonly #lbr: GuestLbr | undefined;
   /** Counters to look at again before the next entry. */
   #reprogram = 0n;
   /** Counters that were touched in this scheduling slice. */
@@ -61,6 +64,8 @@ export class EmulatedVpmu implements Vpmu {
       changed: (pmc) => this.#request(pmc),
     });
     for (const { index } of this.pmu.pmcs) this.#backing.set(index, fresh());
+    const { lbr } = this.pmu.shape;
+    if (lbr?.kind === 'legacy') this.#lbr = new GuestLbr(owner, perf, lbr.depth);
   }
 
   /** With guest counters where host counters are, the guest may open and close them itself. */
@@ -69,11 +74,17 @@ export class EmulatedVpmu implements Vpmu {
   }
 
   rdmsr(address: number): ReadOutcome {
-    return this.pmu.rdmsr(address);
+    const lbr = this.#lbr?.rdmsr(address) ?? 'unclaimed';
+    return lbr === 'unclaimed' ? this.pmu.rdmsr(address) : lbr;
   }
 
   wrmsr(address: number, value: bigint): WriteOutcome {
-    return this.pmu.wrmsr(address, value);
+    const lbr = this.#lbr?.wrmsr(address, value) ?? 'unclaimed';
+    return lbr === 'unclaimed' ? this.pmu.wrmsr(address, value) : lbr;
+  }
+
+  debugctlWritten(value: bigint): void {
+    this.#lbr?.debugctlWritten(value);
   }
 
   rdpmc(ecx: number): bigint | '#GP' {
@@ -88,7 +99,9 @@ export class EmulatedVpmu implements Vpmu {
     this.#perf.exitGuest(this.#host.id);
   }
 
-  sync(): void {}
+  sync(): void {
+    this.#lbr?.sync();
+  }
 
   hostWantsPmu(): boolean {
     return true;
@@ -151,6 +164,7 @@ export class EmulatedVpmu implements Vpmu {
 
   reset(): void {
     this.#reprogram = 0n;
+    this.#lbr?.release();
     for (const pmc of this.pmu.pmcs) {
       this.#release(pmc);
       Object.assign(this.#of(pmc), fresh());
@@ -159,6 +173,7 @@ export class EmulatedVpmu implements Vpmu {
   }
 
   release(): void {
+    this.#lbr?.release();
     for (const pmc of this.pmu.pmcs) this.#release(pmc);
   }
 
@@ -172,12 +187,14 @@ export class EmulatedVpmu implements Vpmu {
       reprogram: this.#reprogram,
       inUse: this.#inUse,
       needsCleanup: this.#needsCleanup,
+      lbr: this.#lbr?.save(),
     };
   }
 
   /** The events behind the counters must have been restored with perf. */
   restore(saved: unknown): void {
-    const { pmu, counters, reprogram, inUse, needsCleanup } = saved as SavedEmulated;
+    const { pmu, counters, reprogram, inUse, needsCleanup, lbr } = saved as SavedEmulated;
+    if (lbr) this.#lbr?.restore(lbr);
     this.pmu.restore(pmu);
     this.pmu.pmcs.forEach((pmc, at) => {
       const { event: id, ...rest } = counters[at]!;
@@ -346,6 +363,7 @@ export class EmulatedVpmu implements Vpmu {
       this.#release(pmc);
     }
     this.#inUse = 0n;
+    this.#lbr?.cleanup();
   }
 }
 

@@ -14,7 +14,7 @@ export interface PmuExposure {
   readonly fixed?: number;
   /** MSR_PERF_METRICS and fixed counter 3, where the design passes them and the host has them. */
   readonly metrics?: boolean;
-  /** Architectural last branch records, likewise. */
+  /** Last branch records: architectural ones likewise; a legacy stack where the design is emulated. */
   readonly lbr?: boolean;
 }
 
@@ -29,6 +29,7 @@ export const hostCounters = ({ gp, fixed }: HostPmu): { gp: number; fixed: numbe
 /** The PMU that a guest sees: version min(host, 2), at most 8 and 3 counters, no PEBS, no AnyThread. */
 export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuShape {
   const have = hostCounters(host);
+  const lbr = lbrShape(host);
   const version = exposure.enabled === false ? 0 : Math.min(host.version, MAXIMUM.version);
   const gp = Math.min(exposure.gp ?? MAXIMUM.gp, have.gp);
   const metrics = version >= 2 && exposure.metrics === true && host.perfMetrics;
@@ -46,10 +47,12 @@ export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuSha
     eventsMissing: 0n,
     eventVectorLength: 7,
     perfMetrics: metrics,
-    ...(version >= 2 &&
-      exposure.lbr &&
-      host.lbrDepth > 0 && {
-        lbr: { kind: 'architectural', depths: 1 << (host.lbrDepth / 8 - 1) },
-      }),
+    ...(version >= 2 && exposure.lbr && lbr && { lbr }),
   };
+}
+
+/** The last branch records that a guest of this host can have. */
+function lbrShape({ lbrDepth, lbrStack }: HostPmu): PmuShape['lbr'] {
+  if (lbrDepth > 0) return { kind: 'architectural', depths: 1 << (lbrDepth / 8 - 1) };
+  return lbrStack === 32 ? { kind: 'legacy', format: 5, depth: 32 } : undefined;
 }

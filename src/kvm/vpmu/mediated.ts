@@ -86,6 +86,9 @@ export class MediatedVpmu implements Vpmu {
   }
 
   /** kvm_mediated_pmu_load. */
+  /** Legacy LBRs are not virtualised, architectural ones do not need it. */
+  debugctlWritten(): void {}
+
   load(): void {
     const host = this.#host;
     if (this.#hostHasPmu) this.#perf.loadGuestContext(host.id, this.#meeting);
