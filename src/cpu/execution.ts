@@ -148,6 +148,5 @@ export class Execution {
     if (!observer?.retired) return;
     const taken = retirement(insn).includes('branches');
     observer.retired({ insn, linear: this.#linear, next: nextRip, taken, repeats });
-    observer.settle?.();
   }
 }

@@ -1,4 +1,6 @@
+import type { FunctionWriter } from './engines/wasm/assembler/function-writer.ts';
 import type { Insn } from './insn.ts';
+import type { ModelCode, ModelFunction, ModelIndices } from './models/model-code.ts';
 import type { Stale } from './system/translation-tags.ts';
 
 /** What an instruction did that has retired, or one iteration of it. */
@@ -18,8 +20,10 @@ export interface Retired {
  * branch records. Engines that do not report leave execution to one that does as long as an observer listens.
  */
 export interface Observer {
-  /** A data access of the instruction under way, by linear and physical address of its first byte. */
-  accessed?(access: 'load' | 'store', linear: bigint, physical: number, size: number): void;
+  /** A data access of the instruction under way, by linear address. */
+  accessed?(access: 'load' | 'store', linear: bigint, size: number): void;
+  /** The instruction under way does not complete: it faults, or leaves to be executed again. */
+  abandoned?(): void;
   /** In the totals already. */
   retired?(what: Retired): void;
   /** An interrupt, exception or other event was delivered: the interrupted RIP and the handler's. */
@@ -28,20 +32,12 @@ export interface Observer {
   flushed?(stale: Stale): void;
   /** Where generated code reports to. Without it, code is executed by the oracle while this observer listens. */
   readonly generated?: GeneratedObserver;
-  /** The totals are about to be read: whatever was heard must be in them. */
-  settle?(): void;
 }
 
-/** The same for generated code: addresses are two halves of 32 bits. */
+/** The micro-architecture model as generated code reports to it: without leaving WebAssembly. */
 export interface GeneratedObserver {
-  access(store: number, low: number, high: number, size: number): void;
-  /** @param facts of the instruction (cpu/models/facts.ts); @param nextLow RIP after an indirect branch, else anything. */
-  retire(
-    facts: number,
-    low: number,
-    high: number,
-    length: number,
-    nextLow: number,
-    nextHigh: number,
-  ): void;
+  /** What generated code imports of it. */
+  readonly functions: Readonly<Record<ModelFunction, unknown>>;
+  /** Writes reports into a function of a module that has imported them. */
+  code(f: FunctionWriter, functions: ModelIndices): ModelCode;
 }

@@ -137,20 +137,19 @@ export class Instruments {
   #listener(model: MicroArchitecture | undefined): Observer {
     const { state } = this.#cpu;
     return {
-      accessed: (access, linear, physical, size) => {
+      accessed: (access, linear, size) => {
         this.#accessed = linear;
-        model?.accessed(access, linear, physical, size);
+        model?.accessed(access, linear, size);
       },
+      abandoned: () => model?.abandoned(),
       delivered: () => model?.delivered(),
       flushed: (stale) => model?.flushed(stale),
-      settle: () => model?.settle(),
       retired: (what: Retired) => {
         const before = state.total('mispredictedBranches');
         this.#eventingIp = what.linear;
         this.#dataAddress = this.#accessed;
         this.#accessed = 0n;
         model?.retired(what);
-        model?.settle();
         const kind = this.#tracing && what.taken ? nearKind(what.insn) : undefined;
         if (kind === undefined) return;
         const mispredicted = state.total('mispredictedBranches') !== before;

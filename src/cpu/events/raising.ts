@@ -54,7 +54,6 @@ export class Raising {
       deliver(core, event, resumeFlag);
       core.delivering = undefined;
       core.observer?.delivered?.(from, core.state.rip);
-      core.observer?.settle?.();
       core.ports.branched?.(from, core.state.rip, cpl, core.state.cpl);
       // A counter of interrupts may have overflowed: it has its say before the handler's first instruction.
       core.ports.time.boundary();

@@ -10,7 +10,7 @@ export const PREDICTED = {
 /** What the model must know of an instruction besides addresses, as one small number that generated code can carry. */
 // biome-ignore format: a table
 export const FACT = {
-  EXTRA_CYCLES: 0xff,  BRANCH_SHIFT: 8,  BRANCH: 0xf00,  REPEATS: 0x1000,
+  EXTRA_CYCLES: 0xff,  BRANCH_SHIFT: 8,  BRANCH: 0xf00,
 } as const;
 
 /** The facts of an instruction; a conditional branch as not taken. */

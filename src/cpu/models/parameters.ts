@@ -1,6 +1,31 @@
-import type { HierarchyShape } from './hierarchy.ts';
-import type { PredictorShape } from './predictor.ts';
-import type { TlbShape } from './tlb.ts';
+/** A cache's geometry: bytes and ways. The number of sets must be a power of two. */
+export interface CacheShape {
+  readonly bytes: number;
+  readonly ways: number;
+}
+
+/** Two first-level caches, a second level and the last level behind them. */
+export interface HierarchyShape {
+  readonly l1d: CacheShape;
+  readonly l1i: CacheShape;
+  readonly l2: CacheShape;
+  readonly llc: CacheShape;
+}
+
+/** Entries and ways of the first-level and the shared second-level TLB. */
+export interface TlbShape {
+  readonly dtlb: { readonly entries: number; readonly ways: number };
+  readonly itlb: { readonly entries: number; readonly ways: number };
+  readonly stlb: { readonly entries: number; readonly ways: number };
+}
+
+/** Sizes of the predictor's tables, as powers of two, and of its return stack. */
+export interface PredictorShape {
+  readonly directionBits: number;
+  readonly historyBits: number;
+  readonly targetBits: number;
+  readonly returnStack: number;
+}
 
 /** Everything the micro-architecture model can be told. Penalties are exposed cycles: what overlap leaves over. */
 export interface MicroArchitectureParameters {

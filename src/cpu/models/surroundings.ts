@@ -11,6 +11,8 @@ import type { Surroundings } from './micro-architecture.ts';
 export function surroundings(core: Core): Surroundings {
   return {
     state: core.state,
+    memory: core.ports.memory.linear,
+    linearRip: () => core.linearRip,
     page: (linear) => {
       try {
         const { physical } = core.paging.translate(linear, 'read', core.privilege);

@@ -84,12 +84,14 @@ export const INTERPRETER = {
   RECORD:         0x1000, // u32: record of the instruction that asked TypeScript for something
   CONTEXT:        0x1004, // u32: number of the context that code is looked up in
   CODE_SET:       0x1008, // u32: which of the code TLBs it is looked up in, as an offset
+  OBSERVED:       0x100c, // u32: 1 while what retires takes cycles of the micro-architecture model
   ITERATIONS:     0x1038, // u64: REP iterations that are not yet in the totals
   BRANCHES:       0x1040, // 16 × u64: the same of retired branches by class (engines/wasm/branch-class.ts)
   SEGMENTS:       0x1100, // 8 × 32 bytes: what segments that are not flat allow (engines/wasm/segment-limits.ts)
   OPERAND:        0x1200, // 16 bytes: operand of a slow load or store
   CODE_TLB:       0x2000, // 4 sets × 512 × 16 bytes: page of code → its slots (engines/wasm/code-map.ts)
   DATA_TLB:       0xa000, // 4 sets × 3 banks × 2048 × 32 bytes (engines/wasm/data-tlb.ts)
-  ARENA:          0xd0000, // decoded records and slots, up to SIZE
+  ARENA:          0xd0000, // decoded records and slots, up to MODEL
+  MODEL:          0x1e00000, // 2 MiB: tables of the micro-architecture model (cpu/models/area.ts)
   SIZE:           0x2000000,
 } as const;

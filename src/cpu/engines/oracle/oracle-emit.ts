@@ -343,16 +343,7 @@ export class OracleEmit implements Emit<bigint, boolean> {
       this.stored = true;
       this.splitStore ||= split;
     }
-    if (!this.#core.observer?.accessed) return;
-    const inPage = Math.min(size, 4096 - Number(linear & 0xfffn));
-    this.#report(access, linear, inPage);
-    if (inPage < size) this.#report(access, (linear + BigInt(inPage)) & MASK64, size - inPage);
-  }
-
-  #report(access: 'load' | 'store', linear: bigint, size: number): void {
-    const { paging, privilege, observer, ports } = this.#core;
-    const { physical } = paging.translate(linear, access === 'load' ? 'read' : 'write', privilege);
-    if (ports.memory.isRam(physical)) observer?.accessed?.(access, linear, physical, size);
+    this.#core.observer?.accessed?.(access, linear, size);
   }
 
   /** Segmentation, the alignment that an instruction demands, and alignment checking. */

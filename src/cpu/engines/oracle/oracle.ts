@@ -46,11 +46,10 @@ export class Oracle implements Engine {
     try {
       return this.#step();
     } catch (thrown) {
+      this.#core.observer?.abandoned?.();
       if (thrown instanceof Fault || thrown instanceof VmExit)
         return { reason: 'fault', fault: thrown };
       throw thrown;
-    } finally {
-      this.#core.observer?.settle?.();
     }
   }
 

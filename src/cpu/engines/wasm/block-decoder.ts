@@ -128,14 +128,21 @@ export class BlockDecoder {
     view.setUint32(record + RECORD.SINGLE, 0, true);
     view.setInt32(record + RECORD.HEAT, -this.#threshold, true);
     const { observed } = page.context.mode;
-    const stop = this.stops.has(linear) || (observed && insn !== undefined && maintains(insn.op));
+    const stop =
+      this.stops.has(linear) ||
+      (observed !== undefined && insn !== undefined && maintains(insn.op));
     if (!insn || stop || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
       if (insn && !stop && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
       else this.#plain.delete(record);
       return { record, ends: true };
     }
-    view.setUint32(record + RECORD.HANDLER, this.#handlers.single(insn, page.context.mode), true);
+    view.setUint32(
+      record + RECORD.HANDLER,
+      this.#handlers.single(insn, page.context.mode, linear),
+      true,
+    );
+    view.setBigUint64(record + RECORD.LINEAR, linear, true);
     view.setUint32(record + RECORD.LENGTH, insn.length, true);
     view.setBigUint64(record + RECORD.IMMEDIATE, nextIp(page, ip, insn), true);
     view.setBigUint64(record + RECORD.DISPLACEMENT, target ?? 0n, true);

@@ -50,7 +50,7 @@ export class CodeMap implements CodeWatcher {
     this.#view = new DataView(linear.buffer);
     this.#base = base;
     this.#arena = base + INTERPRETER.ARENA;
-    this.#end = base + INTERPRETER.SIZE;
+    this.#end = base + INTERPRETER.MODEL;
     this.#top = this.#arena;
     this.#lines = lines;
     this.#dataTlb = dataTlb;

@@ -1,5 +1,6 @@
 import type { RelOperand } from '../../emit.ts';
 import type { Insn } from '../../insn.ts';
+import type { ModelCode, Placement } from '../../models/model-code.ts';
 import { INTERPRETER } from '../../state/layout.ts';
 import { SEGMENT_INDEX } from '../../state/state.ts';
 import type { FunctionWriter, Label } from './assembler/function-writer.ts';
@@ -15,6 +16,12 @@ import { type Condition, push32, push64, type Value } from './value.ts';
 
 const OFFSET_IN_PAGE = 4095;
 
+/** An instruction of a handler, and where it lies for the model. */
+export interface PlacedInsn {
+  readonly insn: Insn;
+  readonly placement: Placement;
+}
+
 /**
  * Control of the emitter. Where control goes after an instruction is a tail call of the handler of the next record, or
  * a return to TypeScript with the state in the state block.
@@ -27,27 +34,33 @@ export class ControlEmit extends MemoryEmit {
   protected start: Label | undefined;
   #over = false;
 
-  /** @param type index of the handler type in the module */
+  /** @param type index of the handler type in the module; @param model what an observed mode reports to */
   constructor(
     f: FunctionWriter,
     runtime: RuntimeIndices,
     base: number,
     mode: HandlerMode,
     type: number,
+    model?: ModelCode,
   ) {
-    super(f, runtime, base, mode);
+    super(f, runtime, base, mode, model);
     this.#type = type;
   }
 
   /** Writes one instruction whose record stands `offset` bytes behind the handler's. */
-  instruction(insn: Insn, offset: number, done: number, semantics: () => void): void {
+  instruction(
+    { insn, placement }: PlacedInsn,
+    offset: number,
+    done: number,
+    semantics: () => void,
+  ): void {
     this.insn = insn;
     this.offset = offset;
     this.done = done;
     this.#over = false;
     this.maySlow = false;
     this.armed?.begin();
-    this.report?.begin();
+    this.report?.begin(placement);
     semantics();
     if (!this.#over) this.#retire();
   }
@@ -110,8 +123,7 @@ export class ControlEmit extends MemoryEmit {
     const { f, base } = this;
     const entry = f.local('i32');
     const record = f.local('i32');
-    const csFlat = this.mode.codeSize === 8 || (this.mode.flat & (1 << SEGMENT_INDEX.CS)) !== 0;
-    const linear = csFlat ? rip : this.#inCodeSegment(rip);
+    const linear = this.#linearIp(rip);
     push64(f, linear);
     f.i64(12 - CODE_TLB.ENTRY_SHIFT).op('i64.shr_u', 'i32.wrap_i64');
     f.i32((CODE_TLB.ENTRIES - 1) << CODE_TLB.ENTRY_SHIFT).op('i32.and');
@@ -139,7 +151,8 @@ export class ControlEmit extends MemoryEmit {
     this.#leave(() => push64(f, rip), LEAVE.MISS, this.done + this.ticks);
   }
 
-  #inCodeSegment(ip: Value): Value {
+  #linearIp(ip: Value): Value {
+    if (this.mode.codeSize === 8 || (this.mode.flat & (1 << SEGMENT_INDEX.CS)) !== 0) return ip;
     this.f.i32(0).memory('i32.load', this.base + CS_BASE);
     push32(this.f, ip);
     this.f.op('i32.add');
@@ -187,7 +200,10 @@ export class ControlEmit extends MemoryEmit {
   /** The instruction retires, for the totals and the observer of the mode. */
   #retire(outcome?: Outcome): void {
     this.armed?.retire(this.insn);
-    this.report?.retire(this.insn, this.offset, outcome);
+    this.report?.retire(this.insn, this.offset, {
+      ...outcome,
+      ...(outcome?.target && { target: this.#linearIp(outcome.target) }),
+    });
   }
 
   /** One branch of a class retires. */

@@ -1,8 +1,15 @@
 import { formKey } from '../../form.ts';
 import type { Insn } from '../../insn.ts';
+import {
+  MODEL_FUNCTIONS,
+  MODEL_NAMES,
+  type ModelFunction,
+  type ModelIndices,
+} from '../../models/model-code.ts';
 import { emitInstruction } from '../../semantics/semantics.ts';
 import { FunctionWriter } from './assembler/function-writer.ts';
 import { IMPORT_MODULE, ModuleBuilder } from './assembler/module-builder.ts';
+import type { PlacedInsn } from './control-emit.ts';
 import type { HandlerMode } from './mode.ts';
 import { RECORD, STUB } from './record.ts';
 import type { Runtime } from './runtime.ts';
@@ -19,8 +26,22 @@ export interface HandlerHost {
 }
 
 interface Wanted {
-  readonly insns: readonly Insn[];
+  readonly insns: readonly PlacedInsn[];
   readonly mode: HandlerMode;
+}
+
+const LINE = 64;
+
+/** Where instructions lie in lines of code, the first of them at `linear`. It is part of what a handler is only where a model wants to know. */
+function placed(insns: readonly Insn[], mode: HandlerMode, linear: bigint): PlacedInsn[] {
+  let at = Number(linear % BigInt(LINE));
+  return insns.map((insn, i) => {
+    const sameLine = i > 0 && at % LINE !== 0;
+    const crosses = (at % LINE) + insn.length > LINE;
+    at += insn.length;
+    if (!mode.observed) return { insn, placement: 'any line' };
+    return { insn, placement: crosses ? 'two lines' : sameLine ? 'same line' : 'any line' };
+  });
 }
 
 /**
@@ -42,27 +63,25 @@ export class HandlerSet {
     return this.#next - STUB.COUNT;
   }
 
-  /** Table index of an instruction's handler; it can run after `make`. Modes are told apart by identity. */
-  single(insn: Insn, mode: HandlerMode): number {
-    return this.#index(formKey(insn), [insn], mode);
+  /** Table index of the handler of an instruction at a linear address; it can run after `make`. Modes are told apart by identity. */
+  single(insn: Insn, mode: HandlerMode, linear: bigint): number {
+    return this.block([insn], mode, linear);
   }
 
   /** The same for a block of instructions whose records stand one behind the other. */
-  block(insns: readonly Insn[], mode: HandlerMode): number {
-    return this.#index(insns.map(formKey).join('; '), insns, mode);
-  }
-
-  #index(key: string, insns: readonly Insn[], mode: HandlerMode): number {
+  block(insns: readonly Insn[], mode: HandlerMode, linear: bigint): number {
     let indices = this.#indices.get(mode);
     if (!indices) {
       indices = new Map();
       this.#indices.set(mode, indices);
     }
+    const all = placed(insns, mode, linear);
+    const key = all.map(({ insn, placement }) => `${formKey(insn)} ${placement}`).join('; ');
     let index = indices.get(key);
     if (index === undefined) {
       index = this.#next++;
       indices.set(key, index);
-      this.#wanted.push({ insns, mode });
+      this.#wanted.push({ insns: all, mode });
     }
     return index;
   }
@@ -76,10 +95,12 @@ export class HandlerSet {
     module.importMemory('memory', memory.buffer.byteLength / 65536);
     module.importTable('table');
     const functions = importRuntime(module);
+    const models = this.#importModels(module);
     const type = module.type(HANDLER_PARAMETERS, HANDLER_RESULTS);
     const made = this.#wanted.map(({ insns, mode }) => {
       const f = new FunctionWriter(HANDLER_PARAMETERS, HANDLER_RESULTS);
-      const emit = new WasmEmit(f, functions, base, mode, type);
+      const model = mode.observed?.code(f, models.indices!);
+      const emit = new WasmEmit(f, functions, base, mode, type, model);
       if (insns.length === 1) {
         emit.checkHorizon();
         writeAll(emit, insns);
@@ -89,16 +110,40 @@ export class HandlerSet {
     });
     module.fillTable(this.#next - made.length, made);
     new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
-      [IMPORT_MODULE]: { memory, table, ...runtime.functions },
+      [IMPORT_MODULE]: { memory, table, ...runtime.functions, ...models.functions },
     });
     this.#wanted = [];
   }
+
+  /** Imports what observed handlers call; a CPU has one model at most. */
+  #importModels(module: ModuleBuilder) {
+    const observed = this.#wanted.find(({ mode }) => mode.observed)?.mode.observed;
+    return {
+      indices: observed && importModel(module),
+      functions: observed
+        ? Object.fromEntries(
+            MODEL_NAMES.map((name) => [importName(name), observed.functions[name]]),
+          )
+        : {},
+    };
+  }
+}
+
+const importName = (name: ModelFunction): string => `model.${name}`;
+
+function importModel(module: ModuleBuilder): ModelIndices {
+  return Object.fromEntries(
+    MODEL_NAMES.map((name) => {
+      const [parameters, results] = MODEL_FUNCTIONS[name];
+      return [name, module.importFunction(importName(name), parameters, results)];
+    }),
+  ) as ModelIndices;
 }
 
 /** Writes instructions whose records stand one behind the other. */
-function writeAll(emit: WasmEmit, insns: readonly Insn[]): void {
-  for (const [i, insn] of insns.entries()) {
-    emit.instruction(insn, i * RECORD.SIZE, i, () => emitInstruction(emit, insn));
+function writeAll(emit: WasmEmit, insns: readonly PlacedInsn[]): void {
+  for (const [i, placed] of insns.entries()) {
+    emit.instruction(placed, i * RECORD.SIZE, i, () => emitInstruction(emit, placed.insn));
     if (emit.over) return;
     if (i < insns.length - 1) emit.splitAfterSlowPath();
   }

@@ -62,7 +62,8 @@ export class HotBlocks {
       if (single === STUB.STALE || view.getUint32(record + RECORD.SINGLE, true) !== 0) return;
       view.setUint32(record + RECORD.SINGLE, single, true);
       if (insns.length > 1) {
-        const block = this.#handlers.block(insns, page.context.mode);
+        const linear = view.getBigUint64(record + RECORD.LINEAR, true);
+        const block = this.#handlers.block(insns, page.context.mode, linear);
         view.setUint32(record + RECORD.HANDLER, block, true);
       }
       const last = insns.at(-1);

@@ -77,10 +77,7 @@ export class Interpreter implements Engine {
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: STUB.COUNT });
     const runtime = buildRuntime(linear, table, state.base, this.#slowPaths);
     this.#runtime = runtime;
-    this.#slowPaths.settle = () => {
-      runtime.settle();
-      core.observer?.settle?.();
-    };
+    this.#slowPaths.settle = () => runtime.settle();
     const handlers = new HandlerSet({ memory: linear, table, runtime, base: state.base });
     this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features, hot);
     this.#hotBlocks = new HotBlocks(this.#map, handlers, state.view, features, hot);
@@ -262,9 +259,10 @@ export class Interpreter implements Engine {
   #enterMode(): void {
     const { state } = this.#core;
     this.#contexts.armed = this.#core.armed;
-    this.#contexts.observed = this.#core.observer !== undefined;
+    const observed = this.#core.observer?.generated;
+    this.#contexts.observed = observed;
+    this.#view.setUint32(this.#base + INTERPRETER.OBSERVED, observed ? 1 : 0, true);
     this.#context = this.#contexts.current();
-    this.#slowPaths.codeBase = Number(this.#context.base);
     const lifted =
       (state.get32(STATE.CR4) & SMAP) !== 0 && (state.get32(STATE.RFLAGS_SYSTEM) & AC) !== 0;
     const bank = state.cpl === 3 ? BANK.USER : lifted ? BANK.SUPERVISOR_AC : BANK.SUPERVISOR;

@@ -1,6 +1,7 @@
 import type { ImmOperand, IntegerSize, RelOperand, ValueSize } from '../../emit.ts';
 import { type Exception, VECTORS } from '../../fault.ts';
 import type { Memory } from '../../insn.ts';
+import type { ModelCode } from '../../models/model-code.ts';
 import { INTERPRETER, SEGMENT, type SegmentName, STATE } from '../../state/layout.ts';
 import { SEGMENT_INDEX } from '../../state/state.ts';
 import { ArmedTotals } from './armed-totals.ts';
@@ -40,11 +41,17 @@ export class MemoryEmit extends FlagEmit {
   /** Whether the current instruction has a slow path. */
   protected maySlow = false;
 
-  constructor(f: FunctionWriter, runtime: RuntimeIndices, base: number, mode: HandlerMode) {
+  constructor(
+    f: FunctionWriter,
+    runtime: RuntimeIndices,
+    base: number,
+    mode: HandlerMode,
+    model: ModelCode | undefined,
+  ) {
     super(f, runtime, base);
     this.mode = mode;
     this.armed = mode.armed ? new ArmedTotals(f, base) : undefined;
-    this.report = mode.observed ? new Report(f, runtime) : undefined;
+    this.report = model && new Report(f, model);
   }
 
   #accessed(kind: 'load' | 'store', linear: Value, size: number): void {
@@ -210,7 +217,8 @@ export class MemoryEmit extends FlagEmit {
     f.get(host);
     push(f, size, value);
     f.memory(STORE[size], 0);
-    this.#accessed('store', linear, size);
+    // To the model it is the line just loaded again, which nothing comes of.
+    this.armed?.accessed('store', linear, size);
     f.get(host)
       .i32(this.base + INTERPRETER.OPERAND)
       .op('i32.eq');

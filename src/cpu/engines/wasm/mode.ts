@@ -1,5 +1,6 @@
 import { isCanonical } from '../../../bits/u64.ts';
 import { CR4 } from '../../control-registers.ts';
+import type { GeneratedObserver } from '../../observer.ts';
 import { INTERPRETER, SEGMENT, STATE } from '../../state/layout.ts';
 import { SEGMENT_INDEX, type State } from '../../state/state.ts';
 import { codeSize, isRealLike, isVirtual8086, stackSize } from '../../system/mode.ts';
@@ -20,8 +21,8 @@ export interface HandlerMode {
   readonly linearWidth: 48 | 57;
   /** Whether handlers keep the dynamic totals (armed-totals.ts). */
   readonly armed: boolean;
-  /** Whether handlers report to an observer. */
-  readonly observed: boolean;
+  /** The observer that handlers report to. */
+  readonly observed: GeneratedObserver | undefined;
 }
 
 /** What decoded code is specialised on: its handlers' mode, who fetches it, and where its segment lies. */
@@ -52,9 +53,9 @@ export class Contexts {
   /** Called when numbers are about to be given out anew. */
   readonly #exhausted: () => void;
 
-  /** Whether dynamic totals are armed, and whether somebody observes. */
+  /** Whether dynamic totals are armed, and who observes. */
   armed = false;
-  observed = false;
+  observed: GeneratedObserver | undefined;
 
   constructor(state: State, exhausted: () => void) {
     this.#state = state;

@@ -27,7 +27,9 @@ export const RECORD = {
   INDEX: 50,
   /** u32: bytes of the instruction. */
   LENGTH: 52,
-  SIZE: 56,
+  /** u64: linear address of the instruction. */
+  LINEAR: 56,
+  SIZE: 64,
 } as const;
 
 /** Table indices of the handlers that belong to no form. */

@@ -28,10 +28,6 @@ export const RUNTIME_FUNCTIONS = {
   /** (…, number) of an assist, a vector function or an effect; arguments and results stand in SCRATCH */
   assist:         [[...HANDLER_PARAMETERS, 'i32'], []],
   vector:         [['i32'], []],
-  /** (is a store, linear address low and high, bytes): an access, while somebody observes */
-  access:         [['i32', 'i32', 'i32', 'i32'], []],
-  /** (record, facts, RIP after an indirect branch low and high): the instruction retires, while somebody observes */
-  retire:         [['i32', 'i32', 'i32', 'i32'], []],
   /** (flag kind, x, y) → whether the even condition code 2n holds */
   condition0: [['i32', 'i64', 'i64'], ['i32']],
   condition1: [['i32', 'i64', 'i64'], ['i32']],

@@ -33,8 +33,6 @@ export interface SlowPaths {
   trap(vector: number, code: number): void;
   assist(number: number): void;
   vector(number: number): void;
-  access(store: number, low: number, high: number, size: number): void;
-  retire(record: number, facts: number, nextLow: number, nextHigh: number): void;
 }
 
 /** Everything that generated code shares: one instance per CPU. */
@@ -53,13 +51,13 @@ const STUB_MODE: HandlerMode = {
   flat: 0,
   linearWidth: 48,
   armed: false,
-  observed: false,
+  observed: undefined,
 };
 
 /** Slow paths that come with a handler's parameters. */
 const PUBLISHING = ['load', 'store', 'update', 'probe', 'trap', 'assist'] as const;
 /** Slow paths called as they are. */
-const PLAIN = ['storeBack', 'vector', 'access', 'retire'] as const;
+const PLAIN = ['storeBack', 'vector'] as const;
 
 export function buildRuntime(
   memory: WebAssembly.Memory,

@@ -26,6 +26,11 @@ export function settle(base: number): FunctionWriter {
   store(STATE.FUEL_START, () => load(STATE.FUEL));
   add('ticks', ticks);
   add('unhaltedTicks', ticks);
+  // Each takes a cycle, and a slot in which it retires; what takes more is charged as it happens (models/charge.ts).
+  f.i32(0).memory('i32.load', base + INTERPRETER.OBSERVED);
+  f.if(undefined, () => {
+    for (const total of ['cycles', 'slots', 'slotsRetiring'] as const) add(total, ticks);
+  });
   load(INTERPRETER.ITERATIONS).set(count);
   store(INTERPRETER.ITERATIONS, () => f.i64(0));
   add('repIterations', count);

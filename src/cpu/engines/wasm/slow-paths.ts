@@ -8,7 +8,6 @@ import type { Core } from '../../system/core.ts';
 import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
 import type { DataTlb } from './data-tlb.ts';
-import { RECORD } from './record.ts';
 import type { SlowPaths } from './runtime.ts';
 import { ACCESS } from './runtime-functions.ts';
 
@@ -26,9 +25,8 @@ export class InterpreterSlowPaths implements SlowPaths {
   readonly #operand: number;
   /** Where `storeBack` stores. */
   #place = { linear: 0n, size: 0 };
-  /** TLB bank of the code that runs, and the base of its segment. */
+  /** TLB bank of the code that runs. */
   bank = 0;
-  codeBase = 0;
   /** Brings the totals up to date, for devices that look; set when the runtime exists. */
   settle: () => void = () => {};
 
@@ -118,19 +116,6 @@ export class InterpreterSlowPaths implements SlowPaths {
   };
 
   readonly vector = this.assist;
-
-  readonly access = (store: number, low: number, high: number, size: number): void => {
-    this.#core.observer!.generated!.access(store, low, high, size);
-  };
-
-  readonly retire = (record: number, facts: number, nextLow: number, nextHigh: number): void => {
-    const view = this.#view;
-    const at = record + RECORD.RIP;
-    const low = (view.getInt32(at, true) + this.codeBase) | 0;
-    const high = view.getInt32(at + 4, true);
-    const length = view.getInt32(record + RECORD.LENGTH, true);
-    this.#core.observer!.generated!.retire(facts, low, high, length, nextLow, nextHigh);
-  };
 
   /**
    * Size of an access that is canonical, which generated code does not check since no page of RAM is elsewhere, and

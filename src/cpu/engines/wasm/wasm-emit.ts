@@ -81,6 +81,7 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
       f.loop((next) => {
         f.get(this.isZero(addressSize, this.reg(addressSize, RCX)).local).branchIf(finished);
         this.armed?.again();
+        this.report?.again();
         body();
         const left = this.bin(
           'sub',
