@@ -21,6 +21,8 @@ export interface CpuPorts {
   random(): bigint;
   /** Hears of every far transfer, interrupt and exception (LBR): where from and to, at which privilege levels. */
   branched?(from: bigint, to: bigint, cplFrom: number, cplTo: number): void;
+  /** IA32_PRED_CMD asked for an indirect branch prediction barrier. */
+  predictionBarrier?(): void;
   /** What of IA32_DEBUGCTL the core obeys. */
   readonly debug?: DebugPort;
   /** VMX, where the CPU has it. */

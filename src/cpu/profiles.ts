@@ -32,7 +32,7 @@ const COMMON: readonly Feature[] = [
   'SSE', 'SSE2', 'SSE3', 'SSSE3', 'SSE4.1', 'SSE4.2', 'PCLMULQDQ', 'AES', 'MONITOR', 'VMX', 'CX16', 'PCID', 'X2APIC', 'MOVBE', 'POPCNT',
   'TSC_DEADLINE', 'XSAVE', 'XSAVEOPT', 'XSAVEC', 'XGETBV1', 'XSAVES', 'RDRAND', 'FSGSBASE', 'TSC_ADJUST', 'BMI1', 'BMI2', 'SMEP', 'ERMS',
   'INVPCID', 'RDSEED', 'ADX', 'SMAP', 'CLFLUSHOPT', 'CLWB', 'ARAT', 'LAHF', 'LZCNT', 'PREFETCHW', 'SYSCALL', 'NX', 'PDPE1GB', 'RDTSCP',
-  'LM', 'INVARIANT_TSC', 'PKU',
+  'LM', 'INVARIANT_TSC', 'PKU', 'IBRS_IBPB',
 ];
 
 /** Golden Cove in a server. */
@@ -96,4 +96,5 @@ export const coreFeatures = ({ features, physicalWidth, xcr0 }: CpuProfile): Fea
   ),
   xcr0,
   xss: 0n,
+  speculationControl: features.includes('IBRS_IBPB'),
 });

@@ -21,7 +21,7 @@ const LEAF_1_ECX = {
 } as const;
 const LEAF_1_EDX = { APIC: 1 << 9, DS: 1 << 21, HTT: 1 << 28 } as const;
 const LEAF_7_ECX = { OSPKE: 1 << 4 } as const;
-const LEAF_7_EDX = { ARCH_LBR: 1 << 19 } as const;
+const LEAF_7_EDX = { ARCH_LBR: 1 << 19, IBRS_IBPB: 1 << 26 } as const;
 
 /** CPUID.0DH.1:EAX. */
 const XSAVES = 1 << 3;
@@ -56,7 +56,8 @@ export function guestCpuid(
       eax,
       ebx,
       ecx: set(ecx, LEAF_7_ECX.OSPKE, view.ospke),
-      edx: view.pmu.lbr ? edx : edx & ~LEAF_7_EDX.ARCH_LBR,
+      // IA32_SPEC_CTRL and IA32_PRED_CMD do not exist in a guest.
+      edx: edx & ~LEAF_7_EDX.IBRS_IBPB & (view.pmu.lbr ? -1 : ~LEAF_7_EDX.ARCH_LBR),
     };
   }
   // VMX here has no "enable XSAVES/XRSTORS" control: XSAVES, XRSTORS and IA32_XSS do not exist in a guest.

@@ -103,6 +103,11 @@ export class Instruments {
     this.#branch({ kind: BRANCH_KIND.OTHER_BRANCH, from, to, cplFrom, cplTo, ...this.#timed() });
   }
 
+  /** What the timing model's predictor has learnt is gone, whether the model listens now or not. */
+  predictionBarrier(): void {
+    this.#model?.barrier();
+  }
+
   save() {
     return {
       model: this.#model?.save(),

@@ -214,6 +214,7 @@ export class Processor {
       cpuid: this.cpuid,
       random,
       branched: (from, to, cplFrom, cplTo) => this.instruments.far(from, to, cplFrom, cplTo),
+      predictionBarrier: () => this.instruments.predictionBarrier(),
       debug: {
         branchesOnly: () => isSet(this.pmu.debugctl, DEBUGCTL.BTF),
         delivered: () => {

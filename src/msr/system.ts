@@ -48,3 +48,13 @@ export const systemMsrs = (physicalWidth: number) => {
     IA32_TSC_AUX:            { address: 0xc000_0103, writable: ones(32),                     sdm: 'IA32_TSC_AUX Register and RDTSCP Support' },
   });
 };
+
+/** IA32_SPEC_CTRL.IBRS, IA32_PRED_CMD.IBPB. */
+export const SPECULATION = { IBRS: bit(0), IBPB: bit(0) } as const;
+
+/** What CPUID.7.0:EDX[26] announces. Nothing here speculates: IBRS is kept, an IBPB makes the modelled predictor forget. */
+// biome-ignore format: a table
+export const speculationMsrs = () => defineMsrs({
+  IA32_SPEC_CTRL: { address: 0x48, writable: SPECULATION.IBRS, sdm: 'Architectural MSRs (vol. 4)' },
+  IA32_PRED_CMD:  { address: 0x49, writable: SPECULATION.IBPB, sdm: 'Architectural MSRs (vol. 4)' },
+});

@@ -167,11 +167,6 @@ describe('branch prediction', () => {
     const call = '48 8d 05 04 00 00 00  ff d0  eb 01  c3';
     const barrier = 'b8 01 00 00 00  31 d2  51  b9 49 00 00 00  0f 30  59';
     const [learnt] = run(loop(200, call), MISPREDICTED) as [number];
-    const { msrs } = cpu.processor;
-    if (msrs.rdmsr(0x49) === 'unclaimed') {
-      const sdm = 'Indirect Branch Predictor Barrier';
-      msrs.attach({ IA32_PRED_CMD: { address: 0x49, writable: 1n, sdm } });
-    }
     const [barred] = run(loop(200, `${call} ${barrier}`), MISPREDICTED) as [number];
     expect(barred).toBeGreaterThanOrEqual(200);
     expect(barred).toBeGreaterThan(learnt);

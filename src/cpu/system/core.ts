@@ -43,6 +43,8 @@ export interface Features {
   readonly cr4: bigint;
   readonly xcr0: bigint;
   readonly xss: bigint;
+  /** Whether IA32_SPEC_CTRL and IA32_PRED_CMD exist (CPUID.7.0:EDX[26]). */
+  readonly speculationControl?: boolean;
 }
 
 /** What system instructions and event delivery work on: the state, and memory as the architecture reaches it. */

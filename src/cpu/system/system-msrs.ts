@@ -1,7 +1,7 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { MASK64 } from '../../bits/u64.ts';
 import type { MsrBehaviour, MsrBus } from '../../msr/bus.ts';
-import { systemMsrs } from '../../msr/system.ts';
+import { SPECULATION, speculationMsrs, systemMsrs } from '../../msr/system.ts';
 import { CR0, EFER } from '../control-registers.ts';
 import { type SegmentName, STATE } from '../state/layout.ts';
 import type { Core } from './core.ts';
@@ -82,5 +82,14 @@ export function attachSystemMsrs(bus: MsrBus, core: Core): void {
     IA32_GS_BASE:           segmentBase(core, 'GS'),
     IA32_KERNEL_GS_BASE:    field(core, STATE.KERNEL_GS_BASE, canonical),
     IA32_TSC_AUX:           field(core, STATE.TSC_AUX),
+  });
+  if (!core.features.speculationControl) return;
+  bus.attach(speculationMsrs(), {
+    IA32_PRED_CMD: {
+      read: () => '#GP',
+      write: (value) => {
+        if (isSet(value, SPECULATION.IBPB)) core.ports.predictionBarrier?.();
+      },
+    },
   });
 }
