@@ -1,7 +1,8 @@
 import { CounterpointError } from '../bits/error.ts';
 import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
+import { BlindTime } from '../machine/blind-time.ts';
 import { costs } from '../machine/costs.ts';
-import { type CreateOptions, createMachine, MACHINES } from '../machine/create.ts';
+import { type CreateOptions, createMachine, designNamed, MACHINES } from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
 import { LostWindows } from '../machine/lost-windows.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -12,6 +13,8 @@ import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
 import { GUEST_EVENTS, readingOf } from './guest-events.ts';
+import { hostRights } from './host-rights.ts';
+import { findLeaks } from './leak-probe.ts';
 import { type Reading, readings, verdicts } from './readings.ts';
 
 /** What a comparison is made of. */
@@ -50,7 +53,7 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
         : undefined;
     const report = runOn(image, machine, maxInstructions, create, trace);
     if (trace) onTrace?.(trace);
-    return report;
+    return machine === 'bare' ? report : { ...report, probes: probes(machine, create.profile) };
   });
   return {
     guest: name,
@@ -58,6 +61,11 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
     counting: 'ideal',
     machines: reports,
   };
+}
+
+function probes(machine: string, profile = 'sapphire-rapids') {
+  const design = designNamed(machine);
+  return { host: hostRights(design, profile), leaks: findLeaks(design, profile) };
 }
 
 /** One guest on one machine, run to its end or its budget, with everything there is to tell of it. */
@@ -81,6 +89,7 @@ export class GuestRun {
   readonly #accesses: PmuAccesses;
   readonly #pmis: PmiLatency;
   readonly #lost: LostWindows;
+  readonly #blind: BlindTime;
   #result: RunResult | undefined;
 
   /** @throws CounterpointError, ImageError */
@@ -99,6 +108,7 @@ export class GuestRun {
     this.#accesses = new PmuAccesses(this.#machine);
     this.#pmis = new PmiLatency(this.#machine);
     this.#lost = new LostWindows(this.#machine);
+    this.#blind = new BlindTime(this.#machine);
     new ReferencePmu(this.#machine, {
       tell: (access) => this.#lost.access(access),
       pmi: () => this.#pmis.due(),
@@ -143,6 +153,7 @@ export class GuestRun {
       accesses: this.#accesses.list(),
       pmis: this.#pmis.report(),
       lost: this.#lost.report(),
+      blindTicks: this.#blind.ticks,
       costs: account,
       switching: switching(machine),
       guestInstructions: result.instructions,

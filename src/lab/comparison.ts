@@ -4,6 +4,8 @@ import type { LossReport } from '../machine/lost-windows.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
 import type { PmiReport } from '../machine/pmi-latency.ts';
 import type { Switching } from '../machine/switching.ts';
+import type { HostRights } from './host-rights.ts';
+import type { LeakReport } from './leak-probe.ts';
 
 /** An event as the guest saw it and as it was. */
 export interface EventComparison {
@@ -35,6 +37,10 @@ export interface MachineReport {
   readonly accesses: readonly PmuAccess[];
   readonly pmis: PmiReport;
   readonly lost: LossReport;
+  /** Ticks of root mode in which no host event could count. */
+  readonly blindTicks: bigint;
+  /** What small runs of their own found out about the design; absent on the bare machine, and for single runs. */
+  readonly probes?: { readonly host: HostRights; readonly leaks: LeakReport };
   readonly costs: readonly Cost[];
   /** What the run loop did; absent on the bare machine. */
   readonly switching: Switching | undefined;

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { grouped } from '../bits/decimal.ts';
-import { type Comparison, errorPpm, type MachineReport } from './comparison.ts';
+import type { Spread } from '../machine/pmi-latency.ts';
+import { type Comparison, errorPpm, type MachineReport, sensitivity } from './comparison.ts';
 
 /** A chart of grouped bars: categories along the bottom, one colour per machine. */
 interface Chart {
@@ -27,6 +28,10 @@ const COLOURS = [
   '#ff9da7',
 ];
 
+const SPREAD = ['min', 'median', 'max'] as const satisfies readonly (keyof Spread)[];
+const SWITCHES = ['rdmsr', 'wrmsr', 'rdpmc', 'vmread', 'vmwrite'] as const;
+const ENDS = ['low', 'default', 'high'] as const;
+
 const escaped = (text: string): string =>
   text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!);
 
@@ -40,6 +45,7 @@ export function charts({ machines }: Comparison): Chart[] {
   const events = union(machines, (machine) => machine.events.map(({ name }) => name));
   const reasons = union(machines, ({ exits }) => Object.keys(exits));
   const rows = union(machines, ({ costs }) => costs.map(({ row }) => row));
+  const hasPmis = machines.some(({ pmis }) => pmis.delivered > 0);
   const chart = (
     title: string,
     unit: string,
@@ -72,6 +78,24 @@ export function charts({ machines }: Comparison): Chart[] {
       rows,
       ({ costs }, row) => costs.find((cost) => cost.row === row)?.cycles ?? 0,
     ),
+    chart('PMI latency (modelled)', 'cycles', hasPmis ? SPREAD : [], ({ pmis }, end) =>
+      pmis.ticks ? pmis.ticks[end as keyof Spread] : null,
+    ),
+    chart(
+      'Accesses that switch the PMU, per VM entry (exact)',
+      'accesses',
+      machines.some(({ switching }) => switching) ? SWITCHES : [],
+      ({ switching }, kind) =>
+        switching
+          ? switching.switches[kind as (typeof SWITCHES)[number]] / switching.entries
+          : null,
+    ),
+    chart(
+      'Root mode if all cost the low end, the default, the high end of its row (modelled)',
+      'cycles',
+      rows.length > 0 ? ENDS : [],
+      (machine, end) => sensitivity(machine)[end as keyof ReturnType<typeof sensitivity>],
+    ),
   ].filter(({ categories }) => categories.length > 0);
 }
 
@@ -79,6 +103,7 @@ export function charts({ machines }: Comparison): Chart[] {
 function table({ machines }: Comparison): string {
   const head = machines.map(({ machine }) => `<th colspan="3">${escaped(machine)}</th>`).join('');
   const names = union(machines, (machine) => machine.events.map(({ name }) => name));
+  if (names.length === 0) return '';
   const rows = names.map((name) => {
     const cells = machines.map(({ events }) => {
       const event = events.find((row) => row.name === name);
@@ -96,6 +121,44 @@ function table({ machines }: Comparison): string {
   const kinds = machines.map(() => '<th>read</th><th>true</th><th>error</th>').join('');
   return `<table><thead><tr><th></th>${head}</tr><tr><th></th>${kinds}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
+
+/** A table of one row a figure and one column a machine. */
+function figures(
+  title: string,
+  machines: readonly MachineReport[],
+  rows: readonly (readonly [label: string, value: (machine: MachineReport) => string])[],
+): string {
+  const head = machines.map(({ machine }) => `<th>${escaped(machine)}</th>`).join('');
+  const body = rows.map(([label, value]) => {
+    const cells = machines.map((machine) => `<td>${escaped(value(machine))}</td>`);
+    return `<tr><th>${escaped(label)}</th>${cells.join('')}</tr>`;
+  });
+  return `<h2>${escaped(title)}</h2><table><thead><tr><th></th>${head}</tr></thead><tbody>${body.join('')}</tbody></table>`;
+}
+
+/** How well the guest was counted for, and what that left the host. */
+const standing = ({ machines }: Comparison): string =>
+  figures('Counting and PMIs (exact)', machines, [
+    ['readings compared', ({ lost }) => grouped(lost.compared)],
+    ['lost windows', ({ lost }) => grouped(lost.windows)],
+    ['events missed', ({ lost }) => grouped(lost.missed)],
+    ['events of others counted', ({ lost }) => grouped(lost.foreign)],
+    ['PMIs due', ({ pmis }) => grouped(pmis.due)],
+    ['PMIs delivered', ({ pmis }) => grouped(pmis.delivered)],
+    ['latency in instructions, median', ({ pmis }) => String(pmis.instructions?.median ?? '–')],
+  ]) +
+  figures('What the host lost (exact; cycles modelled)', machines, [
+    ['cycles of root mode it was blind in', ({ blindTicks }) => grouped(blindTicks)],
+    ['cycles opened beside a VM', ({ probes }) => probes?.host.besideVm ?? '–'],
+    ['cycles:H opened beside it', ({ probes }) => probes?.host.besideVmExcludingGuests ?? '–'],
+    ['a VM beside open cycles', ({ probes }) => probes?.host.vmBesideEvent ?? '–'],
+    ['NMI watchdog', ({ probes }) => probes?.host.watchdog ?? '–'],
+    [
+      'leaks found',
+      ({ probes }) =>
+        probes ? probes.leaks.leaks.join(', ') || `none in ${probes.leaks.probed} reads` : '–',
+    ],
+  ]);
 
 /** The rows of the cost table that were used: figure, range, provenance, source. */
 function costTable({ machines }: Comparison): string {
@@ -159,6 +222,7 @@ export function htmlReport(comparison: Comparison): string {
 <p>Profile ${escaped(profile)}, ${counting} counting. Reads and exits are exact; costs are modelled from the rows below; cycles are modelled.</p>
 <ul>${ends.join('')}</ul>
 ${table(comparison)}
+${standing(comparison)}
 ${drawn.map((_, i) => `<div class="chart" id="chart${i}"></div>`).join('\n')}
 ${costTable(comparison)}
 <script>${script}</script>

@@ -1,3 +1,4 @@
+import type { Operations } from '../host/cpu.ts';
 import type { Machine } from './machine.ts';
 import { VirtualMachine } from './virtual.ts';
 
@@ -17,12 +18,15 @@ export interface Switching {
   readonly rdmsr: number;
   readonly wrmsr: number;
   readonly rdpmc: number;
+  /** Accesses that switch the PMU between host and guest, all together. */
+  readonly switches: Readonly<Operations>;
 }
 
 /** The run loop's own figures; `undefined` on the bare machine. */
 export function switching(machine: Machine): Switching | undefined {
   if (!(machine instanceof VirtualMachine)) return undefined;
-  const { entries, fastpath, loads, puts, pmis, emulatedInstructions } = machine.vcpu.statistics;
+  const { entries, fastpath, loads, puts, pmis, emulatedInstructions, switching } =
+    machine.vcpu.statistics;
   const { rdmsr, wrmsr, rdpmc } = machine.host.operations;
   return {
     entries,
@@ -34,5 +38,6 @@ export function switching(machine: Machine): Switching | undefined {
     rdmsr,
     wrmsr,
     rdpmc,
+    switches: { ...switching },
   };
 }

@@ -16,6 +16,7 @@ const report = (machine: string, read: bigint): MachineReport => ({
   accesses: [],
   pmis: { due: 0, delivered: 0, unexpected: 0, instructions: undefined, ticks: undefined },
   lost: { compared: 0, wrong: {}, windows: 0, missed: 0n, foreign: 0n, first: [] },
+  blindTicks: 0n,
   costs:
     machine === 'bare'
       ? []
@@ -53,6 +54,10 @@ describe('the HTML report', () => {
       ['Error of what the guest read', ['branches']],
       ['VM exits by reason (exact)', ['MSR_WRITE']],
       ['Cost of root mode by row (modelled)', ['wrmsr']],
+      [
+        'Root mode if all cost the low end, the default, the high end of its row (modelled)',
+        ['low', 'default', 'high'],
+      ],
     ]);
     expect(charts(comparison)[0]!.series).toEqual([
       { name: 'bare', values: [1] },

@@ -1,0 +1,194 @@
+import { grouped } from '../bits/decimal.ts';
+import { hex } from '../bits/hex.ts';
+import {
+  type EventComparison,
+  errorPpm,
+  type MachineReport,
+  sensitivity,
+} from '../lab/comparison.ts';
+import type { LostWindow } from '../machine/lost-windows.ts';
+import type { Spread } from '../machine/pmi-latency.ts';
+import type { Switching } from '../machine/switching.ts';
+
+/** A label and, for each machine, a number and what is said beside it. */
+export type Row = readonly string[];
+
+type Machines = readonly MachineReport[];
+
+/** `+0.31 %`, from parts per million. */
+export function percent(ppm: bigint | undefined): string {
+  if (ppm === undefined) return '';
+  if (ppm === 0n) return 'exact';
+  const sign = ppm < 0n ? '-' : '+';
+  const absolute = ppm < 0n ? -ppm : ppm;
+  if (absolute < 100n) return `${sign}0.00${grouped((absolute + 5n) / 10n)} %`;
+  return `${sign}${(Number(absolute) / 10_000).toFixed(2)} %`;
+}
+
+const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
+
+/** Read and error in one row, the truth in the next. */
+function eventRows(name: string, machines: Machines): Row[] {
+  const found = machines.map(({ events }) => events.find((event) => event.name === name));
+  const read = (event: EventComparison | undefined): Row => {
+    if (!event) return ['absent', ''];
+    if (event.read === undefined) return ['not counted', ''];
+    return [grouped(event.read), percent(errorPpm(event))];
+  };
+  const truth = (event: EventComparison | undefined): Row => [
+    event?.truth === undefined ? '' : grouped(event.truth),
+    '',
+  ];
+  const standing = found.find((event) => event)?.standing === 'model' ? ' (model)' : '';
+  return [
+    [name, ...found.flatMap(read)],
+    [`  true${standing}`, ...found.flatMap(truth)],
+  ];
+}
+
+/** What the guest read of each event. */
+export const readings = (machines: Machines): Row[] =>
+  [...new Set(machines.flatMap(({ events }) => events.map(({ name }) => name)))].flatMap((name) =>
+    eventRows(name, machines),
+  );
+
+/** One row for each key, 0 where a machine has none. */
+export function counts<Key extends string>(
+  machines: Machines,
+  of: (machine: MachineReport) => Readonly<Record<Key, number | bigint>>,
+): Row[] {
+  const keys = [...new Set(machines.flatMap((machine) => Object.keys(of(machine)) as Key[]))];
+  return keys.map((key) => [
+    `  ${key}`,
+    ...machines.flatMap((machine) => [grouped(of(machine)[key] ?? 0), '']),
+  ]);
+}
+
+export const exits = (machines: Machines): Row[] => [
+  ...counts(machines, (machine) => machine.exits),
+  ['  all reasons', ...machines.flatMap((m) => [grouped(sum(Object.values(m.exits))), ''])],
+];
+
+export const accesses = (machines: Machines): Row[] =>
+  counts(machines, (machine) => ({
+    intercepted: sum(machine.accesses.map(({ intercepted }) => intercepted)),
+    direct: sum(machine.accesses.map(({ direct }) => direct)),
+  }));
+
+/** The run loop's figures by what a reader calls them. */
+const runLoopOf = (done: Switching) => ({
+  'VM entries': done.entries,
+  '… from the fastpath': done.fastpath,
+  'instructions emulated': done.emulated,
+  'vPMU loads': done.loads,
+  'vPMU puts': done.puts,
+  'RDMSR in root mode': done.rdmsr,
+  'WRMSR in root mode': done.wrmsr,
+  'RDPMC in root mode': done.rdpmc,
+});
+
+export const runLoop = (machines: Machines): Row[] =>
+  counts(machines, ({ switching }) => (switching ? runLoopOf(switching) : {}));
+
+/** Accesses that hand the PMU over and take it back, by kind, on average of all entries. */
+export function switchWork(machines: Machines): Row[] {
+  const kinds = ['rdmsr', 'wrmsr', 'rdpmc', 'vmread', 'vmwrite'] as const;
+  return kinds.map((kind) => [
+    `  ${kind.toUpperCase()}`,
+    ...machines.flatMap(({ switching }) => {
+      if (!switching || switching.entries === 0) return ['0', ''];
+      return [(switching.switches[kind] / switching.entries).toFixed(2), ''];
+    }),
+  ]);
+}
+
+/** PMIs and how long they took. */
+export function pmis(machines: Machines): Row[] {
+  if (machines.every(({ pmis: { due, delivered } }) => due + delivered === 0)) return [];
+  const of = (label: string, value: (machine: MachineReport) => number | undefined): Row => [
+    `  ${label}`,
+    ...machines.flatMap((machine) => {
+      const number = value(machine);
+      return [number === undefined ? '' : grouped(number), ''];
+    }),
+  ];
+  const each = (unit: 'instructions' | 'ticks', name: string): Row[] =>
+    (['min', 'median', 'max'] as const satisfies readonly (keyof Spread)[]).map((end) =>
+      of(`latency, ${name}, ${end}`, ({ pmis: report }) => report[unit]?.[end]),
+    );
+  return [
+    of('due', ({ pmis: { due } }) => due),
+    of('delivered', ({ pmis: { delivered } }) => delivered),
+    of('… without a wrap', ({ pmis: { unexpected } }) => unexpected),
+    ...each('instructions', 'instr.'),
+    ...each('ticks', 'cycles*'),
+  ];
+}
+
+/** Readings held against a PMU that is the guest's alone. */
+export const losses = (machines: Machines): Row[] =>
+  counts(machines, ({ lost }) => ({
+    'readings compared': lost.compared,
+    'readings that were wrong': sum(Object.values(lost.wrong)),
+    'lost windows': lost.windows,
+    'events missed': lost.missed,
+    'events of others counted': lost.foreign,
+  }));
+
+const place = ({ rip, instructions }: LostWindow['from']): string =>
+  `instruction ${grouped(instructions)} (RIP ${hex(rip)})`;
+
+/** The first windows of a machine, a sentence each. */
+export const windowLines = ({ machine, lost }: MachineReport): string[] =>
+  lost.first.slice(0, 3).flatMap(({ counter, events, from, to, exits: between }) => {
+    const told = events < 0n ? `missed ${grouped(-events)}` : `counted ${grouped(events)} too many`;
+    const reasons = Object.entries(between).map(([reason, times]) => `${grouped(times)} ${reason}`);
+    return [
+      `${machine}: ${counter} ${told} between`,
+      `  ${place(from)} and ${place(to)}`,
+      `  VM exits there: ${reasons.join(', ') || 'none'}`,
+    ];
+  });
+
+/** What the host lost, in words: one cell a machine. */
+export function host(machines: Machines): Row[] {
+  if (machines.every(({ probes }) => !probes)) return [];
+  const of = (label: string, value: (machine: MachineReport) => string): Row => [
+    `  ${label}`,
+    ...machines.map((machine) => (machine.probes ? value(machine) : '')),
+  ];
+  return [
+    of('root mode blind, cycles*', ({ blindTicks }) => grouped(blindTicks)),
+    of('cycles opened beside a VM', ({ probes }) => probes!.host.besideVm),
+    of('cycles:H opened beside it', ({ probes }) => probes!.host.besideVmExcludingGuests),
+    of('a VM beside open cycles', ({ probes }) => probes!.host.vmBesideEvent),
+    of('NMI watchdog', ({ probes }) => probes!.host.watchdog),
+    of('leaks found', ({ probes }) => {
+      const { leaks, probed } = probes!.leaks;
+      return leaks.length === 0 ? `none in ${probed} reads` : `${leaks.length} in ${probed} reads`;
+    }),
+  ];
+}
+
+/** Root mode's cycles by row of the cost table, and what becomes of them at either end of each row's range. */
+export function costs(machines: Machines): Row[] {
+  const share = (root: number, { ticks, rootTicks }: MachineReport): string => {
+    const whole = Number(ticks - rootTicks) + root;
+    return whole === 0 ? '' : `${((100 * root) / whole).toFixed(2)} %`;
+  };
+  const range = (label: string, end: 'low' | 'default' | 'high'): Row => [
+    `  ${label}`,
+    ...machines.flatMap((machine) => {
+      const root = end === 'default' ? Number(machine.rootTicks) : sensitivity(machine)[end];
+      return [grouped(root), share(root, machine)];
+    }),
+  ];
+  return [
+    ...counts(machines, (machine) =>
+      Object.fromEntries(machine.costs.map(({ row, cycles }) => [row, cycles])),
+    ),
+    range('all, and share of the run', 'default'),
+    range('if all cost the low', 'low'),
+    range('if all cost the high', 'high'),
+  ];
+}
