@@ -5,10 +5,10 @@ import type { CpuPorts } from '../src/cpu/ports.ts';
 import { coreFeatures, SAPPHIRE_RAPIDS } from '../src/cpu/profiles.ts';
 import { INTERPRETER } from '../src/cpu/state/layout.ts';
 import { State } from '../src/cpu/state/state.ts';
-import { longModeEntry } from '../src/cpu/system/entry-state.ts';
 import { attachSystemMsrs } from '../src/cpu/system/system-msrs.ts';
 import { PhysicalMemory } from '../src/memory/physical-memory.ts';
 import { MsrBus } from '../src/msr/bus.ts';
+import { longModeEntry } from '../test/cpu/entry-state.ts';
 
 const MIB = 1 << 20;
 const CODE = 0x200000;

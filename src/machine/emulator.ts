@@ -59,7 +59,7 @@ export function guestEmulator(
     vmx: { ...({} as NonNullable<CpuPorts['vmx']>), nonRoot, operation: true },
   };
   const core = new Core(state, ports, coreFeatures(profile.cpu), {
-    flush: (stale) => oracle.flush(stale),
+    flush: () => oracle.flush(),
     retagged: () => oracle.retagged(),
     debugChanged: () => {},
     endSlice: () => {},
@@ -93,7 +93,7 @@ export function guestEmulator(
     state.set32(STATE.CPL, (state.segment('SS').rights >>> 5) & 3);
     state.set32(STATE.INTERRUPTIBILITY, 0);
     core.rflags = read('GUEST_RFLAGS') & ~RFLAGS.TF;
-    oracle.flush({});
+    oracle.flush();
   };
 
   const give = (): void => {

@@ -1,9 +1,9 @@
 import type { EngineFactory } from '../../src/cpu/engines/engine.ts';
 import { STATE } from '../../src/cpu/state/layout.ts';
-import { longModeEntry } from '../../src/cpu/system/entry-state.ts';
 import { Hardware } from '../../src/machine/hardware.ts';
 import type { Processor } from '../../src/machine/processor.ts';
 import type { Profile } from '../../src/machine/profiles.ts';
+import { longModeEntry } from '../cpu/entry-state.ts';
 
 const PAGE_TABLES = 0x1000;
 export const CODE = 0x1_0000;

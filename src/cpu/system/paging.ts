@@ -21,6 +21,8 @@ export interface Translation {
   /** Whether the same privilege may read it (an execute-access may be to a page that data access may not touch). */
   readonly readable: boolean;
   readonly global: boolean;
+  /** Bits of the offset in the linear page: 12, or more in a larger page. */
+  readonly shift: number;
   /** A data breakpoint lies on the page: no access to it may go without a walk. */
   readonly watched: boolean;
 }
@@ -194,6 +196,7 @@ export class Paging {
       writable: mayWrite && dirty && page.writable,
       readable,
       global: (low & ENTRY.G) !== 0 && (cr4 & PGE) !== 0,
+      shift,
       watched,
     };
   }
@@ -201,7 +204,7 @@ export class Paging {
   #unpaged(linear: bigint, access: MemoryAccess): Translation {
     const { physical, writable } = this.#nested(Number(linear & 0xffff_ffffn), access, linear);
     const watched = this.#breakpoints.watchesPage(linear);
-    return { physical, writable, readable: true, global: false, watched };
+    return { physical, writable, readable: true, global: false, shift: 12, watched };
   }
 
   #nested(

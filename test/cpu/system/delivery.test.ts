@@ -6,26 +6,7 @@ const INT_80 = 'cd80';
 const RF = 0x1_0000n;
 
 /** A machine at CPL 3 in 64-bit code at `AT.USER`. */
-function user(listing: string): TestMachine {
-  const machine = new TestMachine().long().load(AT.USER, listing);
-  const { state } = machine;
-  state.setSegment('CS', {
-    selector: SELECTOR.USER_CODE64,
-    base: 0n,
-    limit: 0xffff_ffff,
-    rights: 0xa0fb,
-  });
-  state.setSegment('SS', {
-    selector: SELECTOR.USER_DATA,
-    base: 0n,
-    limit: 0xffff_ffff,
-    rights: 0xc0f3,
-  });
-  state.set32(STATE.CPL, 3);
-  state.rip = BigInt(AT.USER);
-  state.gpr[4] = BigInt(AT.USER_STACK);
-  return machine;
-}
+const user = (listing: string) => new TestMachine().long().load(AT.USER, listing).user().atUser();
 
 describe('delivery through the 64-bit IDT', () => {
   it('pushes SS, RSP, RFLAGS, CS and RIP on the current stack, aligned to 16 bytes', () => {
@@ -124,7 +105,7 @@ describe('what goes wrong in delivery is #GP, #NP, #SS or #TS with the culprit a
     ['the handler is in a data segment',         13, SELECTOR.DATA,   (m) => m.gate(0x80, AT.HANDLER, { selector: SELECTOR.DATA })],
     ['the handler is in 32-bit code',            13, SELECTOR.CODE32, (m) => m.gate(0x80, AT.HANDLER, { selector: SELECTOR.CODE32 })],
     ['the handler is at a lower privilege',      13, 0x30,            (m) => m.gate(0x80, AT.HANDLER, { selector: 0x30 })],
-    ['the handler\'s segment is not present',    11, SELECTOR.FREE,   (m) => { m.gate(0x80, AT.HANDLER, { selector: SELECTOR.FREE }); m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x00af_1b00_0000_ffffn); }],
+    ['the handler\'s segment is not present',    11, SELECTOR.FREE,   (m) => { m.gate(0x80, AT.HANDLER, { selector: SELECTOR.FREE }); m.descriptors(0x00af_1b00_0000_ffffn); }],
     ['RIP in the gate is not canonical',         13, 0,               (m) => { m.gate(0x80, AT.HANDLER); m.memory.write(AT.IDT + 0x808, 4, 0x8000n); }],
     ['the TSS is too short for the stack',       10, SELECTOR.TSS,    (m) => { m.gate(0x80, AT.HANDLER, { ist: 7 }); m.state.setSegment('TR', { ...m.state.segment('TR'), limit: 0x50 }); }],
     ['the new stack pointer is not canonical',   12, 0,               (m) => { m.gate(0x80, AT.HANDLER, { ist: 1 }); m.memory.write(AT.TSS + 0x2a, 2, 0x8000n); }],

@@ -116,7 +116,7 @@ describe('LAR, LSL, VERR, VERW', () => {
 
   function inspect(listing: string, name: string, rpl = 0): TestMachine {
     return execute(listing, (m) => {
-      m.memory.write(AT.GDT + SELECTOR.FREE, 8, DESCRIPTOR[name]!);
+      m.descriptors(DESCRIPTOR[name]!);
       m.state.gpr[1] = BigInt(SELECTOR.FREE | rpl);
       m.state.gpr[0] = 0xffff_ffff_ffff_ffffn;
     });

@@ -6,13 +6,8 @@ const FAULTS = [10, 11, 12, 13] as const;
 
 /** Descriptors at `SELECTOR.FREE` and the slot after. */
 function long(listing: string, descriptor = 0n, high = 0n): TestMachine {
-  const machine = new TestMachine()
-    .long()
-    .load(AT.CODE, listing)
-    .haltingHandlers(...FAULTS);
-  machine.memory.write(AT.GDT + SELECTOR.FREE, 8, descriptor);
-  machine.memory.write(AT.GDT + SELECTOR.FREE + 8, 8, high);
-  return machine;
+  const machine = new TestMachine().long().load(AT.CODE, listing);
+  return machine.haltingHandlers(...FAULTS).descriptors(descriptor, high);
 }
 
 /** A 64-bit far pointer in memory that `listing` goes through. */
@@ -57,13 +52,13 @@ describe('far transfers in 64-bit mode', () => {
     ['a null selector',                           0,               0n,               13, 0,               () => undefined],
     ['a data segment',                            SELECTOR.DATA,   0n,               13, SELECTOR.DATA,   () => undefined],
     ['code of an outer level',                    0x30,            0n,               13, 0x30,            () => undefined],
-    ['code that is not present',                  SELECTOR.FREE,   0n,               11, SELECTOR.FREE,   (m) => m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x00af_1b00_0000_ffffn)],
-    ['code that is both 64-bit and 32-bit',       SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x00ef_9b00_0000_ffffn)],
+    ['code that is not present',                  SELECTOR.FREE,   0n,               11, SELECTOR.FREE,   (m) => m.descriptors(0x00af_1b00_0000_ffffn)],
+    ['code that is both 64-bit and 32-bit',       SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.descriptors(0x00ef_9b00_0000_ffffn)],
     ['RIP that is not canonical',                 SELECTOR.CODE64, 1n << 47n,        13, 0,               () => undefined],
-    ['EIP beyond the limit of 32-bit code',       SELECTOR.FREE,   0x1000n,          13, 0,               (m) => m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x0040_9b00_0000_0fffn)],
+    ['EIP beyond the limit of 32-bit code',       SELECTOR.FREE,   0x1000n,          13, 0,               (m) => m.descriptors(0x0040_9b00_0000_0fffn)],
     ['a task-state segment',                      SELECTOR.TSS,    0n,               13, SELECTOR.TSS,    () => undefined],
-    ['a task gate',                               SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x0000_8500_0038_0000n)],
-    ['a 16-bit call gate',                        SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x0000_8400_0008_0000n)],
+    ['a task gate',                               SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.descriptors(0x0000_8500_0038_0000n)],
+    ['a 16-bit call gate',                        SELECTOR.FREE,   0n,               13, SELECTOR.FREE,   (m) => m.descriptors(0x0000_8400_0008_0000n)],
   ])('to %s fault', (_what, selector, offset, vector, error, prepare) => {
     const machine = pointer(long(JMP), selector, offset);
     prepare(machine);
@@ -76,21 +71,7 @@ describe('far transfers in 64-bit mode', () => {
     const gate = 0x0000_ec00_0008_8000n | (0x1n << 48n); // DPL 3, 08H:18000H
     const machine = long('', gate, 0n).load(AT.USER, `${CALL} ebfe`).load(AT.HANDLER, '48cb');
     const { state } = machine;
-    state.setSegment('CS', {
-      selector: SELECTOR.USER_CODE64,
-      base: 0n,
-      limit: 0xffff_ffff,
-      rights: 0xa0fb,
-    });
-    state.setSegment('SS', {
-      selector: SELECTOR.USER_DATA,
-      base: 0n,
-      limit: 0xffff_ffff,
-      rights: 0xc0f3,
-    });
-    state.set32(STATE.CPL, 3);
-    state.rip = BigInt(AT.USER);
-    state.gpr[4] = BigInt(AT.USER_STACK);
+    machine.user().atUser();
     pointer(machine, SELECTOR.FREE | 3, 0n);
 
     machine.run(1);
@@ -184,24 +165,10 @@ describe('32-bit call gates', () => {
   it('copy parameters to the inner stack, and RET n releases them from both', () => {
     const machine = new TestMachine().protected32();
     const { state } = machine;
-    machine.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x0001_ec02_0018_8000n); // DPL 3, two parameters, 18H:18000H
+    machine.descriptors(0x0001_ec02_0018_8000n); // DPL 3, two parameters, 18H:18000H
     machine.load(AT.USER, '6a07 6a08 9a 00000000 6b00 ebfe ; push 7; push 8; call 6bH:0');
     machine.load(AT.HANDLER, '8b442408 ca0800 ; mov eax, [esp + 8]; retf 8');
-    state.setSegment('CS', {
-      selector: SELECTOR.USER_CODE32,
-      base: 0n,
-      limit: 0xffff_ffff,
-      rights: 0xc0fb,
-    });
-    state.setSegment('SS', {
-      selector: SELECTOR.USER_DATA,
-      base: 0n,
-      limit: 0xffff_ffff,
-      rights: 0xc0f3,
-    });
-    state.set32(STATE.CPL, 3);
-    state.rip = BigInt(AT.USER);
-    state.gpr[4] = BigInt(AT.USER_STACK);
+    machine.user(32).atUser();
 
     machine.run(3);
     expect(state.cpl).toBe(0);

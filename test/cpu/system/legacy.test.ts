@@ -3,19 +3,8 @@ import { STATE } from '../../../src/cpu/state/layout.ts';
 import { AT, SELECTOR, TestMachine } from './machine.ts';
 
 /** 32-bit code at CPL 3 at `AT.USER`. */
-function user32(listing: string): TestMachine {
-  const machine = new TestMachine().protected32().load(AT.USER, listing);
-  const { state } = machine;
-  const flat = { base: 0n, limit: 0xffff_ffff };
-  state.setSegment('CS', { ...flat, selector: SELECTOR.USER_CODE32, rights: 0xc0fb });
-  for (const name of ['SS', 'DS', 'ES', 'FS', 'GS'] as const) {
-    state.setSegment(name, { ...flat, selector: SELECTOR.USER_DATA, rights: 0xc0f3 });
-  }
-  state.set32(STATE.CPL, 3);
-  state.rip = BigInt(AT.USER);
-  state.gpr[4] = BigInt(AT.USER_STACK);
-  return machine;
-}
+const user32 = (listing: string) =>
+  new TestMachine().protected32().load(AT.USER, listing).user(32).atUser();
 
 const halts = (machine: TestMachine, vector: number, at: number = AT.HANDLER) =>
   machine.gate32(vector, at).load(at, 'f4');
@@ -67,7 +56,7 @@ describe('delivery through a 32-bit IDT', () => {
     ['one with the wrong RPL',                           10, SELECTOR.DATA,  (m) => m.memory.write(AT.TSS + 8, 2, 0x13n)],
     ['one outside the GDT',                              10, 0x200,          (m) => m.memory.write(AT.TSS + 8, 2, 0x200n)],
     ['code as a stack segment',                          10, SELECTOR.CODE32, (m) => m.memory.write(AT.TSS + 8, 2, BigInt(SELECTOR.CODE32))],
-    ['one that is not present',                          12, SELECTOR.FREE,  (m) => { m.memory.write(AT.TSS + 8, 2, BigInt(SELECTOR.FREE)); m.memory.write(AT.GDT + SELECTOR.FREE, 8, 0x00cf_1300_0000_ffffn); }],
+    ['one that is not present',                          12, SELECTOR.FREE,  (m) => { m.memory.write(AT.TSS + 8, 2, BigInt(SELECTOR.FREE)); m.descriptors(0x00cf_1300_0000_ffffn); }],
     ['a TSS too short to hold one',                      10, SELECTOR.TSS,   (m) => m.state.setSegment('TR', { ...m.state.segment('TR'), limit: 8 })],
   ])('faults on %s', (_what, vector, error, prepare) => {
     const machine = user32('cd80');
@@ -273,7 +262,7 @@ describe('segment loads outside 64-bit mode', () => {
   ): TestMachine {
     const machine =
       cpl === 0 ? new TestMachine().protected32().load(AT.CODE, listing) : user32(listing);
-    machine.memory.write(AT.GDT + SELECTOR.FREE, 8, descriptor);
+    machine.descriptors(descriptor);
     machine.state.gpr[1] = BigInt(selector);
     for (const vector of [10, 11, 12, 13]) halts(machine, vector, AT.HANDLER + vector * 16);
     return machine;

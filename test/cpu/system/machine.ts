@@ -6,10 +6,10 @@ import { coreFeatures, SAPPHIRE_RAPIDS } from '../../../src/cpu/profiles.ts';
 import { STATE } from '../../../src/cpu/state/layout.ts';
 import { State } from '../../../src/cpu/state/state.ts';
 import type { StopReason } from '../../../src/cpu/stop-reason.ts';
-import { longModeEntry, protectedModeEntry } from '../../../src/cpu/system/entry-state.ts';
 import { attachSystemMsrs } from '../../../src/cpu/system/system-msrs.ts';
 import { PhysicalMemory } from '../../../src/memory/physical-memory.ts';
 import { MsrBus } from '../../../src/msr/bus.ts';
+import { longModeEntry, protectedModeEntry } from '../entry-state.ts';
 
 /** Where the test machine keeps its things. */
 // biome-ignore format: a table
@@ -196,6 +196,37 @@ export class TestMachine {
     this.memory.write(AT.GDT + SELECTOR.TSS, 8, 0x0000_8b00_6000_0067n);
     this.memory.write(AT.TSS + 4, 4, BigInt(AT.STACK0));
     this.memory.write(AT.TSS + 8, 2, BigInt(SELECTOR.DATA));
+    return this;
+  }
+
+  /** On to CPL 3, in code of that size; RIP and stack stay where they are. */
+  user(size: 32 | 64 = 64): this {
+    const { state } = this;
+    const flat = { base: 0n, limit: 0xffff_ffff };
+    const code =
+      size === 64
+        ? { selector: SELECTOR.USER_CODE64, rights: 0xa0fb }
+        : { selector: SELECTOR.USER_CODE32, rights: 0xc0fb };
+    state.setSegment('CS', { ...flat, ...code });
+    const data = size === 64 ? (['SS'] as const) : (['SS', 'DS', 'ES', 'FS', 'GS'] as const);
+    for (const name of data) {
+      state.setSegment(name, { ...flat, selector: SELECTOR.USER_DATA, rights: 0xc0f3 });
+    }
+    state.set32(STATE.CPL, 3);
+    return this;
+  }
+
+  /** Goes on at `AT.USER`, with the stack for it. */
+  atUser(): this {
+    this.state.rip = BigInt(AT.USER);
+    this.state.gpr[4] = BigInt(AT.USER_STACK);
+    return this;
+  }
+
+  /** Descriptors from `SELECTOR.FREE` on. */
+  descriptors(...descriptors: readonly bigint[]): this {
+    for (const [i, descriptor] of descriptors.entries())
+      this.memory.write(AT.GDT + SELECTOR.FREE + i * 8, 8, descriptor);
     return this;
   }
 

@@ -13,4 +13,5 @@ describe('on the interpreter', async () => {
   await import('./far-transfers.test.ts');
   await import('./legacy.test.ts');
   await import('./port-io.test.ts');
+  await import('./invalidation.test.ts');
 });

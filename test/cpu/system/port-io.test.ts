@@ -1,15 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { STATE } from '../../../src/cpu/state/layout.ts';
-import { AT, SELECTOR, TestMachine } from './machine.ts';
+import { AT, TestMachine } from './machine.ts';
 
 /** CPL 3 with a TSS whose I/O permission bitmap at 68H has `bits` for ports 80H–97H clear where they are clear. */
 function user(listing: string, bitmap?: number): TestMachine {
-  const machine = new TestMachine().long().load(AT.CODE, `${listing}\n ebfe`).haltingHandlers(13);
+  const machine = new TestMachine().long().load(AT.CODE, `${listing}\n ebfe`);
+  machine.haltingHandlers(13).user();
   const { state } = machine;
-  const flat = { base: 0n, limit: 0xffff_ffff };
-  state.setSegment('CS', { ...flat, selector: SELECTOR.USER_CODE64, rights: 0xa0fb });
-  state.setSegment('SS', { ...flat, selector: SELECTOR.USER_DATA, rights: 0xc0f3 });
-  state.set32(STATE.CPL, 3);
   if (bitmap !== undefined) {
     state.setSegment('TR', { ...state.segment('TR'), limit: 0x7f });
     machine.memory.write(AT.TSS + 0x68 + 16, 4, BigInt(bitmap));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { STATE } from '../../../src/cpu/state/layout.ts';
-import { AT, SELECTOR, TestMachine } from './machine.ts';
+import { AT, TestMachine } from './machine.ts';
 
 function execute(
   listing: string,
@@ -12,12 +12,7 @@ function execute(
   return machine;
 }
 
-const user = (machine: TestMachine) => {
-  const flat = { base: 0n, limit: 0xffff_ffff };
-  machine.state.setSegment('CS', { ...flat, selector: SELECTOR.USER_CODE64, rights: 0xa0fb });
-  machine.state.setSegment('SS', { ...flat, selector: SELECTOR.USER_DATA, rights: 0xc0f3 });
-  machine.state.set32(STATE.CPL, 3);
-};
+const user = (machine: TestMachine) => machine.user();
 
 const RDMSR = '0f32';
 const WRMSR = '0f30';

@@ -3,7 +3,6 @@ import type { Insn } from '../../insn.ts';
 import { retirement } from '../../retirement.ts';
 import { emitInstruction } from '../../semantics/semantics.ts';
 import type { Core } from '../../system/core.ts';
-import type { Stale } from '../../system/translation-tags.ts';
 import { VmExit } from '../../vm-exit.ts';
 import type { Engine, EngineExit } from '../engine.ts';
 import { CodeFetch } from './code-fetch.ts';
@@ -53,7 +52,8 @@ export class Oracle implements Engine {
     }
   }
 
-  flush(_stale: Stale): void {
+  /** It remembers a single translation, of the last fetch, and forgets it whatever is stale. */
+  flush(): void {
     this.#fetch.flush();
   }
 

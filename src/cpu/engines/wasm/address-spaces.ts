@@ -18,6 +18,28 @@ export interface AddressSpace {
   epoch: number;
   /** Its first-level TLBs; -1 while it has none. */
   set: number;
+  /** Which pages of more than 4 KiB are remembered parts of: they go together. */
+  readonly large: LargePages;
+}
+
+/** Sizes of pages above 4 KiB, as bits of an offset: 2 and 4 MiB, 1 GiB. */
+const LARGE_SHIFTS = [21n, 22n, 30n];
+
+/** A set of pages of more than 4 KiB. */
+export class LargePages {
+  readonly #numbers = new Map(LARGE_SHIFTS.map((shift) => [shift, new Set<bigint>()]));
+
+  add(linear: bigint, shift: number): void {
+    this.#numbers.get(BigInt(shift))?.add(linear >> BigInt(shift));
+  }
+
+  has(linear: bigint): boolean {
+    return LARGE_SHIFTS.some((shift) => this.#numbers.get(shift)!.has(linear >> shift));
+  }
+
+  clear(): void {
+    for (const numbers of this.#numbers.values()) numbers.clear();
+  }
 }
 
 /** The TLBs that an address space has entries in. */
@@ -78,7 +100,14 @@ export class AddressSpaces {
       return this.#placed(space);
     }
     if (spaces.length === MOST_SPACES) this.#displace(spaces.pop()!);
-    const space = { tags: { vpid, pcid, ept }, rights, pkru, epoch: ++this.#epoch, set: -1 };
+    const space = {
+      tags: { vpid, pcid, ept },
+      rights,
+      pkru,
+      epoch: ++this.#epoch,
+      set: -1,
+      large: new LargePages(),
+    };
     spaces.unshift(space);
     return this.#placed(space);
   }
@@ -88,12 +117,17 @@ export class AddressSpaces {
     for (const space of this.#spaces) {
       if (stale.linear !== undefined) {
         if (!isStale({ ...stale, pcid: space.tags.pcid }, space.tags)) continue;
-        for (const level of this.#levels) level.flushPage(space, stale.linear);
-      } else if (isStale(stale, space.tags)) {
-        space.epoch = ++this.#epoch;
-        if (space.set >= 0) for (const level of this.#levels) level.wipe(space.set);
-      }
+        // Vol. 3, "Operations that Invalidate TLBs": one address stands for its whole page, however large.
+        if (space.large.has(stale.linear)) this.#forget(space);
+        else for (const level of this.#levels) level.flushPage(space, stale.linear);
+      } else if (isStale(stale, space.tags)) this.#forget(space);
     }
+  }
+
+  #forget(space: AddressSpace): void {
+    space.epoch = ++this.#epoch;
+    space.large.clear();
+    if (space.set >= 0) for (const level of this.#levels) level.wipe(space.set);
   }
 
   /** Gives an address space the set of the one that has not been used for longest, if it has none. */

@@ -1,6 +1,6 @@
 import { INTERPRETER } from '../../state/layout.ts';
 import type { CodeLines, CodeWatcher } from '../code-lines.ts';
-import { type AddressSpace, TLB_SETS } from './address-spaces.ts';
+import { type AddressSpace, LargePages, TLB_SETS } from './address-spaces.ts';
 import type { DataTlb } from './data-tlb.ts';
 import { RECORD, STUB } from './record.ts';
 
@@ -42,6 +42,8 @@ export class CodeMap implements CodeWatcher {
   readonly #fresh: number[][] = Array.from({ length: TLB_SETS }, () => []);
   /** Which code TLB is in use. */
   #set = 0;
+  /** The large pages of that address space. */
+  #large = new LargePages();
   /** Grows when record addresses become meaningless. */
   epoch = 0;
 
@@ -105,13 +107,15 @@ export class CodeMap implements CodeWatcher {
   }
 
   /** Looks code up in the TLB of an address space from now on. */
-  use({ set }: AddressSpace): void {
+  use({ set, large }: AddressSpace): void {
     this.#set = set;
+    this.#large = large;
     this.#view.setUint32(this.#base + INTERPRETER.CODE_SET, set * CODE_TLB.SIZE, true);
   }
 
-  /** Has a linear page, in a context, found in the code TLB. */
-  map(address: bigint, context: number, slots: number): void {
+  /** Has a linear page, in a context, found in the code TLB; `shift` is that of the whole page it is part of. */
+  map(address: bigint, context: number, slots: number, shift: number): void {
+    if (shift > 12) this.#large.add(address, shift);
     const low = Number(address & 0xffff_f000n) | 0;
     const at = this.#tlbEntry(this.#set, low);
     this.#words[at] = low | context;

@@ -1,5 +1,5 @@
 import { INTERPRETER } from '../../state/layout.ts';
-import { type AddressSpace, TLB_SETS } from './address-spaces.ts';
+import { type AddressSpace, LargePages, TLB_SETS } from './address-spaces.ts';
 
 /** Entries of one bank, and where an entry's parts are. Tags are linear addresses of pages; all ones is none. */
 export const DATA_TLB = {
@@ -58,7 +58,11 @@ export class DataTlb {
   readonly #fresh: number[][] = Array.from({ length: TLB_SETS }, () => []);
   /** What the first level forgot for want of room. */
   readonly #second = new Int32Array(SECOND.ENTRIES << SECOND.SHIFT);
-  #space: Pick<AddressSpace, 'set' | 'epoch'> = { set: 0, epoch: -1 };
+  #space: Pick<AddressSpace, 'set' | 'epoch' | 'large'> = {
+    set: 0,
+    epoch: -1,
+    large: new LargePages(),
+  };
 
   /** @param base offset of the CPU's state block */
   constructor(linear: WebAssembly.Memory, base: number) {
@@ -75,7 +79,7 @@ export class DataTlb {
     this.#space = space;
   }
 
-  /** @param host offset in linear memory of the page's first byte */
+  /** @param host offset in linear memory of the page's first byte; `shift` is that of the whole page it is part of */
   fill(
     bank: number,
     address: bigint,
@@ -83,11 +87,13 @@ export class DataTlb {
     host: number,
     readable: boolean,
     writable: boolean,
+    shift: number,
   ): void {
     const low = Number(address & 0xffff_f000n) | 0;
     const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
     const second = this.#second;
-    const { epoch } = this.#space;
+    const { epoch, large } = this.#space;
+    if (shift > 12) large.add(address, shift);
     const behind = this.#behind(bank, low, epoch);
     second[behind + SECOND.LOW] = low | bank;
     second[behind + SECOND.HIGH] = high;

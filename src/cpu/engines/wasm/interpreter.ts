@@ -118,7 +118,7 @@ export class Interpreter implements Engine {
 
   flush(stale: Stale): void {
     this.#spaces.flush(stale);
-    this.#oracle.flush(stale);
+    this.#oracle.flush();
   }
 
   /** The address space is looked up before each stay in generated code. */
@@ -215,13 +215,13 @@ export class Interpreter implements Engine {
     const core = this.#core;
     const { memory } = core.ports;
     const linear = core.linear('CS', rip, 1, 'execute');
-    const { physical } = core.paging.translate(linear, 'execute', core.privilege);
+    const { physical, shift } = core.paging.translate(linear, 'execute', core.privilege);
     const offset = Number(linear & 0xfffn);
     const start = physical - offset;
     if (!memory.isRam(start, PAGE_SIZE)) return undefined;
     const address = linear & PAGE_MASK;
     const slots = this.#map.slots(start / PAGE_SIZE, address, this.#context.number);
-    this.#map.map(address, this.#context.number, slots);
+    this.#map.map(address, this.#context.number, slots, shift);
     const page = {
       slots,
       address,

@@ -144,13 +144,14 @@ export class InterpreterSlowPaths implements SlowPaths {
     const offset = Number(linear & 0xfffn);
     if (offset + size > PAGE_SIZE) return -1;
     const { paging, privilege, ports } = this.#core;
-    const { physical, readable, writable, watched } = paging.translate(linear, access, privilege);
+    const translation = paging.translate(linear, access, privilege);
+    const { physical, readable, writable, watched, shift } = translation;
     if (watched) return -1;
     const start = physical - offset;
     if (!ports.memory.isRam(start, PAGE_SIZE)) return -1;
     const page = start / PAGE_SIZE;
     const open = writable && !this.#lines.holdsCode(page);
-    this.#tlb.fill(this.bank, linear, page, ports.memory.offset(start), readable, open);
+    this.#tlb.fill(this.bank, linear, page, ports.memory.offset(start), readable, open, shift);
     return physical;
   }
 

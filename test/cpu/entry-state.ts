@@ -1,8 +1,8 @@
-import { CR0, CR4, EFER, RFLAGS } from '../control-registers.ts';
-import { writeStatusFlags } from '../flags.ts';
-import { STATE } from '../state/layout.ts';
-import type { State } from '../state/state.ts';
-import { RIGHTS } from './rights.ts';
+import { CR0, CR4, EFER, RFLAGS } from '../../src/cpu/control-registers.ts';
+import { writeStatusFlags } from '../../src/cpu/flags.ts';
+import { STATE } from '../../src/cpu/state/layout.ts';
+import type { State } from '../../src/cpu/state/state.ts';
+import { RIGHTS } from '../../src/cpu/system/rights.ts';
 
 /** Where code starts when no firmware runs: page tables, first instruction, stack. */
 export interface LongModeEntry {
