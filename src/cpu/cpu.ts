@@ -143,9 +143,13 @@ export class Cpu {
         if (this.#activity.halted) {
           if (!this.#activity.pass(ticks)) return { reason: 'halted' };
         } else if (this.core.waiting) this.#activity.wait(ticks);
-        else this.#execution.run(ticks);
+        else {
+          const ending = this.#execution.run(ticks);
+          const stop = ending && this.#ended(ending);
+          if (stop) return stop;
+        }
       } catch (thrown) {
-        const stop = this.#thrown(thrown);
+        const stop = this.#ended(thrown);
         if (stop) return stop;
       }
       this.ports.time.boundary();
@@ -153,7 +157,7 @@ export class Cpu {
   }
 
   /** An instruction ended in a fault or a VM exit. */
-  #thrown(thrown: unknown): StopReason | undefined {
+  #ended(thrown: unknown): StopReason | undefined {
     try {
       if (thrown instanceof Fault) {
         this.#raising.fault(thrown);

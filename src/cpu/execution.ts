@@ -7,6 +7,7 @@ import { retirement } from './retirement.ts';
 import { STATE } from './state/layout.ts';
 import type { Core, SystemFunction } from './system/core.ts';
 import { SYSTEM_INSTRUCTIONS } from './system/instructions.ts';
+import type { VmExit } from './vm-exit.ts';
 import type { Watches } from './watches.ts';
 
 const TF = Number(RFLAGS.TF);
@@ -47,8 +48,8 @@ export class Execution {
     this.#engine.endSlice();
   }
 
-  /** Executes at most so many ticks. @throws Fault, VmExit */
-  run(ticks: number): void {
+  /** Executes at most so many ticks. @returns what the last instruction ended in, if it did not retire. @throws Fault, VmExit */
+  run(ticks: number): Fault | VmExit | undefined {
     const { state, ports, breakpoints } = this.#core;
     const flags = state.get32(STATE.RFLAGS_SYSTEM);
     const blocking = state.get32(STATE.INTERRUPTIBILITY) & SHADOWS;
@@ -59,12 +60,13 @@ export class Execution {
       watched ||
       breakpoints.onInstructions ||
       ports.vmx?.nonRoot?.watchful;
-    if (single) this.#single((flags & TF) !== 0, (flags & RF) !== 0, blocking);
-    else this.#slice(ticks);
+    return single
+      ? this.#single((flags & TF) !== 0, (flags & RF) !== 0, blocking)
+      : this.#slice(ticks);
   }
 
   /** One instruction (one iteration), and what holds for one only: the shadow of STI and MOV SS, RF, TF. */
-  #single(tf: boolean, rf: boolean, blocking: number): void {
+  #single(tf: boolean, rf: boolean, blocking: number): Fault | VmExit | undefined {
     const core = this.#core;
     const { state, ports } = core;
     this.#look(rf);
@@ -73,9 +75,9 @@ export class Execution {
     const before = state.total('ticks');
     const branches = this.#taken;
     const world = core.nonRoot;
-    this.#slice(1);
+    const ending = this.#slice(1);
     // What VM entry has loaded is not this instruction's to change.
-    if (state.total('ticks') === before || core.nonRoot !== world) return;
+    if (ending || state.total('ticks') === before || core.nonRoot !== world) return ending;
     if (blocking !== 0) {
       state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
     }
@@ -85,6 +87,7 @@ export class Execution {
     const trap = core.stepTrap && !(ports.debug?.branchesOnly() && this.#taken === branches);
     core.stepTrap = false;
     if (trap) state.set(STATE.PENDING_DEBUG, state.get(STATE.PENDING_DEBUG) | DR6.BS);
+    return undefined;
   }
 
   /** Taken branches so far, as single-stepping on branches has them. */
@@ -100,22 +103,23 @@ export class Execution {
     for (const callback of this.#watches.at(linearRip)) callback(state.cpl);
   }
 
-  #slice(ticks: number): void {
+  #slice(ticks: number): Fault | VmExit | undefined {
     const { state } = this.#core;
     const end = state.total('ticks') + BigInt(Math.min(ticks, LONGEST_SLICE));
     this.#ended = false;
     for (;;) {
       const left = Number(end - state.total('ticks'));
-      if (left <= 0 || this.#ended) return;
-      const exit = this.#engine.run(left);
-      if (exit.reason === 'slice') return;
-      if (exit.reason === 'fault') throw exit.fault;
-      this.#system(exit.insn);
+      if (left <= 0 || this.#ended) return undefined;
+      const stop = this.#engine.run(left);
+      if (stop.reason === 'slice') return undefined;
+      if (stop.reason === 'fault') return stop.fault;
+      const exit = this.#system(stop.insn);
+      if (exit) return exit;
     }
   }
 
   /** Executes and retires a system instruction. @throws Fault, VmExit */
-  #system(insn: Insn): void {
+  #system(insn: Insn): VmExit | undefined {
     const core = this.#core;
     const { state, ports } = core;
     const execute = this.#instructions[insn.op];
@@ -126,11 +130,17 @@ export class Execution {
     this.#linear = core.linearRip;
     this.#unretired = insn;
     execute(core, insn);
+    if (core.exit) {
+      const { exit } = core;
+      core.exit = undefined;
+      return exit;
+    }
     state.rip = core.nextRip;
     if (this.#unretired) this.#retire(insn, core.nextRip === from);
     if (ports.branched && FAR.has(insn.op) && (insn.op !== 'INTO' || state.rip !== next)) {
       ports.branched(from, state.rip, cpl, state.cpl);
     }
+    return undefined;
   }
 
   /** Adds an instruction, or one iteration of it, to the totals. */

@@ -157,7 +157,8 @@ export interface NestedPage {
 export type MemoryAccess = 'read' | 'write' | 'execute';
 
 /**
- * Intercepts of VMX non-root operation. A method returns when nothing exits and throws `VmExit` when something does.
+ * Intercepts of VMX non-root operation. A method returns when nothing exits and throws `VmExit` when something does;
+ * those that answer a boolean say whether it exits, leave the exit in `core.exit`, and the instruction ends there.
  * The core calls each where the SDM's "Relative Priority of Faults and VM Exits" has it.
  * `insn` is the instruction being executed; RIP still points at it.
  */
@@ -165,16 +166,16 @@ export interface NonRoot {
   /** The tags of translations (cpu/system/translation-tags.ts): VPID, and physical address of the EPT PML4 table. */
   readonly vpid: number;
   readonly ept: number | undefined;
-  plain(name: PlainIntercept, insn: Insn): void;
+  plain(name: PlainIntercept, insn: Insn): boolean;
   invlpg(linear: bigint, insn: Insn): void;
   invpcid(insn: Insn): void;
-  rdmsr(address: number, insn: Insn): void;
-  wrmsr(address: number, value: bigint, insn: Insn): void;
+  rdmsr(address: number, insn: Insn): boolean;
+  wrmsr(address: number, value: bigint, insn: Insn): boolean;
   rdrand(insn: Insn): void;
   rdseed(insn: Insn): void;
   xsaves(insn: Insn): void;
   xrstors(insn: Insn): void;
-  io(access: IoIntercept, insn: Insn): void;
+  io(access: IoIntercept, insn: Insn): boolean;
   /** LGDT, LIDT, SGDT, SIDT, LLDT, LTR, SLDT, STR. */
   descriptorTable(insn: Insn): void;
   movDr(number: number, direction: 'to' | 'from', register: number, insn: Insn): void;

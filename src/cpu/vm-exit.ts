@@ -11,10 +11,10 @@ export class VmExit {
   readonly guestLinear: bigint;
   readonly guestPhysical: bigint;
 
-  constructor(reason: number, detail: VmExitDetail = {}) {
+  constructor(reason: number, detail: VmExitDetail = NONE, length = 0) {
     this.reason = reason;
     this.qualification = detail.qualification ?? 0n;
-    this.instructionLength = detail.instructionLength ?? 0;
+    this.instructionLength = detail.instructionLength ?? length;
     this.instructionInformation = detail.instructionInformation ?? 0;
     this.interruption = detail.interruption ?? 0;
     this.interruptionError = detail.interruptionError ?? 0;
@@ -22,6 +22,8 @@ export class VmExit {
     this.guestPhysical = detail.guestPhysical ?? 0n;
   }
 }
+
+const NONE: VmExitDetail = {};
 
 export interface VmExitDetail {
   readonly qualification?: bigint;

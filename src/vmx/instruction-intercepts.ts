@@ -37,11 +37,11 @@ const PLAIN: Readonly<Record<PlainIntercept, { reason: number; primary?: number;
 
 /** Instructions that exit. Vol. 3, "Instructions That Cause VM Exits". */
 export class InstructionIntercepts extends ControlRegisterIntercepts {
-  plain(name: PlainIntercept, insn: Insn): void {
+  plain(name: PlainIntercept, insn: Insn): boolean {
     const { reason, primary, secondary } = PLAIN[name];
-    if (primary !== undefined && !this.primary(primary)) return;
-    if (secondary !== undefined && !this.secondary(secondary)) return;
-    this.exit(reason, insn);
+    if (primary !== undefined && !this.primary(primary)) return false;
+    if (secondary !== undefined && !this.secondary(secondary)) return false;
+    return this.exits(reason, insn);
   }
 
   invlpg(linear: bigint, insn: Insn): void {
@@ -57,14 +57,14 @@ export class InstructionIntercepts extends ControlRegisterIntercepts {
     });
   }
 
-  rdmsr(address: number, insn: Insn): void {
-    if (this.#msrPasses(address, 'read')) return;
-    this.exit(EXIT_REASON.MSR_READ, insn);
+  rdmsr(address: number, insn: Insn): boolean {
+    if (this.#msrPasses(address, 'read')) return false;
+    return this.exits(EXIT_REASON.MSR_READ, insn);
   }
 
-  wrmsr(address: number, _value: bigint, insn: Insn): void {
-    if (this.#msrPasses(address, 'write')) return;
-    this.exit(EXIT_REASON.MSR_WRITE, insn);
+  wrmsr(address: number, _value: bigint, insn: Insn): boolean {
+    if (this.#msrPasses(address, 'write')) return false;
+    return this.exits(EXIT_REASON.MSR_WRITE, insn);
   }
 
   rdrand(insn: Insn): void {
@@ -85,13 +85,13 @@ export class InstructionIntercepts extends ControlRegisterIntercepts {
     this.#xsaves(EXIT_REASON.XRSTORS, insn);
   }
 
-  io(access: IoIntercept, insn: Insn): void {
+  io(access: IoIntercept, insn: Insn): boolean {
     const { port, size } = access;
     if (this.primary(PRIMARY.USE_IO_BITMAPS)) {
       const a = Number(this.vmcs.read(FIELDS.IO_BITMAP_A_ADDRESS));
       const b = Number(this.vmcs.read(FIELDS.IO_BITMAP_B_ADDRESS));
-      if (!ioExits(this.machine.memory, a, b, port, size)) return;
-    } else if (!this.primary(PRIMARY.UNCONDITIONAL_IO_EXITING)) return;
+      if (!ioExits(this.machine.memory, a, b, port, size)) return false;
+    } else if (!this.primary(PRIMARY.UNCONDITIONAL_IO_EXITING)) return false;
     const qualification =
       (size - 1) |
       (access.direction === 'in' ? 1 << 3 : 0) |
@@ -99,7 +99,7 @@ export class InstructionIntercepts extends ControlRegisterIntercepts {
       (access.rep ? 1 << 5 : 0) |
       (access.immediate ? 1 << 6 : 0) |
       (port << 16);
-    this.exit(EXIT_REASON.IO_INSTRUCTION, insn, {
+    return this.exits(EXIT_REASON.IO_INSTRUCTION, insn, {
       qualification: BigInt(qualification >>> 0),
       guestLinear: access.linear ?? 0n,
       instructionInformation: access.string ? stringIoInformation(insn, access.segment) : 0,

@@ -113,8 +113,8 @@ const TABLE: Readonly<Record<string, VmxInstruction>> = {
 const modeHasVmx = (core: Core): boolean =>
   !isRealLike(core.state) && (!isLongMode(core.state) || is64Bit(core.state));
 
-function exitFrom(core: Core, insn: Insn, { reason, information }: VmxInstruction): never {
-  throw new VmExit(reason, {
+function exitFrom(core: Core, insn: Insn, { reason, information }: VmxInstruction): void {
+  core.exit = new VmExit(reason, {
     instructionLength: insn.length,
     qualification: information ? displacement(insn, core.state.rip) : 0n,
     instructionInformation: information?.(insn) ?? 0,
@@ -132,7 +132,7 @@ function vmxon(vmx: Vmx): SystemFunction {
     const cr0 = core.state.get(STATE.CR0);
     const cr4 = core.state.get(STATE.CR4);
     if (!modeHasVmx(core) || !isSet(cr4, CR4.VMXE)) throw new Fault('#UD');
-    if (vmx.nonRoot) exitFrom(core, insn, inNonRoot);
+    if (vmx.nonRoot) return exitFrom(core, insn, inNonRoot);
     core.requireCpl0();
     if (!vmx.operation) {
       const { LOCK, VMX_OUTSIDE_SMX } = FEATURE_CONTROL;
@@ -150,9 +150,9 @@ export function vmxInstructions(vmx: Vmx): Readonly<Record<string, SystemFunctio
   const plain = Object.entries(TABLE).map(([name, row]): [string, SystemFunction] => [
     name,
     (core, insn) => {
-      if (vmx.nonRoot && row.exitsInAnyMode) exitFrom(core, insn, row);
+      if (vmx.nonRoot && row.exitsInAnyMode) return exitFrom(core, insn, row);
       if (!vmx.operation || !modeHasVmx(core)) throw new Fault('#UD');
-      if (vmx.nonRoot) exitFrom(core, insn, row);
+      if (vmx.nonRoot) return exitFrom(core, insn, row);
       core.requireCpl0();
       const outcome = row.run(vmx, core, insn);
       if (outcome) setFlags(core, outcome);

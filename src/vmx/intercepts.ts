@@ -32,8 +32,14 @@ export class Intercepts {
     return (this.controls.secondary & control) !== 0;
   }
 
-  /** The exit of an instruction. @throws VmExit */
-  protected exit(reason: number, insn: Insn, detail: VmExitDetail = {}): never {
-    throw new VmExit(reason, { instructionLength: insn.length, ...detail });
+  /** Has the instruction end in an exit, and says so. */
+  protected exits(reason: number, insn: Insn, detail?: VmExitDetail): true {
+    this.machine.core.exit = new VmExit(reason, detail, insn.length);
+    return true;
+  }
+
+  /** @throws VmExit the exit of an instruction */
+  protected exit(reason: number, insn: Insn, detail?: VmExitDetail): never {
+    throw new VmExit(reason, detail, insn.length);
   }
 }

@@ -266,11 +266,11 @@ export const invpcid: SystemFunction = (core, insn) => {
 /** WBINVD and INVD: no cache holds data of its own here. */
 export const wbinvd: SystemFunction = (core, insn) => {
   core.requireCpl0();
-  core.nonRoot?.plain('WBINVD', insn);
+  if (core.nonRoot?.plain('WBINVD', insn)) return;
 };
 export const invd: SystemFunction = (core, insn) => {
   core.requireCpl0();
-  core.nonRoot?.plain('INVD', insn);
+  if (core.nonRoot?.plain('INVD', insn)) return;
 };
 
 const ecx = (core: Core): number => Number(core.gpr(1, 4));
@@ -294,7 +294,7 @@ export const xgetbv: SystemFunction = (core) => {
 export const xsetbv: SystemFunction = (core, insn: Insn) => {
   requireXsave(core);
   core.requireCpl0();
-  core.nonRoot?.plain('XSETBV', insn);
+  if (core.nonRoot?.plain('XSETBV', insn)) return;
   const value = edxEax(core);
   if (ecx(core) !== 0 || !isSet(value, XCR0.X87) || isSet(value, ~core.features.xcr0 & MASK64)) {
     throw refuse();

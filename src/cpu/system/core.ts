@@ -8,6 +8,7 @@ import type { Observer } from '../observer.ts';
 import type { CpuPorts, MemoryAccess, NonRoot } from '../ports.ts';
 import { type SegmentName, STATE } from '../state/layout.ts';
 import type { State } from '../state/state.ts';
+import type { VmExit } from '../vm-exit.ts';
 import { Breakpoints } from './breakpoints.ts';
 import { deliver } from './delivery.ts';
 import { LinearMemory } from './linear-memory.ts';
@@ -18,7 +19,8 @@ import type { Stale } from './translation-tags.ts';
 
 /**
  * A system instruction. On entry RIP is the instruction's own, `core.nextRip` the next one's, and everything older is
- * in the totals. It throws `Fault` or `VmExit` before its first effect. One that transfers control sets `core.nextRip`.
+ * in the totals. Before its first effect it throws `Fault` or `VmExit`, or returns with `core.exit` set.
+ * One that transfers control sets `core.nextRip`.
  * Whoever called it moves RIP to `core.nextRip` and retires the instruction.
  */
 export type SystemFunction = (core: Core, insn: Insn) => void;
@@ -60,6 +62,8 @@ export class Core {
   nextRip = 0n;
   /** The event being delivered; what goes wrong meanwhile went wrong in its delivery. */
   delivering: Event | undefined;
+  /** The VM exit that a system instruction ends in: what exits often is not thrown, which takes as long as the exit itself. */
+  exit: VmExit | undefined;
   /** Whether the instruction under way ends in a single-step trap. */
   stepTrap = false;
   /** Whether the instruction under way loaded RF, which then holds for the one after it. */

@@ -9,7 +9,7 @@ import { iopl, isProtected } from './mode.ts';
 /** HLT. The run loop finds the CPU halted once the instruction is retired. */
 export const hlt: SystemFunction = (core, insn) => {
   core.requireCpl0();
-  core.nonRoot?.plain('HLT', insn);
+  if (core.nonRoot?.plain('HLT', insn)) return;
   core.state.set32(STATE.ACTIVITY, ACTIVITY.HLT);
   core.state.addTotal('halts', 1n);
   core.engine.endSlice();
@@ -51,7 +51,7 @@ export const stac = setAc(true);
 /** MONITOR: checks its address as a load. */
 export const monitor: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
-  core.nonRoot?.plain('MONITOR', insn);
+  if (core.nonRoot?.plain('MONITOR', insn)) return;
   if (core.gpr(1, 4) !== 0n) throw new Fault('#GP', 0);
   core.load('DS', core.gpr(0, insn.addressSize), 1);
   core.monitoring = true;
@@ -63,7 +63,7 @@ export const monitor: SystemFunction = (core, insn) => {
  */
 export const mwait: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
-  core.nonRoot?.plain('MWAIT', insn);
+  if (core.nonRoot?.plain('MWAIT', insn)) return;
   if ((core.gpr(1, 4) & MASK32 & ~1n) !== 0n) throw new Fault('#GP', 0);
   core.waiting = core.monitoring;
   core.monitoring = false;
@@ -72,5 +72,5 @@ export const mwait: SystemFunction = (core, insn) => {
 
 /** PAUSE. */
 export const pause: SystemFunction = (core, insn) => {
-  core.nonRoot?.plain('PAUSE', insn);
+  if (core.nonRoot?.plain('PAUSE', insn)) return;
 };

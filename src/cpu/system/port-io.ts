@@ -10,6 +10,7 @@ import { isWideTss } from './task-state.ts';
 
 type PortSize = 1 | 2 | 4;
 const BITMAP_BASE = 0x66;
+const SINGLE = { string: false, rep: false } as const;
 
 /** Whether the TSS lets `size` ports from `port` through. Vol. 1, "I/O Permission Bit Map". */
 function permitted(core: Core, port: number, size: number): boolean {
@@ -45,7 +46,7 @@ export const input: SystemFunction = (core, insn) => {
   const size = portSize(insn);
   const { port, immediate } = portOf(core, insn, 1);
   requirePort(core, port, size);
-  core.nonRoot?.io({ port, size, direction: 'in', string: false, rep: false, immediate }, insn);
+  if (core.nonRoot?.io({ ...SINGLE, port, size, direction: 'in', immediate }, insn)) return;
   core.setGpr(0, size, BigInt(core.ports.io.read(port, size) >>> 0));
   core.pendDebug(core.breakpoints.port(port, size));
 };
@@ -55,7 +56,7 @@ export const output: SystemFunction = (core, insn) => {
   const size = portSize(insn);
   const { port, immediate } = portOf(core, insn, 0);
   requirePort(core, port, size);
-  core.nonRoot?.io({ port, size, direction: 'out', string: false, rep: false, immediate }, insn);
+  if (core.nonRoot?.io({ ...SINGLE, port, size, direction: 'out', immediate }, insn)) return;
   core.ports.io.write(port, size, Number(core.gpr(0, size)));
   core.pendDebug(core.breakpoints.port(port, size));
   core.engine.endSlice();
@@ -80,19 +81,9 @@ const stringIo =
     const offset = core.gpr(index, insn.addressSize);
     const access = direction === 'in' ? 'write' : 'read';
     const linear = core.linear(memory.segment, offset, size, access);
-    core.nonRoot?.io(
-      {
-        port,
-        size,
-        direction,
-        string: true,
-        rep,
-        immediate: false,
-        linear,
-        segment: memory.segment,
-      },
-      insn,
-    );
+    const { segment } = memory;
+    const place = { string: true, rep, immediate: false, linear, segment };
+    if (core.nonRoot?.io({ ...place, port, size, direction }, insn)) return;
     core.memory.probe(linear, size, core.privilege, access);
     if (direction === 'in') {
       const value = BigInt(core.ports.io.read(port, size) >>> 0);

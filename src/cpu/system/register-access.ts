@@ -19,7 +19,7 @@ const ecx = (core: Core): number => Number(core.gpr(1, 4));
 export const rdmsr: SystemFunction = (core, insn) => {
   core.requireCpl0();
   const address = ecx(core);
-  core.nonRoot?.rdmsr(address, insn);
+  if (core.nonRoot?.rdmsr(address, insn)) return;
   const value = core.ports.msr.rdmsr(address);
   if (typeof value !== 'bigint') throw refuse();
   setEdxEax(core, value);
@@ -30,7 +30,7 @@ export const wrmsr: SystemFunction = (core, insn) => {
   core.requireCpl0();
   const address = ecx(core);
   const value = (core.gpr(2, 4) << 32n) | core.gpr(0, 4);
-  core.nonRoot?.wrmsr(address, value, insn);
+  if (core.nonRoot?.wrmsr(address, value, insn)) return;
   if (core.ports.msr.wrmsr(address, value) !== 'done') throw refuse();
   core.engine.endSlice();
 };
@@ -40,7 +40,7 @@ export const rdpmc: SystemFunction = (core, insn) => {
   const { state } = core;
   const allowed = isSet(state.get(STATE.CR4), CR4.PCE) || !isSet(state.get(STATE.CR0), CR0.PE);
   if (core.cpl > 0 && !allowed) throw refuse();
-  core.nonRoot?.plain('RDPMC', insn);
+  if (core.nonRoot?.plain('RDPMC', insn)) return;
   const value = core.ports.rdpmc(ecx(core));
   if (typeof value !== 'bigint') throw refuse();
   setEdxEax(core, value);
@@ -57,7 +57,7 @@ function requireTsc(core: Core): void {
 /** RDTSC. */
 export const rdtsc: SystemFunction = (core, insn) => {
   requireTsc(core);
-  core.nonRoot?.plain('RDTSC', insn);
+  if (core.nonRoot?.plain('RDTSC', insn)) return;
   setEdxEax(core, core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core));
 };
 
@@ -65,7 +65,7 @@ export const rdtsc: SystemFunction = (core, insn) => {
 export const rdtscp: SystemFunction = (core, insn) => {
   if (core.nonRoot?.enabled('RDTSCP') === false) throw new Fault('#UD');
   requireTsc(core);
-  core.nonRoot?.plain('RDTSCP', insn);
+  if (core.nonRoot?.plain('RDTSCP', insn)) return;
   setEdxEax(core, core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core));
   core.setGpr(1, 4, core.state.get(STATE.TSC_AUX) & MASK32);
 };
@@ -79,7 +79,7 @@ export const rdpid: SystemFunction = (core, insn) => {
 
 /** CPUID. */
 export const cpuid: SystemFunction = (core, insn) => {
-  core.nonRoot?.plain('CPUID', insn);
+  if (core.nonRoot?.plain('CPUID', insn)) return;
   const { state, ports } = core;
   const { eax, ebx, ecx, edx } = ports.cpuid(Number(core.gpr(0, 4)), Number(core.gpr(1, 4)), {
     cr4: state.get(STATE.CR4),
