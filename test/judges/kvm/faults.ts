@@ -93,4 +93,27 @@ export const FAULTS: readonly Fault[] = [
     ["setControl(host, 'VM_ENTRY_CONTROLS', ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL, on);", ''],
     ['host.vmwrite(FIELDS.VM_EXIT_MSR_STORE_COUNT.encoding, on ? 1n : 0n);', ''],
   ]),
+  ...of('src/kvm/vpmu/handover.ts', [
+    ["if (switchPoint === 'sched' || (switchPoint === 'lazy' && !vpmu.hostWantsPmu())) return;", ''],
+    ["(switchPoint === 'lazy' && !vpmu.hostWantsPmu())", "switchPoint === 'lazy'"],
+    ['perf.reclaim.set(host().id, () => this.put());', ''],
+  ]),
+  ...of('src/kvm/vm.ts', [
+    ["if (this.vcpus.length === 0 && hostRule === 'refuse') this.perf.createMediatedPmu();", ''],
+    ["const passes = design.interception.extras === 'pass';", 'const passes = true;'],
+  ]),
+  ...of('src/perf/perf.ts', [
+    ["if (meeting === 'error') cpu.fail();", ''],
+    ['    cpu.displace();\n', ''],
+    ['    cpu.resume();\n', ''],
+    ['cpu.context.setGuest(now, true);', ''],
+    ["throw new PerfError('EBUSY', 'an event that does not exclude guests is open');", ''],
+    ["this.claims.add('refuse');", ''],
+    ['(masked ? LVT_MASKED : 0n)', '0n'],
+    ['this.cpu(id).pmu.armLvtpc();', ''],
+  ]),
+  ...of('src/perf/claims.ts', [
+    ["(rule === 'error-scoped' && onVcpu)", "rule === 'error-scoped'"],
+    ["(rule === 'error-scoped' && onVcpu)", 'false'],
+  ]),
 ];
