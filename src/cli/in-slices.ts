@@ -25,7 +25,7 @@ export async function inSlices(
   try {
     for (let until = 0n; signal === undefined && until < maxInstructions; ) {
       until = until + SLICE < maxInstructions ? until + SLICE : maxInstructions;
-      const goesOn = run.advance(until);
+      const goesOn = run.advance({ maxInstructions: until });
       afterSlice();
       if (!goesOn) return undefined;
       await setImmediate();

@@ -17,8 +17,8 @@ import { Watches } from './watches.ts';
 
 /** What `Cpu.save` gives. */
 export interface SavedCpu {
-  /** The state block, in hex. */
-  readonly block: string;
+  /** The state block. */
+  readonly block: Uint8Array;
   readonly faults: readonly FaultRecord[];
   readonly halted: boolean;
   readonly monitoring: boolean;
@@ -89,10 +89,8 @@ export class Cpu {
 
   /** Everything of the CPU between two instructions; watches and what is armed belong to others. */
   save(): SavedCpu {
-    const { view, base } = this.state;
-    const block = new Uint8Array(view.buffer, base, STATE.SIZE);
     return {
-      block: Array.from(block, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+      block: this.#block.slice(),
       faults: this.#raising.faults,
       halted: this.#activity.halted,
       monitoring: this.core.monitoring,
@@ -101,15 +99,21 @@ export class Cpu {
   }
 
   restore(saved: SavedCpu): void {
-    const { view, base } = this.state;
-    const block = new Uint8Array(view.buffer, base, STATE.SIZE);
-    for (let i = 0; i < STATE.SIZE; i++)
-      block[i] = Number.parseInt(saved.block.slice(i * 2, i * 2 + 2), 16);
+    this.#block.set(saved.block);
     this.#raising.faults = saved.faults;
     this.#activity.restore(saved.halted);
     this.core.monitoring = saved.monitoring;
     this.core.waiting = saved.waiting;
     this.core.engine.debugChanged();
+  }
+
+  get #block(): Uint8Array {
+    return new Uint8Array(this.state.view.buffer, this.state.base, STATE.SIZE);
+  }
+
+  /** Ends the wait of an MWAIT: others may have written to what it monitors. */
+  lookAgain(): void {
+    this.core.waiting = false;
   }
 
   /** Something became pending or a deadline moved: events are looked at before the next instruction. */
@@ -128,23 +132,28 @@ export class Cpu {
     return this.#watches.add(rip, callback);
   }
 
-  /** Runs at most `maxTicks` ticks. */
-  run(maxTicks: number): StopReason {
+  /** Runs at most `maxTicks` ticks, of which the CPU executes instructions in at most `maxRunning`. */
+  run(maxTicks: number, maxRunning = maxTicks): StopReason {
     const start = this.state.total('ticks');
+    let asleep = 0;
     this.#stopping = false;
     for (;;) {
-      const left = maxTicks - Number(this.state.total('ticks') - start);
+      const passed = Number(this.state.total('ticks') - start);
+      const left = maxTicks - passed;
+      const running = Math.min(left, maxRunning - passed + asleep);
       try {
         if (this.#stopping) return { reason: 'stopped' };
-        if (left <= 0) return { reason: 'budget' };
+        if (running <= 0) return { reason: 'budget' };
         const stop = this.#priority.take();
         if (stop) return stop;
-        const ticks = Math.min(left, this.ports.time.horizon());
-        if (this.#activity.halted) {
-          if (!this.#activity.pass(ticks)) return { reason: 'halted' };
-        } else if (this.core.waiting) this.#activity.wait(ticks);
-        else {
-          const ending = this.#execution.run(ticks);
+        const horizon = this.ports.time.horizon();
+        const ticks = Math.min(left, horizon);
+        if (this.core.waiting) asleep += this.#activity.wait(ticks, horizon);
+        else if (this.#activity.halted) {
+          if (!this.#activity.pass(ticks, horizon)) return { reason: 'halted' };
+          asleep += ticks;
+        } else {
+          const ending = this.#execution.run(Math.min(running, horizon));
           const stop = ending && this.#ended(ending);
           if (stop) return stop;
         }

@@ -1,14 +1,23 @@
 import { CounterpointError } from '../bits/error.ts';
 import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { BlindTime } from '../machine/blind-time.ts';
+import type { Budget } from '../machine/budget.ts';
 import { costs } from '../machine/costs.ts';
-import { type CreateOptions, createMachine, designNamed, MACHINES } from '../machine/create.ts';
+import {
+  type CreateOptions,
+  createMachine,
+  designNamed,
+  MACHINES,
+  type ResumeOptions,
+  resumeMachine,
+} from '../machine/create.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
 import { LostWindows } from '../machine/lost-windows.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunResult } from '../machine/outcome.ts';
 import { PmiLatency } from '../machine/pmi-latency.ts';
 import { ReferencePmu } from '../machine/reference-pmu.ts';
+import { readSnapshot, saveSnapshot } from '../machine/snapshot.ts';
 import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
@@ -76,9 +85,19 @@ export function runOn(
   options: Omit<CreateOptions, 'machine'>,
   trace?: ChromeTrace,
 ): MachineReport {
-  const run = new GuestRun(image, machine, options, trace);
-  run.advance(maxInstructions);
+  const run = GuestRun.start(image, machine, options, trace);
+  run.advance({ maxInstructions });
   return run.report();
+}
+
+/** What a run has observed so far. */
+interface Watched {
+  readonly truth: ReturnType<GroundTruth['save']>;
+  readonly accesses: ReturnType<PmuAccesses['save']>;
+  readonly pmis: ReturnType<PmiLatency['save']>;
+  readonly lost: ReturnType<LostWindows['save']>;
+  readonly blind: ReturnType<BlindTime['save']>;
+  readonly reference: ReturnType<ReferencePmu['save']>;
 }
 
 /** One guest on one machine, advanced in steps; a report can be had after each. */
@@ -90,34 +109,74 @@ export class GuestRun {
   readonly #pmis: PmiLatency;
   readonly #lost: LostWindows;
   readonly #blind: BlindTime;
+  readonly #reference: ReferencePmu;
   #result: RunResult | undefined;
 
-  /** @throws CounterpointError, ImageError */
-  constructor(
-    image: Uint8Array,
-    machine: string,
-    options: Omit<CreateOptions, 'machine'>,
-    trace?: ChromeTrace,
-  ) {
-    this.#name = machine;
-    const observer = trace && { observer: trace.observer };
-    this.#machine = createMachine(image, { ...options, machine, ...observer });
-    const { hardware } = this.#machine;
-    trace?.start(() => hardware.current.state.total('ticks'));
-    this.#truth = new GroundTruth(this.#machine, Object.values(GUEST_EVENTS));
-    this.#accesses = new PmuAccesses(this.#machine);
-    this.#pmis = new PmiLatency(this.#machine);
-    this.#lost = new LostWindows(this.#machine);
-    this.#blind = new BlindTime(this.#machine);
-    new ReferencePmu(this.#machine, {
+  private constructor(machine: Machine, name: string) {
+    this.#name = name;
+    this.#machine = machine;
+    this.#truth = new GroundTruth(machine, Object.values(GUEST_EVENTS));
+    this.#accesses = new PmuAccesses(machine);
+    this.#pmis = new PmiLatency(machine);
+    this.#lost = new LostWindows(machine);
+    this.#blind = new BlindTime(machine);
+    this.#reference = new ReferencePmu(machine, {
       tell: (access) => this.#lost.access(access),
       pmi: () => this.#pmis.due(),
     });
   }
 
-  /** Runs until the guest ends or has retired `maxInstructions` in all. Whether only the budget stopped it. */
-  advance(maxInstructions: bigint): boolean {
-    this.#result = this.#machine.run({ maxInstructions });
+  /** @throws CounterpointError, ImageError */
+  static start(
+    image: Uint8Array,
+    machine: string,
+    options: Omit<CreateOptions, 'machine'>,
+    trace?: ChromeTrace,
+  ): GuestRun {
+    const observer = trace && { observer: trace.observer };
+    const made = createMachine(image, { ...options, machine, ...observer });
+    const { hardware } = made;
+    trace?.start(() => hardware.current.state.total('ticks'));
+    return new GuestRun(made, machine);
+  }
+
+  /** Goes on from a snapshot file. @throws CounterpointError `snapshot-…` */
+  static resume(bytes: Uint8Array, options: ResumeOptions = {}): GuestRun {
+    const snapshot = readSnapshot(bytes);
+    const run = new GuestRun(resumeMachine(snapshot, options), snapshot.recipe.machine);
+    if (snapshot.extra) run.#watchOn(snapshot.extra as Watched);
+    return run;
+  }
+
+  /** The run as it stands, as a snapshot file. */
+  snapshot(): Uint8Array {
+    const watched: Watched = {
+      truth: this.#truth.save(),
+      accesses: this.#accesses.save(),
+      pmis: this.#pmis.save(),
+      lost: this.#lost.save(),
+      blind: this.#blind.save(),
+      reference: this.#reference.save(),
+    };
+    return saveSnapshot(this.#machine, watched);
+  }
+
+  #watchOn({ truth, accesses, pmis, lost, blind, reference }: Watched): void {
+    this.#truth.restore(truth);
+    this.#accesses.restore(accesses);
+    this.#pmis.restore(pmis);
+    this.#lost.restore(lost);
+    this.#blind.restore(blind);
+    this.#reference.restore(reference);
+  }
+
+  get machine(): Machine {
+    return this.#machine;
+  }
+
+  /** Runs until the guest ends or the budget is used up. Whether only the budget stopped it. */
+  advance(budget: Budget): boolean {
+    this.#result = this.#machine.run(budget);
     return this.#result.reason === 'budget';
   }
 
@@ -131,6 +190,7 @@ export class GuestRun {
     const { state, pmu } = machine.hardware.current;
     const { ledger } = machine;
     const account = costs(machine);
+    let digest: string | undefined;
     return {
       machine: this.#name,
       title: MACHINES[this.#name] ?? MACHINES['mediated']!,
@@ -163,7 +223,10 @@ export class GuestRun {
       unsupported: pmu
         .unsupportedEvents()
         .map(({ event, umask }) => `event ${event.toString(16)}H umask ${umask.toString(16)}H`),
-      digest: result.digest(),
+      get digest() {
+        digest ??= result.digest();
+        return digest;
+      },
     };
   }
 }

@@ -52,6 +52,7 @@ export interface MachineReport {
   readonly rootTicks: bigint;
   /** Events the guest selected that the model does not know; they counted 0. */
   readonly unsupported: readonly string[];
+  /** Of the machine's state when this is first asked for: hashing all its memory takes a while. */
   readonly digest: string;
 }
 

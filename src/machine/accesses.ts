@@ -62,6 +62,15 @@ export class PmuAccesses {
     );
   }
 
+  save(): readonly PmuAccess[] {
+    return this.list().map((row) => ({ ...row }));
+  }
+
+  restore(saved: readonly PmuAccess[]): void {
+    this.#rows.clear();
+    for (const row of saved) this.#rows.set(row.register, { ...row });
+  }
+
   #row(register: string): PmuAccess {
     const known = this.#rows.get(register) ?? { register, intercepted: 0, direct: 0 };
     this.#rows.set(register, known);

@@ -1,7 +1,9 @@
-import { ACTIVITY } from '../cpu/control-registers.ts';
+import { isSet } from '../bits/bitfield.ts';
+import { ACTIVITY, RFLAGS } from '../cpu/control-registers.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import type { FaultRecord } from '../cpu/stop-reason.ts';
 import { Board } from './board.ts';
+import { type Budget, isUsedUp, type Left, leftOf, Stillness } from './budget.ts';
 import { enter } from './entry.ts';
 import type { GuestImage } from './guest-image.ts';
 import { Hardware } from './hardware.ts';
@@ -10,9 +12,7 @@ import { type Machine, machineDigest } from './machine.ts';
 import type { MachineParts } from './options.ts';
 import type { RunReason, RunResult } from './outcome.ts';
 import type { Processor } from './processor.ts';
-
-/** Ticks each of several processors runs before the next one's turn. */
-const QUANTUM = 10_000n;
+import { Turns, type TurnTaker } from './turns.ts';
 
 /** The guest on the hardware itself: what every virtual machine is measured by. */
 export class BareMachine implements Machine {
@@ -20,11 +20,11 @@ export class BareMachine implements Machine {
   readonly board: Board;
   readonly ledger: GuestLedger;
   readonly regions: GuestImage['regions'];
+  readonly boot: GuestImage['boot'];
+  readonly memorySize: number;
   #faults: readonly FaultRecord[] = [];
-  /** The tick at which all processors will have had their turn. */
-  #round = 0n;
-  /** Whose turn it is. */
-  #turn = 0;
+  readonly #turns: Turns;
+  readonly #stillness = new Stillness();
 
   constructor(parts: MachineParts) {
     const { image, profile, memorySize, engine, seed, onOutput, input, processors = 1 } = parts;
@@ -59,12 +59,15 @@ export class BareMachine implements Machine {
     const { memory, current } = this.hardware;
     pc.attachMemory(memory);
     this.regions = image.regions;
+    this.boot = image.boot;
+    this.memorySize = memorySize;
     for (const { state } of this.hardware.processors.slice(1)) {
       state.set32(STATE.ACTIVITY, ACTIVITY.WAIT_FOR_SIPI);
     }
     enter(current.state, image.load(memory));
     this.ledger = new GuestLedger(current.state);
     this.ledger.enter();
+    this.#turns = new Turns(this.hardware.processors.map((each) => this.#turnTaker(each)));
   }
 
   get #bootstrap(): Processor {
@@ -76,53 +79,61 @@ export class BareMachine implements Machine {
     return this.hardware.processors.reduce((n, { state }) => n + state.total('instructions'), 0n);
   }
 
-  run({ maxInstructions }: { maxInstructions?: bigint } = {}): RunResult {
+  run(budget: Budget = {}): RunResult {
+    const several = this.hardware.processors.length > 1;
     for (;;) {
       if (this.board.end) return this.#result(this.board.end);
       if (this.#faults.length > 0) return this.#result('triple-fault');
-      const left = maxInstructions === undefined ? undefined : maxInstructions - this.#instructions;
-      if (left !== undefined && left <= 0n) return this.#result('budget');
-      const idle =
-        this.hardware.processors.length === 1 ? this.#runAlone(left) : this.#runTurn(left);
-      if (idle) return this.#result('halted-forever');
+      const left = leftOf(budget, this.#spent);
+      if (isUsedUp(left)) return this.#result('budget');
+      const asleep = several ? this.#turns.run(left) : this.#runProcessor(this.#bootstrap, left);
+      if (asleep || this.#stillness.lasts(this.#spent)) return this.#result('halted-forever');
     }
   }
 
-  /** Whether the only processor is halted for ever. */
-  #runAlone(left: bigint | undefined): boolean {
-    return this.#runProcessor(left === undefined ? Number.POSITIVE_INFINITY : Number(left));
+  get #spent() {
+    return { instructions: this.#instructions, ticks: this.#bootstrap.state.total('ticks') };
   }
 
-  /**
-   * One processor's turn, up to the end of the round. One that has nothing to do waits until then: all clocks agree at
-   * the end of a round. Whether at the end of a round all were idle.
-   */
-  #runTurn(left: bigint | undefined): boolean {
-    const { processors } = this.hardware;
-    if (this.#turn === 0) {
-      this.#round = this.#bootstrap.state.total('ticks') + QUANTUM;
-      this.#idle = 0;
-    }
-    const processor = processors[this.#turn]!;
+  save() {
+    return {
+      hardware: this.hardware.save(),
+      board: this.board.save(),
+      ledger: this.ledger.save(),
+      stillness: this.#stillness.save(),
+      faults: this.#faults,
+      turns: this.#turns.save(),
+    };
+  }
+
+  restore(saved: ReturnType<BareMachine['save']>): void {
+    this.hardware.restore(saved.hardware);
+    this.board.restore(saved.board);
+    this.ledger.restore(saved.ledger);
+    this.#stillness.restore(saved.stillness);
+    this.#faults = saved.faults;
+    this.#turns.restore(saved.turns);
+  }
+
+  #turnTaker(processor: Processor): TurnTaker {
+    const { state, apic, cpu } = processor;
+    return {
+      now: () => state.total('ticks'),
+      run: (left) => this.#runProcessor(processor, left),
+      wait: (until) => {
+        state.addTotal('ticks', until - state.total('ticks'));
+        processor.boundary();
+      },
+      wakes: () =>
+        apic.nmiPending() || apic.pendingSignal() !== undefined || interrupted(processor),
+      ended: () => cpu.lookAgain(),
+    };
+  }
+
+  /** Whether nothing of the processor's own can ever wake it. */
+  #runProcessor(processor: Processor, { ticks, instructions }: Left): boolean {
     this.hardware.current = processor;
-    const until = this.#round - processor.state.total('ticks');
-    const ticks = left !== undefined && left < until ? left : until;
-    if (ticks > 0n && this.#runProcessor(Number(ticks))) {
-      this.#idle += 1;
-      processor.state.addTotal('ticks', this.#round - processor.state.total('ticks'));
-      processor.boundary();
-    }
-    if (processor.state.total('ticks') < this.#round) return false;
-    this.#turn = (this.#turn + 1) % processors.length;
-    return this.#turn === 0 && this.#idle === processors.length;
-  }
-
-  /** Processors that were halted for ever in this round. */
-  #idle = 0;
-
-  /** Runs the current processor. Whether nothing of its own can ever wake it. */
-  #runProcessor(ticks: number): boolean {
-    const stop = this.hardware.current.cpu.run(ticks);
+    const stop = processor.cpu.run(Number(ticks), Number(instructions));
     if (stop.reason === 'shutdown') this.#faults = stop.faults;
     return stop.reason === 'halted' || stop.reason === 'waiting';
   }
@@ -140,3 +151,7 @@ export class BareMachine implements Machine {
     };
   }
 }
+
+/** Whether an interrupt waits that the processor would take. */
+const interrupted = ({ apic, state }: Processor): boolean =>
+  apic.pendingVector() !== undefined && isSet(state.get(STATE.RFLAGS_SYSTEM), RFLAGS.IF);

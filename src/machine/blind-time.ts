@@ -25,6 +25,15 @@ export class BlindTime {
     });
   }
 
+  save() {
+    return { since: this.#since, sum: this.#sum };
+  }
+
+  restore(saved: ReturnType<BlindTime['save']>): void {
+    this.#since = saved.since;
+    this.#sum = saved.sum;
+  }
+
   get ticks(): bigint {
     return this.#sum + (this.#since === undefined ? 0n : this.#now() - this.#since);
   }

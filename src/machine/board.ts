@@ -2,6 +2,7 @@ import type { ApicMessage } from '../apic/message.ts';
 import type { MmioDevice, PhysicalMemory } from '../memory/physical-memory.ts';
 import type { Clock } from '../platform/clock.ts';
 import { Pc, type PcOptions } from '../platform/pc.ts';
+import { Transcript } from './transcript.ts';
 
 /** What the devices need of the processors they belong to. */
 export interface BoardSurroundings extends Clock {
@@ -35,7 +36,7 @@ export class Board {
   end: BoardEnd | undefined;
   /** What the guest wrote to the debug-exit port, once it has. */
   exitValue: number | undefined;
-  readonly #output: number[] = [];
+  readonly #output = new Transcript();
   readonly #transmitted: ((byte: number) => void) | undefined;
 
   constructor({ onExit, onOutput, input, pc, around = ALONE }: BoardOptions) {
@@ -65,7 +66,7 @@ export class Board {
 
   /** Everything the guest has written to its console, as text. */
   get console(): string {
-    return new TextDecoder().decode(new Uint8Array(this.#output));
+    return this.#output.text;
   }
 
   /** Sends bytes to the guest's console. */
@@ -76,7 +77,7 @@ export class Board {
   save() {
     return {
       pc: this.pc.save(),
-      output: [...this.#output],
+      output: this.#output.save(),
       end: this.end,
       exitValue: this.exitValue,
     };
@@ -84,7 +85,7 @@ export class Board {
 
   restore(saved: ReturnType<Board['save']>): void {
     this.pc.restore(saved.pc);
-    this.#output.splice(0, this.#output.length, ...saved.output);
+    this.#output.restore(saved.output);
     this.end = saved.end;
     this.exitValue = saved.exitValue;
   }

@@ -5,12 +5,14 @@ import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
 import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { BootOptions } from '../platform/boot/boot.ts';
+import { enterElf64 } from '../platform/boot/entry-state.ts';
 import type { Deviations } from '../pmu/silicon.ts';
 import type { Timing } from '../pmu/timing.ts';
 import { BareMachine } from './bare.ts';
-import { readGuestImage } from './guest-image.ts';
+import { type GuestImage, readGuestImage } from './guest-image.ts';
 import type { Machine } from './machine.ts';
 import { type Profile, profileNamed, withDeviations, withTiming } from './profiles.ts';
+import { restoreSnapshot, type Snapshot } from './snapshot.ts';
 import { VirtualMachine } from './virtual.ts';
 
 /** What executes instructions. Both give the same results; the oracle is the readable one, some hundred times slower. */
@@ -65,8 +67,7 @@ function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string)
 
 /** The design of the vPMU that a machine's name stands for. @throws CounterpointError `unknown-machine` */
 export function designNamed(machine: string): VpmuDesign {
-  const name = Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
-  return named<VpmuDesign>('machine', DESIGNS, name);
+  return named<VpmuDesign>('machine', DESIGNS, nameOf(machine));
 }
 
 function shaped(profile: Profile, timing: Timing, deviations: Deviations | undefined): Profile {
@@ -76,6 +77,49 @@ function shaped(profile: Profile, timing: Timing, deviations: Deviations | undef
 
 /** A machine with a guest in it, ready to run. @throws CounterpointError, ImageError */
 export function createMachine(image: Uint8Array, options: CreateOptions = {}): Machine {
+  return assemble(() => readGuestImage(image, options.boot), options);
+}
+
+/** What may be told of a machine that is resumed; what is part of the snapshot must be as it is there. */
+export type ResumeOptions = Omit<CreateOptions, 'boot' | 'input' | 'deviations'>;
+
+/** The machine of a snapshot, as it stood. @throws CounterpointError `snapshot-…` */
+export function resumeMachine(snapshot: Snapshot, options: ResumeOptions = {}): Machine {
+  const { recipe } = snapshot;
+  const machine = options.machine && nameOf(options.machine);
+  const asked = { ...options, ...(machine !== undefined && { machine }) };
+  for (const part of ['profile', 'machine', 'memory', 'processors', 'timing', 'seed'] as const) {
+    const wanted = asked[part];
+    if (wanted === undefined || wanted === recipe[part]) continue;
+    throw new CounterpointError(
+      'snapshot-mismatch',
+      `the snapshot is of ${part} ${recipe[part]}, not ${wanted}`,
+    );
+  }
+  const { regions, commandLine, initrd, ...create } = recipe;
+  const image: GuestImage = {
+    format: 'flat',
+    regions,
+    boot: { ...(commandLine !== undefined && { commandLine }), ...(initrd && { initrd }) },
+    load: (memory) => enterElf64(memory, 0),
+  };
+  try {
+    const resumed = assemble(() => image, { ...options, ...create });
+    restoreSnapshot(resumed, snapshot);
+    return resumed;
+  } catch (error) {
+    if (error instanceof CounterpointError) throw error;
+    throw new CounterpointError(
+      'snapshot-damaged',
+      `the snapshot does not fit a machine: ${error}`,
+    );
+  }
+}
+
+const nameOf = (machine: string): string =>
+  Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
+
+function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   const {
     machine = 'bare',
     profile = 'sapphire-rapids',
@@ -85,12 +129,11 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
     deviations,
     seed = 'counterpoint',
     processors = 1,
-    boot = {},
     input,
     onOutput,
     observer,
   } = options;
-  const name = Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
+  const name = nameOf(machine);
   named('machine', MACHINES, name);
   if (memory % MEMORY_UNIT !== 0 || memory <= 0 || memory > LARGEST_MEMORY) {
     throw new CounterpointError(
@@ -105,7 +148,7 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
     );
   }
   const parts = {
-    image: readGuestImage(image, boot),
+    image: read(),
     processors,
     profile: shaped(profileNamed(profile), timing, deviations),
     memorySize: memory,

@@ -51,6 +51,24 @@ export class GroundTruth {
     return { count, exactness: row.exactness, event: row.name };
   }
 
+  save() {
+    return {
+      open: [...this.#open].map(([name, totals]) => [name, [...totals]] as const),
+      sums: [...this.#sums].map(([name, totals]) => [name, [...totals]] as const),
+      passes: [...this.#passes],
+    };
+  }
+
+  /** For the same regions and events. */
+  restore(saved: ReturnType<GroundTruth['save']>): void {
+    this.#open.clear();
+    for (const [name, totals] of saved.open) this.#open.set(name, new Map(totals));
+    this.#sums.clear();
+    for (const [name, totals] of saved.sums) this.#sums.set(name, new Map(totals));
+    this.#passes.clear();
+    for (const [name, times] of saved.passes) this.#passes.set(name, times);
+  }
+
   #row(event: number, umask: number): EventRow | undefined {
     return this.#machine.hardware.profile.pmu.events.find(
       (row) => row.event === event && row.umask === umask && row.select === undefined,

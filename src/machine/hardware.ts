@@ -6,19 +6,23 @@ import { INTERPRETER } from '../cpu/state/layout.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { attachApicPage } from './board.ts';
 import { Processor, type ProcessorParts } from './processor.ts';
+import { restoreProcessor, saveProcessor } from './processor-snapshot.ts';
 import type { Profile } from './profiles.ts';
-import { randomSource } from './random.ts';
+import { RandomSource } from './random.ts';
 
 const APIC_PAGE = 0xfee0_0000;
 
 /** Memory and processors: what a guest or a host runs on. */
 export class Hardware {
   readonly profile: Profile;
+  /** Seed of everything random. */
+  readonly seed: string;
   readonly memory: PhysicalMemory;
   readonly processors: readonly Processor[];
   /** The processor that is executing, whose APIC the APIC page reaches. */
   current: Processor;
   readonly #apics = new ApicBus();
+  readonly #random: RandomSource;
 
   /** @param memorySize bytes of RAM; @param io what IN and OUT of the processors reach. */
   constructor(parts: {
@@ -34,11 +38,12 @@ export class Hardware {
   }) {
     const { profile, memorySize, processors = 1, engine, io, seed, endOfInterrupt } = parts;
     this.profile = profile;
+    this.seed = seed;
     this.memory = new PhysicalMemory({
       ramSize: memorySize,
       reserved: processors * INTERPRETER.SIZE,
     });
-    const random = randomSource(seed);
+    this.#random = new RandomSource(seed);
     this.processors = Array.from(
       { length: processors },
       (_, id) =>
@@ -50,7 +55,7 @@ export class Hardware {
           stateBase: id * INTERPRETER.SIZE,
           engine,
           io,
-          random,
+          random: this.#random.next,
           send: (message, from) => this.#apics.send(message, from.apic),
           ...(endOfInterrupt && { endOfInterrupt }),
           ...(parts.devices && id === 0 && { devices: parts.devices }),
@@ -64,5 +69,23 @@ export class Hardware {
   /** An interrupt message from a device. */
   send(message: ApicMessage): void {
     this.#apics.send(message);
+  }
+
+  /** Everything of the processors that is not memory, as plain data. */
+  save() {
+    return {
+      processors: this.processors.map(saveProcessor),
+      current: this.processors.indexOf(this.current),
+      random: this.#random.save(),
+    };
+  }
+
+  /** For hardware made alike, whose memory has been restored already. */
+  restore(saved: ReturnType<Hardware['save']>): void {
+    for (const [at, processor] of this.processors.entries()) {
+      restoreProcessor(processor, saved.processors[at]!);
+    }
+    this.current = this.processors[saved.current]!;
+    this.#random.restore(saved.random);
   }
 }

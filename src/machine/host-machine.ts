@@ -21,7 +21,6 @@ import type { GuestImage } from './guest-image.ts';
 import { guestState } from './guest-state.ts';
 import { Hardware } from './hardware.ts';
 import { GuestLedger } from './ledger.ts';
-import { restoreProcessor, saveProcessor } from './processor-snapshot.ts';
 import { type Profile, profileNamed } from './profiles.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
 
@@ -256,7 +255,7 @@ export class HostMachine {
   save() {
     return {
       memory: this.hardware.memory.slice(0, this.hardware.memory.ramSize),
-      processors: this.hardware.processors.map(saveProcessor),
+      hardware: this.hardware.save(),
       pages: this.kvm.pages.save(),
       kernel: this.kernel.save(),
       perf: this.perf.save(),
@@ -267,9 +266,7 @@ export class HostMachine {
   /** For a machine that was made alike, with the same guests and programs started in the same order. */
   restore(saved: ReturnType<HostMachine['save']>): void {
     this.hardware.memory.load(0, saved.memory);
-    for (const [at, processor] of this.hardware.processors.entries()) {
-      restoreProcessor(processor, saved.processors[at]!);
-    }
+    this.hardware.restore(saved.hardware);
     this.kvm.pages.restore(saved.pages);
     this.kernel.restore(saved.kernel);
     this.perf.restore(saved.perf);

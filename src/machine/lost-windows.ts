@@ -108,6 +108,42 @@ export class LostWindows {
     };
   }
 
+  save() {
+    return {
+      drifts: [...this.#drifts].map(([counter, { off, at, exits }]) => ({
+        counter,
+        off,
+        at,
+        exits: [...exits],
+      })),
+      exits: [...this.#exits],
+      exitRip: this.#exitRip,
+      compared: this.#compared,
+      wrong: [...this.#wrong],
+      windows: this.#windows,
+      missed: this.#missed,
+      foreign: this.#foreign,
+      first: [...this.#first],
+    };
+  }
+
+  restore(saved: ReturnType<LostWindows['save']>): void {
+    this.#drifts.clear();
+    for (const { counter, off, at, exits } of saved.drifts) {
+      this.#drifts.set(counter, { off, at, exits: new Map(exits) });
+    }
+    this.#exits.clear();
+    for (const [reason, times] of saved.exits) this.#exits.set(reason, times);
+    this.#exitRip = saved.exitRip;
+    this.#compared = saved.compared;
+    this.#wrong.clear();
+    for (const [register, times] of saved.wrong) this.#wrong.set(register, times);
+    this.#windows = saved.windows;
+    this.#missed = saved.missed;
+    this.#foreign = saved.foreign;
+    this.#first.splice(0, Infinity, ...saved.first);
+  }
+
   #lost(counter: number, events: bigint, before: Drift | undefined, to: Place): void {
     this.#windows += 1;
     if (events < 0n) this.#missed -= events;

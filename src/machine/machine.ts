@@ -1,7 +1,9 @@
 import { readStatusFlags } from '../cpu/flags.ts';
 import { ALWAYS_KEPT, STATE } from '../cpu/state/layout.ts';
+import type { BootOptions } from '../platform/boot/boot.ts';
 import type { Region } from '../platform/boot/regions.ts';
 import type { Board } from './board.ts';
+import type { Budget } from './budget.ts';
 import { digest } from './digest.ts';
 import type { Hardware } from './hardware.ts';
 import type { GuestLedger } from './ledger.ts';
@@ -16,8 +18,16 @@ export interface Machine {
   readonly ledger: GuestLedger;
   /** Stretches of the guest whose exact counts are of interest. */
   readonly regions: readonly Region[];
-  /** Runs on until the guest ends, or until it has retired `maxInstructions` in all. */
-  run(options?: { maxInstructions?: bigint }): RunResult;
+  /** What its image was booted with. */
+  readonly boot: BootOptions;
+  /** Bytes of RAM that the guest has. */
+  readonly memorySize: number;
+  /** Runs on until the guest ends, or up to a budget. */
+  run(budget?: Budget): RunResult;
+  /** Everything between two instructions but RAM, as plain data and bytes. */
+  save(): object;
+  /** Goes back to what a machine made alike has saved; RAM has been restored already. */
+  restore(saved: object): void;
 }
 
 /** The parts of a state block that every engine leaves the same: all but lazy flags, engine fields and dynamic totals. */

@@ -36,8 +36,8 @@ export class PmiLatency {
   #pending: { instructions: bigint; ticks: bigint } | undefined;
   #due = 0;
   #unexpected = 0;
-  readonly #instructions: number[] = [];
-  readonly #ticks: number[] = [];
+  #instructions: number[] = [];
+  #ticks: number[] = [];
 
   /** Attach before the guest runs. */
   constructor(machine: Machine) {
@@ -70,6 +70,24 @@ export class PmiLatency {
       instructions: spread(this.#instructions),
       ticks: spread(this.#ticks),
     };
+  }
+
+  save() {
+    return {
+      pending: this.#pending,
+      due: this.#due,
+      unexpected: this.#unexpected,
+      instructions: [...this.#instructions],
+      ticks: [...this.#ticks],
+    };
+  }
+
+  restore(saved: ReturnType<PmiLatency['save']>): void {
+    this.#pending = saved.pending;
+    this.#due = saved.due;
+    this.#unexpected = saved.unexpected;
+    this.#instructions = [...saved.instructions];
+    this.#ticks = [...saved.ticks];
   }
 
   #now() {

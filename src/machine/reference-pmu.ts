@@ -76,6 +76,16 @@ export class ReferencePmu implements Companion {
     if (hosted) machine.watch({ retired: ({ vcpu }) => vcpu === 0 && this.settle() });
   }
 
+  save() {
+    return { pmu: this.#pmu.save(), registers: this.#bus.save() };
+  }
+
+  /** The machine and its ledgers have been restored already. */
+  restore(saved: ReturnType<ReferencePmu['save']>): void {
+    this.#bus.restore(saved.registers);
+    this.#pmu.restore(saved.pmu);
+  }
+
   settle(): void {
     this.#pmu.settle();
   }

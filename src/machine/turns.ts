@@ -1,3 +1,5 @@
+import type { Left } from './budget.ts';
+
 /** Ticks each of several processors runs before the next one's turn. */
 const QUANTUM = 10_000n;
 
@@ -5,12 +7,14 @@ const QUANTUM = 10_000n;
 export interface TurnTaker {
   /** Its clock, in ticks. */
   now(): bigint;
-  /** Runs for so many ticks at most. Whether nothing of its own can ever wake it. */
-  run(ticks: number): boolean;
+  /** Runs on within what is left. Whether nothing of its own can ever wake it. */
+  run(left: Left): boolean;
   /** Lets its clock reach `until` without doing anything. */
   wait(until: bigint): void;
   /** Whether something wants it to go on. */
   wakes(): boolean;
+  /** Its turn has ended: others come before it goes on. */
+  ended?(): void;
 }
 
 /** Processors that run one after the other, all to the end of a round before any begins the next: always in the same order. */
@@ -32,22 +36,22 @@ export class Turns {
   }
 
   /**
-   * Runs the processor whose turn it is, for `left` ticks at most; one that sleeps waits for the end of the round.
-   * Whether all of them sleep for ever.
+   * Runs the processor whose turn it is, within what is left; one that sleeps waits for the end of the round, whatever
+   * is left. Whether all of them sleep for ever.
    */
-  run(left?: bigint): boolean {
+  run(left: Left): boolean {
     if (this.#turn === 0 && this.#processors[0]!.now() >= this.#round) {
       this.#round = this.#processors[0]!.now() + QUANTUM;
       this.#asleep = 0;
     }
     const processor = this.#processors[this.#turn]!;
     const until = this.#round - processor.now();
-    const ticks = left !== undefined && left < until ? left : until;
-    if (ticks > 0n && processor.run(Number(ticks))) {
+    if (until > 0n && processor.run({ ...left, ticks: until })) {
       this.#asleep += 1;
       processor.wait(this.#round);
     }
     if (processor.now() < this.#round) return false;
+    processor.ended?.();
     this.#turn = (this.#turn + 1) % this.#processors.length;
     if (this.#turn !== 0 || this.#asleep < this.#processors.length) return false;
     // One that slept first may have been woken by one that slept later.

@@ -9,6 +9,7 @@ import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { Perf } from '../perf/perf.ts';
 import { Board } from './board.ts';
+import { type Budget, isUsedUp, type Left, leftOf, runningLeft, Stillness } from './budget.ts';
 import { guestEmulator } from './emulator.ts';
 import type { GuestImage } from './guest-image.ts';
 import { guestState } from './guest-state.ts';
@@ -30,6 +31,8 @@ export class VirtualMachine implements Machine {
   readonly board: Board;
   readonly ledgers: readonly GuestLedger[];
   readonly regions: GuestImage['regions'];
+  readonly boot: GuestImage['boot'];
+  readonly memorySize: number;
   readonly hosts: readonly HostCpu[];
   readonly perf: Perf;
   readonly vm: Vm;
@@ -42,6 +45,8 @@ export class VirtualMachine implements Machine {
         ...(branch ? ([['branches', 1n]] as const) : []),
       ]),
   };
+  readonly #pages: PageAllocator;
+  readonly #stillness = new Stillness();
   #shutdown = false;
 
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
@@ -64,8 +69,11 @@ export class VirtualMachine implements Machine {
     this.hosts = this.hardware.processors.map((_, id) => new HostCpu(this.#rootCpu(id)));
 
     this.perf = new Perf(this.hosts, perfOptionsOf(design));
-    const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
-    const kvm = new Kvm(this.hosts, { perf: this.perf, pages });
+    this.#pages = new PageAllocator(memory, {
+      base: HOST_PAGES,
+      size: HOST_MEMORY - HOST_PAGES,
+    });
+    const kvm = new Kvm(this.hosts, { perf: this.perf, pages: this.#pages });
     this.board = new Board({
       onExit: () => this.vm.stop(),
       ...(onOutput && { onOutput }),
@@ -111,6 +119,8 @@ export class VirtualMachine implements Machine {
       },
     });
     this.regions = image.regions;
+    this.boot = image.boot;
+    this.memorySize = memorySize;
     const entry = image.load(guestMemory);
     for (const host of this.hosts) {
       const vcpu = this.vm.createVcpu(host);
@@ -138,18 +148,48 @@ export class VirtualMachine implements Machine {
     return this.ledgers.reduce((sum, ledger) => sum + ledger.read('instructions'), 0n);
   }
 
-  run({ maxInstructions }: { maxInstructions?: bigint } = {}): RunResult {
+  run(budget: Budget = {}): RunResult {
     const several = this.hosts.length > 1;
     for (;;) {
       if (this.board.end) return this.#result(this.board.end);
       if (this.#shutdown) return this.#result('triple-fault');
-      const left = maxInstructions === undefined ? undefined : maxInstructions - this.#instructions;
-      if (left !== undefined && left <= 0n) return this.#result('budget');
-      const asleep = several
-        ? this.#turns.run(left)
-        : this.#runVcpu(this.vcpu, Number(left ?? Number.MAX_SAFE_INTEGER));
-      if (asleep) return this.#result('halted-forever');
+      const left = leftOf(budget, this.#spent);
+      if (isUsedUp(left)) return this.#result('budget');
+      const asleep = several ? this.#turns.run(left) : this.#runVcpu(this.vcpu, left);
+      if (asleep || this.#stillness.lasts(this.#spent)) return this.#result('halted-forever');
     }
+  }
+
+  get #spent() {
+    return { instructions: this.#instructions, ticks: this.host.now() };
+  }
+
+  save() {
+    return {
+      hardware: this.hardware.save(),
+      pages: this.#pages.save(),
+      hosts: this.hosts.map((host) => host.save()),
+      perf: this.perf.save(),
+      vm: this.vm.save(),
+      board: this.board.save(),
+      ledgers: this.ledgers.map((ledger) => ledger.save()),
+      turns: this.#turns.save(),
+      stillness: this.#stillness.save(),
+      shutdown: this.#shutdown,
+    };
+  }
+
+  restore(saved: ReturnType<VirtualMachine['save']>): void {
+    this.hardware.restore(saved.hardware);
+    this.#pages.restore(saved.pages);
+    for (const [at, host] of this.hosts.entries()) host.restore(saved.hosts[at]!);
+    this.perf.restore(saved.perf);
+    this.vm.restore(saved.vm);
+    this.board.restore(saved.board);
+    for (const [at, ledger] of this.ledgers.entries()) ledger.restore(saved.ledgers[at]!);
+    this.#turns.restore(saved.turns);
+    this.#stillness.restore(saved.stillness);
+    this.#shutdown = saved.shutdown;
   }
 
   /** Lets somebody see what KVM does from now on. */
@@ -161,7 +201,7 @@ export class VirtualMachine implements Machine {
     const { host } = vcpu;
     return {
       now: () => host.now(),
-      run: (ticks) => this.#runVcpu(vcpu, ticks),
+      run: (left) => this.#runVcpu(vcpu, left),
       wait: (until) => {
         while (host.now() < until) host.halt(Number(until - host.now()));
       },
@@ -170,10 +210,10 @@ export class VirtualMachine implements Machine {
   }
 
   /** Whether the vCPU sleeps, and nothing of its own can ever wake it. */
-  #runVcpu(vcpu: Vcpu, ticks: number): boolean {
+  #runVcpu(vcpu: Vcpu, left: Left): boolean {
     const { host } = vcpu;
-    const until = host.now() + BigInt(ticks);
-    const stop = vcpu.step(until);
+    const until = host.now() + left.ticks;
+    const stop = vcpu.step(host.now() + runningLeft(left));
     if (stop === 'shutdown') this.#shutdown = true;
     if (stop !== 'halted') return false;
     const deadline = vcpu.nextDeadline();

@@ -1,3 +1,5 @@
+import { WrittenPages } from './written-pages.ts';
+
 /** A device in physical address space. `size` is 1, 2, 4 or 8 bytes; addresses are offsets from its base. */
 export interface MmioDevice {
   read(offset: number, size: number): bigint;
@@ -17,6 +19,8 @@ export interface PhysicalMemoryOptions {
 }
 
 export const PAGE_SIZE = 4096;
+/** Words of 4 bytes in what `putBack` compares at a time. */
+const LINE_WORDS = 16;
 
 /**
  * RAM from physical address 0, and device windows. One linear memory holds RAM and, below it,
@@ -31,6 +35,7 @@ export class PhysicalMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly #windows: Window[] = [];
+  #written: WrittenPages | undefined;
   readonly #writeListeners: ((address: number, length: number) => void)[] = [];
 
   /**
@@ -120,8 +125,45 @@ export class PhysicalMemory {
     return this.bytes.slice(this.ramBase + address, this.ramBase + address + length);
   }
 
+  /** Which pages are written, from the first time that somebody asks. */
+  get written(): WrittenPages {
+    this.#written ??= new WrittenPages(Math.ceil(this.ramSize / PAGE_SIZE));
+    return this.#written;
+  }
+
+  /** Whether a store to this page need not be reported by `willStore`. */
+  isKnownWritten(page: number): boolean {
+    return this.#written === undefined || this.#written.isKnown(page);
+  }
+
+  /** An engine is going to store to a page by itself, from now on. */
+  willStore(page: number): void {
+    this.#written?.add(page);
+  }
+
+  /** Puts back what RAM once held, line by line: decoded code whose bytes stay the same is not forgotten. */
+  putBack(address: number, bytes: Uint8Array): void {
+    const old = new Int32Array(this.linear.buffer, this.ramBase + address, bytes.length / 4);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    for (let line = 0; line < words.length; line += LINE_WORDS) {
+      let at = line;
+      while (at < line + LINE_WORDS && old[at] === words[at]) at++;
+      if (at === line + LINE_WORDS) continue;
+      for (; at < line + LINE_WORDS; at++) old[at] = words[at]!;
+      this.#tell(address + line * 4, LINE_WORDS * 4);
+    }
+  }
+
   /** Tells whoever caches decoded code that RAM was written by other means than an engine's store. */
   touched(address: number, length: number): void {
+    if (this.#written) {
+      const last = Math.floor((address + length - 1) / PAGE_SIZE);
+      for (let page = Math.floor(address / PAGE_SIZE); page <= last; page++) this.willStore(page);
+    }
+    this.#tell(address, length);
+  }
+
+  #tell(address: number, length: number): void {
     for (const listener of this.#writeListeners) listener(address, length);
   }
 

@@ -60,7 +60,7 @@ export class Serial implements BytePortDevice {
   /** Bytes from outside; those beyond the FIFO wait in the line. */
   receive(bytes: Iterable<number>): void {
     if ((this.#mcr & MCR.LOOPBACK) !== 0) return;
-    this.#received.push(...bytes);
+    for (const byte of bytes) this.#received.push(byte);
     this.#update();
   }
 
@@ -136,7 +136,8 @@ export class Serial implements BytePortDevice {
     this.#trigger = saved.trigger;
     this.#transmitEmpty = saved.transmitEmpty;
     this.#modemDelta = saved.modemDelta;
-    this.#received.splice(0, Infinity, ...saved.received);
+    this.#received.length = 0;
+    for (const byte of saved.received) this.#received.push(byte);
     this.#update();
   }
 

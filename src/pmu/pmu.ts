@@ -260,8 +260,9 @@ export class Pmu {
       const { value, control, recordsNext } = saved.counters[i]!;
       slot.counter.run(undefined);
       slot.counter.load(value);
-      slot.control = control;
       slot.recordsNext = recordsNext;
+      if (slot.control === control) return;
+      slot.control = control;
       this.#choice.choose(slot);
     });
     this.#globalControl = saved.globalControl;

@@ -78,11 +78,14 @@ export class Vmcs {
     return { address: this.address, launched: this.launched, fields: [...this.#fields] };
   }
 
-  static restore(saved: SavedVmcs): Vmcs {
-    const vmcs = new Vmcs(saved.address);
-    vmcs.launched = saved.launched;
-    vmcs.#fields.set(saved.fields);
-    return vmcs;
+  /** Takes what a VMCS of this region held; what VM entry knows of fields that stay the same stays known. */
+  restore(saved: SavedVmcs): void {
+    this.launched = saved.launched;
+    for (const [slot, value] of saved.fields.entries()) {
+      if (this.#fields[slot] === value) continue;
+      this.#fields[slot] = value;
+      this.rules.changed(slot);
+    }
   }
 
   /** Reads everything from the region. */

@@ -320,8 +320,13 @@ export class Vmx implements VmxPort {
     const { nonRoot } = saved;
     this.#featureControl = saved.featureControl;
     this.#vmxon = saved.vmxon;
+    const known = new Map(this.#active);
     this.#active.clear();
-    for (const vmcs of saved.active) this.#active.set(vmcs.address, Vmcs.restore(vmcs));
+    for (const each of saved.active) {
+      const vmcs = known.get(each.address) ?? new Vmcs(each.address);
+      vmcs.restore(each);
+      this.#active.set(each.address, vmcs);
+    }
     this.#current = saved.current === undefined ? undefined : this.#active.get(saved.current);
     const timer = this.#timer!;
     timer.restore(saved.timer);

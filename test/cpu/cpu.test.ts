@@ -203,9 +203,7 @@ describe('a snapshot', () => {
   it('goes on exactly as the machine it was taken from', () => {
     const machine = new TestMachine().long().load(AT.CODE, '48ffc0 ebfb');
     machine.run(7);
-    const saved = JSON.parse(JSON.stringify(machine.cpu.save())) as ReturnType<
-      typeof machine.cpu.save
-    >;
+    const saved = structuredClone(machine.cpu.save());
     machine.run(10);
     const later = machine.cpu.save();
 

@@ -76,7 +76,7 @@ Examples:
     } = options;
     const { bytes } = openGuest(guest);
     const output: number[] = [];
-    const run = new GuestRun(bytes, machine, {
+    const run = GuestRun.start(bytes, machine, {
       profile,
       memory,
       engine,

@@ -37,23 +37,28 @@ export class Activity {
     this.setHalted(false);
   }
 
-  /** Lets a halt last for so many ticks. @returns false where nothing that only time brings can end it */
-  pass(ticks: number): boolean {
-    if (!Number.isFinite(ticks) || !this.#wakeable()) return false;
-    this.#core.state.addTotal('ticks', BigInt(ticks));
-    return true;
+  /**
+   * Lets a halt last for so many ticks, `horizon` at most. @returns false where nothing that only time brings can end
+   * it; a guest's ends by a VM exit, too, if its time is bounded
+   */
+  pass(ticks: number, horizon: number): boolean {
+    const { nonRoot, state } = this.#core;
+    const wakeable = nonRoot
+      ? Number.isFinite(ticks)
+      : Number.isFinite(horizon) && (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0;
+    if (wakeable) state.addTotal('ticks', BigInt(ticks));
+    return wakeable;
   }
 
-  /** MWAIT lets the time of one slice pass; where nothing bounds it, none. */
-  wait(ticks: number): void {
-    this.#core.waiting = false;
-    if (!Number.isFinite(ticks)) return;
+  /**
+   * MWAIT lets the time to the next deadline pass, in one run or several; where nothing bounds it, none.
+   * @returns the ticks that passed
+   */
+  wait(ticks: number, horizon: number): number {
+    this.#core.waiting = Number.isFinite(horizon) && ticks < horizon;
+    if (!Number.isFinite(horizon)) return 0;
     this.setHalted(true);
     this.#core.state.addTotal('ticks', BigInt(ticks));
-  }
-
-  #wakeable(): boolean {
-    const { nonRoot, state } = this.#core;
-    return nonRoot !== undefined || (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0;
+    return ticks;
   }
 }

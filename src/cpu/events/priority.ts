@@ -44,7 +44,7 @@ export class EventPriority {
       if (shutdown && !this.#core.nonRoot) break;
       if (activity === ACTIVITY.WAIT_FOR_SIPI) return { reason: 'waiting' };
       if (this.#trap() || this.#nmi() || (!shutdown && this.#interrupt())) continue;
-      this.#activity.setHalted(activity === ACTIVITY.HLT || shutdown);
+      this.#activity.setHalted(activity === ACTIVITY.HLT || shutdown || this.#core.waiting);
       this.#core.delivering = undefined;
       if (this.#raising.faults.length > 0) break;
       return undefined;

@@ -150,7 +150,8 @@ export class InterpreterSlowPaths implements SlowPaths {
     const start = physical - offset;
     if (!ports.memory.isRam(start, PAGE_SIZE)) return -1;
     const page = start / PAGE_SIZE;
-    const open = writable && !this.#lines.holdsCode(page);
+    if (access === 'write') ports.memory.willStore(page);
+    const open = writable && !this.#lines.holdsCode(page) && ports.memory.isKnownWritten(page);
     this.#tlb.fill(this.bank, linear, page, ports.memory.offset(start), readable, open, shift);
     return physical;
   }
