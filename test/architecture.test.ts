@@ -18,7 +18,7 @@ const REACH: Readonly<Record<string, readonly string[]>> = {
   platform: ['bits', 'memory', 'apic'],
   machine:  ['bits', 'memory', 'msr', 'pmu', 'apic', 'cpu', 'vmx', 'host', 'perf', 'kvm', 'platform'],
   lab:      ['bits', 'machine', 'kvm', 'perf'],
-  fuzz:     ['bits', 'lab', 'machine'],
+  fuzz:     ['bits', 'lab', 'machine', 'kvm', 'perf'],
   page:     ['bits', 'lab', 'fuzz', 'machine'],
   cli:      ['bits', 'lab', 'fuzz', 'machine'],
 };

@@ -19,13 +19,22 @@ export class MsrBitmap {
 
   /** Whether an access of the guest exits. @throws RangeError on an address no bitmap covers. */
   set(msr: number, access: 'read' | 'write', exits: boolean): void {
+    const { at, mask } = this.#place(msr, access);
+    const old = this.#memory.read(at, 1);
+    this.#memory.write(at, 1, exits ? old | mask : old & ~mask);
+  }
+
+  /** Whether an access exits as the bitmap stands. @throws RangeError on an address no bitmap covers. */
+  exits(msr: number, access: 'read' | 'write'): boolean {
+    const { at, mask } = this.#place(msr, access);
+    return (this.#memory.read(at, 1) & mask) !== 0n;
+  }
+
+  #place(msr: number, access: 'read' | 'write'): { at: number; mask: bigint } {
     const low = msr < LOW_LIMIT;
     const index = low ? msr : msr - HIGH_BASE;
     if (index < 0 || index >= LOW_LIMIT) throw new RangeError(`MSR ${msr} is in no bitmap`);
-    const at =
-      this.address + (access === 'write' ? WRITES : 0) + (low ? 0 : HIGH) + Math.floor(index / 8);
-    const old = this.#memory.read(at, 1);
-    const mask = 1n << BigInt(index % 8);
-    this.#memory.write(at, 1, exits ? old | mask : old & ~mask);
+    const quarter = (access === 'write' ? WRITES : 0) + (low ? 0 : HIGH);
+    return { at: this.address + quarter + Math.floor(index / 8), mask: 1n << BigInt(index % 8) };
   }
 }

@@ -61,7 +61,7 @@ export interface VpmuDesign {
   readonly hostRule: HostRule;
   /** Emulated: KVM's events come before CPU-pinned ones. */
   readonly alwaysWins: boolean;
-  /** Emulated: guest counter i is host counter i, and GLOBAL_CTRL passes. */
+  /** Emulated: guest counter i is host counter i, and GLOBAL_CTRL passes if the guest has all of the host's counters. */
   readonly identity: boolean;
   /** Emulated: perf switches a counter between a host-only and a guest-only event at entry and exit. */
   readonly sharesSides: boolean;

@@ -47,6 +47,7 @@ export class EmulatedVpmu implements Vpmu {
   readonly #owner: VpmuOwner;
   readonly #perf: Perf;
   readonly #backing = new Map<number, Backing>();
+  readonly #passesGlobalCtrl: boolean;
   readonly #lbr: GuestLbr | undefined;
   /** Counters to look at again before the next entry. */
   #reprogram = 0n;
@@ -58,7 +59,11 @@ export class EmulatedVpmu implements Vpmu {
     this.design = design;
     this.#owner = owner;
     this.#perf = perf;
-    this.pmu = new GuestPmu(guestPmuShape(perf.cpu(host.id).pmu.shape, exposure), {
+    const hostPmu = perf.cpu(host.id).pmu.shape;
+    const shape = guestPmuShape(hostPmu, exposure);
+    const isWhole = shape.gp === hostPmu.gp && shape.fixed === hostPmu.fixed;
+    this.#passesGlobalCtrl = design.identity && isWhole;
+    this.pmu = new GuestPmu(shape, {
       read: (pmc) => this.#read(pmc),
       write: (pmc, value) => this.#write(pmc, value),
       changed: (pmc) => this.#request(pmc),
@@ -68,9 +73,12 @@ export class EmulatedVpmu implements Vpmu {
     if (lbr?.kind === 'legacy') this.#lbr = new GuestLbr(owner, perf, lbr.depth);
   }
 
-  /** With guest counters where host counters are, the guest may open and close them itself. */
+  /**
+   * With guest counters where host counters are, the guest may open and close them itself. A guest that lacks one of
+   * the host's would reach that one's enable, too: then it may not.
+   */
   intercepts(address: number): boolean {
-    return !(this.design.identity && address === MSR.GLOBAL_CTRL);
+    return !(this.#passesGlobalCtrl && address === MSR.GLOBAL_CTRL);
   }
 
   rdmsr(address: number): ReadOutcome {
@@ -113,7 +121,8 @@ export class EmulatedVpmu implements Vpmu {
     if (this.design.identity) {
       // Counters the guest can see follow its own enables, whoever's event is on them.
       const seen = this.#seen;
-      return { guest: (guest & ~seen) | (this.pmu.globalCtrl & seen), host, save: true };
+      const opened = (guest & ~seen) | (this.pmu.globalCtrl & seen);
+      return { guest: opened, host, save: this.#passesGlobalCtrl };
     }
     return host === guest ? undefined : { guest, host, save: false };
   }

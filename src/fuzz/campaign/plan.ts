@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import { CounterpointError } from '../../bits/error.ts';
+import { DESIGN_NAMES, PROFILE_NAMES } from '../profiles.ts';
+
+/** Cases whose meaning a version of the generator fixes; a new one is a new campaign. */
+const GENERATOR = 1;
+
+/** A list of cases, by what it is drawn from. */
+export interface Campaign {
+  readonly seed: string;
+  readonly designs: readonly string[];
+  readonly profiles: readonly string[];
+  /** Cases 0 to this number − 1. */
+  readonly cases: number;
+}
+
+/** One part of n of a campaign: every nth case, from the `part`th on. */
+export interface Shard {
+  /** From 1. */
+  readonly part: number;
+  readonly of: number;
+}
+
+/** Some cases of a shard, to be executed in one go by whoever is free. */
+export interface Job {
+  /** Hash of the campaign and the cases: the same job has the same name everywhere. */
+  readonly id: string;
+  readonly campaign: Campaign;
+  readonly first: number;
+  readonly step: number;
+  readonly count: number;
+}
+
+export const WHOLE: Shard = { part: 1, of: 1 };
+
+const checked = (kind: string, told: readonly string[], known: readonly string[]) => {
+  for (const name of told) {
+    if (known.includes(name)) continue;
+    throw new CounterpointError(
+      `unknown-${kind}`,
+      `there is no ${kind} '${name}': ${known.join(', ')}`,
+    );
+  }
+  return told.length > 0 ? [...told] : [...known];
+};
+
+/** A campaign as a user asks for it. @throws CounterpointError `unknown-design`, `unknown-profile` */
+export function planCampaign(told: {
+  seed: string;
+  designs?: readonly string[];
+  profiles?: readonly string[];
+  cases: number;
+}): Campaign {
+  return {
+    seed: told.seed,
+    designs: checked('design', (told.designs ?? []).map(aliased), DESIGN_NAMES),
+    profiles: checked('profile', told.profiles ?? [], PROFILE_NAMES),
+    cases: told.cases,
+  };
+}
+
+/** vPMU passthrough is what Linux calls a mediated vPMU. */
+const aliased = (name: string) => (name === 'passthrough' ? 'mediated' : name);
+
+export const campaignId = (campaign: Campaign): string =>
+  createHash('sha256')
+    .update(JSON.stringify([GENERATOR, campaign.seed, campaign.designs, campaign.profiles]))
+    .digest('hex')
+    .slice(0, 16);
+
+/** The jobs of a shard, in the order of their cases. */
+export function* jobsOf(campaign: Campaign, shard: Shard, size: number): Generator<Job> {
+  const id = campaignId(campaign);
+  for (let first = shard.part - 1; first < campaign.cases; first += size * shard.of) {
+    const count = Math.min(size, Math.ceil((campaign.cases - first) / shard.of));
+    yield { id: `${id}-${first}-${shard.of}-${count}`, campaign, first, step: shard.of, count };
+  }
+}
+
+/** The numbers of a job's cases. */
+export const casesOf = ({ first, step, count }: Job): number[] =>
+  Array.from({ length: count }, (_, at) => first + at * step);

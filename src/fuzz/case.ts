@@ -1,0 +1,97 @@
+/** Ways in which an instruction reaches a register by number. */
+export type AccessForm =
+  | 'rdmsr'
+  | 'wrmsr'
+  | 'rdpmc'
+  /** Behind KVM's forced-emulation prefix: the hypervisor's instruction emulator carries it out. */
+  | 'emulated-rdmsr'
+  | 'emulated-wrmsr'
+  | 'emulated-rdpmc'
+  /** RDMSRLIST, WRMSRLIST, WRMSRNS, URDMSR, UWRMSR, RDMSR and WRMSRNS with immediate: #UD unless CPUID announces them. */
+  | 'rdmsrlist'
+  | 'wrmsrlist'
+  | 'wrmsrns'
+  | 'urdmsr'
+  | 'uwrmsr'
+  | 'rdmsr-imm'
+  | 'wrmsrns-imm'
+  | 'xsaves';
+
+/** One thing that happens, in order. Values of 64 bits are hex strings. */
+export type Step =
+  | { readonly do: AccessForm; readonly register: number; readonly value?: string }
+  /** An instruction that exits under any hypervisor of ours, and retires in it. */
+  | { readonly do: 'cpuid'; readonly leaf: number }
+  /** DEC and JNZ, so often. */
+  | { readonly do: 'work'; readonly count: number }
+  /** OUT to a port at which the host does something with the vCPU. */
+  | { readonly do: 'host'; readonly action: HostAction };
+
+export type HostAction =
+  /** Another task of the host gets the CPU for a while. */
+  | 'preempt'
+  /** The event filter denies every event, or there is none. */
+  | 'deny-all'
+  | 'allow-all'
+  /** The virtual PMU goes through RESET, or through INIT, which leaves it as it is. */
+  | 'reset'
+  | 'init';
+
+export const ACCESS_FORMS: ReadonlySet<string> = new Set<AccessForm>([
+  ...(['rdmsr', 'wrmsr', 'rdpmc', 'emulated-rdmsr', 'emulated-wrmsr', 'emulated-rdpmc'] as const),
+  ...(['rdmsrlist', 'wrmsrlist', 'wrmsrns', 'urdmsr', 'uwrmsr'] as const),
+  ...(['rdmsr-imm', 'wrmsrns-imm', 'xsaves'] as const),
+]);
+
+export type AccessStep = Extract<Step, { register: number }>;
+export const isAccess = (step: Step): step is AccessStep => ACCESS_FORMS.has(step.do);
+
+/** How much of the host's PMU a guest is told of. */
+export type Exposure = 'default' | 'half' | 'all' | 'none';
+
+/** What the host keeps to itself: only the numbers it holds differ between two secrets. */
+export interface HostState {
+  /** Seed of what the host's registers hold when the guest is entered. */
+  readonly secret: number;
+  /** Events of the host's perf on this CPU that exclude guests. */
+  readonly events: readonly HostEvent[];
+}
+
+export interface HostEvent {
+  /** Event select and umask. */
+  readonly config: string;
+  readonly pinned: boolean;
+  /** Events between two overflows, 0 for none. */
+  readonly period: number;
+}
+
+/** A state and what is done in it: all that a run depends on. */
+export interface FuzzCase {
+  readonly seed: string;
+  readonly index: number;
+  readonly design: string;
+  readonly profile: string;
+  readonly exposure: Exposure;
+  readonly cpl: 0 | 1 | 2 | 3;
+  /** CR4.PCE. */
+  readonly pce: boolean;
+  /** The guest's LVTPC: masked, or delivers an NMI. */
+  readonly lvtpc: 'masked' | 'nmi';
+  /** Registers of the guest's PMU before its first instruction, in the order they are written. */
+  readonly registers: readonly (readonly [address: number, value: string])[];
+  /**
+   * Accesses that exit whatever the policy says, or do not: bits of the MSR bitmap that are turned over. Empty is the
+   * hypervisor's own bitmap.
+   */
+  readonly bitmap: readonly (readonly [address: number, access: 'read' | 'write'])[];
+  readonly host: HostState;
+  readonly steps: readonly Step[];
+}
+
+/** `passthrough/sapphire-rapids/half cpl 3: 7 steps`, for people. */
+export const caseTitle = ({ design, profile, exposure, cpl, steps }: FuzzCase): string =>
+  `${design} on ${profile}, exposure ${exposure}, CPL ${cpl}, ${steps.length} steps`;
+
+/** What a case is run on: cases of one chamber share a machine. */
+export const chamberKey = ({ design, profile, exposure }: FuzzCase): string =>
+  `${design}/${profile}/${exposure}`;

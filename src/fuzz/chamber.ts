@@ -1,0 +1,213 @@
+import type { KvmObserver } from '../kvm/observer.ts';
+import { exitName } from '../machine/accesses.ts';
+import { type HostedProgram, HostMachine } from '../machine/host-machine.ts';
+import type { Processor } from '../machine/processor.ts';
+import { perfEventAttr } from '../perf/attr.ts';
+import type { FuzzCase, HostAction } from './case.ts';
+import { type Mode, stubImage } from './guest/image.ts';
+import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
+import { designOf, exposureOf, profileOf } from './profiles.ts';
+import { leaveSecrets, tellingRegisters } from './secret.ts';
+import { ChamberSnapshot } from './snapshot.ts';
+import type { ForeignAccess, Path, Trace } from './trace.ts';
+
+const RDI = 7;
+const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
+const LVTPC = { PAGE_OFFSET: 0x340, NMI: 0x400n, MASKED: 0x1_0400n } as const;
+const SPURIOUS_VECTOR = { PAGE_OFFSET: 0xf0, ENABLED: 0x1ffn } as const;
+/** Ticks a case may take: the slowest host does a few million. */
+const BUDGET = 400_000_000n;
+/** Work that another task of the host does when it gets the CPU. */
+const OTHER_TASK = { ticks: 5_000, instructions: 2_500 } as const;
+const DENY_ALL = { action: 'allow', events: [], fixedCounterBitmap: 0 } as const;
+
+/** Something that changes a machine before its first case: how a leaky twin is made. */
+export type Alteration = (chamber: Chamber) => void;
+
+/**
+ * A host with one virtual machine in it, which executes any number of cases of one design, profile and exposure.
+ * Each starts from the same snapshot of the guest before its first step, so none depends on another.
+ */
+export class Chamber {
+  readonly machine: HostMachine;
+  readonly guest: HostedProgram;
+  readonly processor: Processor;
+  /** What a guest did to registers that are not its own; whoever watches writes it down here. */
+  foreign: ForeignAccess[] = [];
+  readonly #snapshots = new Map<string, ChamberSnapshot>();
+  readonly #boot: ChamberSnapshot;
+  readonly #telling: readonly (readonly [number, bigint])[];
+  readonly #dirty: DataView;
+  #paths: Path[] = [];
+  #exits: string[][] = [];
+
+  constructor(parts: Pick<FuzzCase, 'design' | 'profile' | 'exposure'>, alter?: Alteration) {
+    const design = designOf(parts.design);
+    this.machine = new HostMachine({
+      profile: profileOf(parts.profile),
+      perf: { sharesSides: design.sharesSides, hasHardware: design.hostRule !== 'none' },
+    });
+    this.processor = this.machine.hardware.processors[0]!;
+    this.guest = this.machine.start({
+      code: stubImage({ cpl: 0, pce: false }),
+      design,
+      exposure: exposureOf(parts.exposure),
+      observer: this.#observer(),
+    });
+    const { vcpu, vm, board } = this.guest;
+    const { memory } = this.machine.hardware;
+    const start = memory.offset(vm.guestPhysical.hostAddress(LAYOUT.DIRTY)!);
+    this.#dirty = new DataView(memory.linear.buffer, start, LAYOUT.DIRTY_END - LAYOUT.DIRTY);
+    board.ports.attach(READY_PORT, 1, {
+      read: () => 0,
+      write: () => {
+        vm.stopped = true;
+      },
+    });
+    board.ports.attach(HOST_PORT, 1, {
+      read: () => 0,
+      write: (_offset, _size, value) => this.#hostAction(HOST_ACTIONS[value]!),
+    });
+    this.processor.onDirectAccess = () => {
+      this.#paths[this.step] = 'direct';
+    };
+    this.#telling = tellingRegisters(this.processor);
+    vcpu.schedIn(this.host);
+    // Fixed delivery needs an enabled APIC; the mask is the case's.
+    vcpu.apic.page.write(SPURIOUS_VECTOR.PAGE_OFFSET, 4, SPURIOUS_VECTOR.ENABLED);
+    alter?.(this);
+    this.#boot = new ChamberSnapshot(this);
+  }
+
+  get host() {
+    return this.machine.hosts[0]!;
+  }
+
+  /** The part of guest memory that cases change. */
+  get dirty(): DataView {
+    return this.#dirty;
+  }
+
+  /** The step the guest is in. */
+  get step(): number {
+    return stepOf(this.processor.state.gpr[RDI]!);
+  }
+
+  /** Puts the machine where its guest stands before the first step. */
+  reset(mode: Mode): void {
+    this.#snapshot(mode).restore();
+  }
+
+  run(fuzzed: FuzzCase): Trace {
+    this.reset(fuzzed);
+    this.prepare(fuzzed);
+    return this.execute(fuzzed);
+  }
+
+  /** Everything of a case that is state. */
+  prepare(fuzzed: FuzzCase): void {
+    const { vcpu, vm } = this.guest;
+    writeSteps(this.#dirty, fuzzed.steps);
+    for (const [address, access] of fuzzed.bitmap) {
+      const bitmap = vm.bitmapFor(vcpu);
+      bitmap.set(address, access, !bitmap.exits(address, access));
+    }
+    leaveSecrets(this.processor, this.#telling, fuzzed.host.secret);
+    if (this.machine.perf.hasHardware) {
+      for (const { config, pinned, period } of fuzzed.host.events) {
+        const attr = {
+          config: BigInt(config),
+          pinned,
+          samplePeriod: BigInt(period),
+          excludeGuest: true,
+        };
+        this.machine.perf.create(perfEventAttr(attr), { cpu: 0 });
+      }
+    }
+    for (const [address, value] of fuzzed.registers) vcpu.vpmu.wrmsr(address, BigInt(value));
+    const lvtpc = fuzzed.lvtpc === 'nmi' ? LVTPC.NMI : LVTPC.MASKED;
+    vcpu.apic.page.write(LVTPC.PAGE_OFFSET, 4, lvtpc);
+  }
+
+  /** Runs the guest to its end. */
+  execute({ steps }: FuzzCase): Trace {
+    this.#paths = steps.map(() => 'none');
+    this.#exits = steps.map(() => []);
+    this.foreign = [];
+    const known = this.host.unknownNmis;
+    const end = this.#toTheEnd();
+    const memory = new Uint8Array(
+      this.#dirty.buffer,
+      this.#dirty.byteOffset,
+      this.#dirty.byteLength,
+    );
+    return {
+      steps: readResults(this.#dirty, steps.length).map((result, at) => ({
+        ...result,
+        path: this.#paths[at]!,
+        exits: this.#exits[at]!,
+      })),
+      nmis: readNmis(this.#dirty),
+      end,
+      memory: memory.slice(),
+      foreign: this.foreign,
+      unknownNmis: this.host.unknownNmis - known,
+    };
+  }
+
+  #toTheEnd(): string {
+    const { vcpu } = this.guest;
+    const until = this.host.now() + BUDGET;
+    for (;;) {
+      const stop = vcpu.step(until);
+      if (stop === 'halted') return 'end';
+      if (stop !== 'preempted') return stop;
+      vcpu.schedOut();
+      this.host.needResched = false;
+      this.host.work(OTHER_TASK.ticks, OTHER_TASK.instructions);
+      vcpu.schedIn(this.host);
+    }
+  }
+
+  #hostAction(action: HostAction): void {
+    const { vcpu, vm } = this.guest;
+    if (action === 'preempt') this.host.needResched = true;
+    else if (action === 'deny-all') vm.setEventFilter(DENY_ALL);
+    else if (action === 'allow-all') vm.setEventFilter(undefined);
+    else if (action === 'reset') vcpu.vpmu.reset();
+  }
+
+  #snapshot(mode: Mode): ChamberSnapshot {
+    const key = `${mode.cpl} ${mode.pce}`;
+    const known = this.#snapshots.get(key);
+    if (known) return known;
+    const { vcpu, vm } = this.guest;
+    this.#boot.restore();
+    const { memory } = this.machine.hardware;
+    stubImage(mode).load({
+      load: (address: number, bytes: Uint8Array) =>
+        memory.load(vm.guestPhysical.hostAddress(address)!, bytes),
+      write: (address: number, size: 1 | 2 | 4 | 8, value: bigint) =>
+        memory.write(vm.guestPhysical.hostAddress(address)!, size, value),
+    } as Parameters<ReturnType<typeof stubImage>['load']>[0]);
+    const stop = vcpu.step(this.host.now() + BUDGET);
+    if (stop !== 'stopped') throw new RangeError(`the guest did not come up: ${stop}`);
+    vm.stopped = false;
+    const made = new ChamberSnapshot(this);
+    this.#snapshots.set(key, made);
+    return made;
+  }
+
+  #observer(): KvmObserver {
+    return {
+      exit: ({ reason }) => {
+        const { step } = this;
+        this.#exits[step]?.push(exitName(reason));
+        if (reason === EXIT.MSR_READ || reason === EXIT.MSR_WRITE || reason === EXIT.RDPMC) {
+          this.#paths[step] = 'exit';
+        }
+      },
+    };
+  }
+}

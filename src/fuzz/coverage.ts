@@ -1,0 +1,58 @@
+import { type FuzzCase, isAccess } from './case.ts';
+import { placeOf } from './registers.ts';
+import type { Trace } from './trace.ts';
+
+/** Accesses of one kind that went one way. */
+export interface CoverageCell {
+  readonly design: string;
+  /** Class of the register, or `counter`, `fixed`, `metrics`, `other` of RDPMC. */
+  readonly register: string;
+  readonly form: string;
+  /** Path and outcome. */
+  readonly outcome: string;
+  readonly count: number;
+}
+
+const SEPARATOR = '\t';
+
+/** How often each way through the intercepts was taken. Sums of parts are the whole, in whatever order they are added. */
+export class Coverage {
+  readonly #counts = new Map<string, number>();
+
+  record(fuzzed: FuzzCase, { steps }: Trace): void {
+    for (const [at, step] of fuzzed.steps.entries()) {
+      const seen = steps[at]!;
+      if (!isAccess(step) || seen.outcome === 'unreached') continue;
+      const register = step.do.endsWith('rdpmc')
+        ? rdpmcKind(step.register)
+        : placeOf(step.register).class;
+      const outcome = seen.path === 'none' ? seen.outcome : `${seen.path} ${seen.outcome}`;
+      const key = [fuzzed.design, register, step.do.toUpperCase(), outcome].join(SEPARATOR);
+      this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+    }
+  }
+
+  add(cells: readonly CoverageCell[]): void {
+    for (const { design, register, form, outcome, count } of cells) {
+      const key = [design, register, form, outcome].join(SEPARATOR);
+      this.#counts.set(key, (this.#counts.get(key) ?? 0) + count);
+    }
+  }
+
+  /** In the order of design, register, form, outcome. */
+  cells(): CoverageCell[] {
+    return [...this.#counts]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, count]) => {
+        const [design = '', register = '', form = '', outcome = ''] = key.split(SEPARATOR);
+        return { design, register, form, outcome, count };
+      });
+  }
+}
+
+function rdpmcKind(ecx: number): string {
+  const type = ecx >>> 16;
+  if (type === 0) return 'RDPMC counter';
+  if (type === 0x4000) return 'RDPMC fixed';
+  return type === 0x2000 ? 'RDPMC metrics' : 'RDPMC other';
+}

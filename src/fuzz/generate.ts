@@ -1,0 +1,179 @@
+import { hex } from '../bits/hex.ts';
+import type { AccessForm, FuzzCase, HostAction, HostEvent, Step } from './case.ts';
+import { Draw } from './draw.ts';
+import { DESIGN_NAMES, PROFILE_NAMES } from './profiles.ts';
+import { ADDRESSES, placeOf } from './registers.ts';
+
+/** What cases are drawn from. */
+export interface Space {
+  readonly seed: string;
+  readonly designs?: readonly string[];
+  readonly profiles?: readonly string[];
+}
+
+// biome-ignore format: a table
+const FORMS: readonly (readonly [number, AccessForm])[] = [
+  [35, 'rdmsr'], [30, 'wrmsr'], [25, 'rdpmc'],
+  [2, 'emulated-rdmsr'], [2, 'emulated-wrmsr'], [2, 'emulated-rdpmc'],
+  [0.5, 'rdmsrlist'], [0.5, 'wrmsrlist'], [0.5, 'wrmsrns'], [0.5, 'urdmsr'], [0.5, 'uwrmsr'],
+  [0.5, 'rdmsr-imm'], [0.5, 'wrmsrns-imm'], [0.5, 'xsaves'],
+];
+
+/** Events that every one of our machines counts exactly. */
+const EXACT_EVENTS = [0x00c0n, 0x00c4n] as const;
+const EVENTS = [...EXACT_EVENTS, 0x00c0n, 0x003cn, 0x013cn, 0x412en, 0x00c5n, 0x01c2n] as const;
+const SELECT = { USR: 1n << 16n, OS: 1n << 17n, INT: 1n << 20n, EN: 1n << 22n } as const;
+
+/** Registers that mean something to the PMU, more often than the ends of their banks. */
+// biome-ignore format: a table
+const FAVOURITES = [
+  0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc8, 0x4c1, 0x4c2, 0x4c5, 0x4c8, 0x186, 0x187, 0x188, 0x18a, 0x18d,
+  0x309, 0x30a, 0x30b, 0x30c, 0x38d, 0x38e, 0x38f, 0x390, 0x345,
+] as const;
+
+/** Case number `index` of a campaign. Depends on nothing but its arguments. */
+export function generate(space: Space, index: number): FuzzCase {
+  const draw = new Draw(`${space.seed}/${index}`);
+  const design = draw.of(space.designs ?? DESIGN_NAMES);
+  const profile = draw.of(space.profiles ?? PROFILE_NAMES);
+  const exposure = draw.weighted([
+    [5, 'default'],
+    [3, 'half'],
+    [3, 'all'],
+    [1, 'none'],
+  ] as const);
+  const cpl = draw.weighted([
+    [7, 0],
+    [0.5, 1],
+    [0.5, 2],
+    [3, 3],
+  ] as const);
+  return {
+    seed: space.seed,
+    index,
+    design,
+    profile,
+    exposure,
+    cpl,
+    pce: draw.chance(0.5),
+    lvtpc: draw.of(['masked', 'nmi'] as const),
+    registers: counters(draw),
+    bitmap: draw.chance(0.15) ? flips(draw) : [],
+    host: { secret: draw.below(2 ** 31), events: draw.chance(0.4) ? hostEvents(draw) : [] },
+    steps: Array.from({ length: 1 + draw.below(12) }, () => step(draw)),
+  };
+}
+
+/** Counters in flight: some enabled, some about to overflow. */
+function counters(draw: Draw): FuzzCase['registers'] {
+  if (draw.chance(0.25)) return [];
+  const registers: [number, string][] = [];
+  let global = 0n;
+  for (let i = 0; i < 1 + draw.below(3); i++) {
+    const counter = draw.below(8);
+    let select = draw.of(EVENTS) | SELECT.EN;
+    if (draw.chance(0.8)) select |= SELECT.OS;
+    if (draw.chance(0.7)) select |= SELECT.USR;
+    if (draw.chance(0.5)) select |= SELECT.INT;
+    registers.push([0x4c1 + counter, hex(counterValue(draw))], [0x186 + counter, hex(select)]);
+    global |= 1n << BigInt(counter);
+  }
+  if (draw.chance(0.5)) {
+    const control = BigInt(draw.below(0x1000)) & 0xbbbn;
+    registers.push([0x309 + draw.below(3), hex(counterValue(draw))], [0x38d, hex(control)]);
+    global |= 7n << 32n;
+  }
+  registers.push([0x38f, hex(draw.chance(0.8) ? global : 0n)]);
+  return registers;
+}
+
+/** Most often a few events from overflow. */
+function counterValue(draw: Draw): bigint {
+  const width = 0xffff_ffff_ffffn;
+  return draw.weighted<() => bigint>([
+    [4, () => width - BigInt(draw.below(60))],
+    [2, () => BigInt(draw.below(1000))],
+    [1, () => draw.bits64() & width],
+    [1, () => 0n],
+  ])();
+}
+
+function hostEvents(draw: Draw): HostEvent[] {
+  return Array.from({ length: 1 + draw.below(4) }, () => ({
+    config: hex(draw.of(EVENTS)),
+    pinned: draw.chance(0.6),
+    period: draw.chance(0.3) ? 1000 + draw.below(100_000) : 0,
+  }));
+}
+
+const flips = (draw: Draw): FuzzCase['bitmap'] =>
+  Array.from({ length: 1 + draw.below(6) }, () => [
+    draw.of(FAVOURITES),
+    draw.of(['read', 'write'] as const),
+  ]);
+
+function step(draw: Draw): Step {
+  return draw.weighted<() => Step>([
+    [80, () => access(draw)],
+    [5, () => ({ do: 'cpuid', leaf: draw.of([0, 1, 7, 0x0a, 0x14, 0x1c, 0x23]) })],
+    [8, () => ({ do: 'work', count: 1 + draw.below(40) })],
+    [5, () => ({ do: 'host', action: 'preempt' })],
+    [1, () => ({ do: 'host', action: draw.of<HostAction>(['deny-all', 'allow-all']) })],
+    [1, () => ({ do: 'host', action: draw.of<HostAction>(['reset', 'init']) })],
+  ])();
+}
+
+function access(draw: Draw): Step {
+  const form = draw.weighted(FORMS);
+  if (form.endsWith('rdpmc')) return { do: form, register: rdpmcIndex(draw) };
+  const register = address(draw);
+  const writes = form.includes('wr');
+  return { do: form, register, ...(writes && { value: hex(value(draw, register)) }) };
+}
+
+const rdpmcIndex = (draw: Draw): number =>
+  draw.weighted<() => number>([
+    [6, () => draw.below(9)],
+    [4, () => 0x4000_0000 + draw.below(6)],
+    [1, () => 0x2000_0000],
+    [1, () => 2 ** draw.below(32)],
+    [1, () => Number(draw.bits64() & 0xffff_ffffn)],
+  ])();
+
+const address = (draw: Draw): number =>
+  draw.weighted<() => number>([
+    [14, () => draw.of(FAVOURITES)],
+    [5, () => draw.of(ADDRESSES)],
+    [1, () => draw.below(0x2000)],
+    [0.5, () => 0xc000_0000 + draw.below(0x2000)],
+    [0.5, () => Number(draw.bits64() & 0xffff_ffffn)],
+  ])();
+
+/** Values that a register takes, values that differ from those in one bit, and noise. */
+function value(draw: Draw, register: number): bigint {
+  const sensible = (): bigint => {
+    switch (placeOf(register).class) {
+      case 'PERFEVTSEL':
+        return draw.of(EVENTS) | SELECT.EN | (BigInt(draw.below(0x40)) << 16n);
+      case 'PMC':
+      case 'A_PMC':
+      case 'FIXED_CTR':
+        return counterValue(draw);
+      case 'FIXED_CTR_CTRL':
+        return BigInt(draw.below(0x1_0000));
+      case 'GLOBAL_CTRL':
+      case 'OVF_CTRL':
+      case 'STATUS_SET':
+        return BigInt(draw.below(0x100)) | (BigInt(draw.below(0x10)) << 32n);
+      default:
+        return BigInt(draw.below(0x100));
+    }
+  };
+  return draw.weighted<() => bigint>([
+    [6, sensible],
+    [2, () => sensible() ^ (1n << BigInt(draw.below(64)))],
+    [1, () => draw.bits64()],
+    [1, () => 0xffff_ffff_ffff_ffffn],
+    [1, () => 0n],
+  ])();
+}

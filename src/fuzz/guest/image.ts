@@ -1,0 +1,95 @@
+import type { GuestImage } from '../../machine/guest-image.ts';
+import type { FuzzCase } from '../case.ts';
+import { LAYOUT } from './layout.ts';
+import { STUB } from './stub.ts';
+
+type Memory = Parameters<GuestImage['load']>[0];
+
+const CR0 = 0x8000_0011n;
+const CR4_PAE = 0x20n;
+const CR4_PCE = 0x100n;
+const EFER_LONG = 0x500n;
+/** IOPL 3: OUT at every privilege level. */
+const RFLAGS = 0x3002n;
+/** Present, writable, user, accessed, dirty: nothing is left for the processor to set. */
+const TABLE = 0x67n;
+const LARGE_PAGE = 0xe7n;
+const SOFTWARE_INTERRUPT = 0x80;
+
+const CODE_64 = 0x00af_9b00_0000_ffffn;
+const DATA = 0x00cf_9300_0000_ffffn;
+const TSS_SELECTOR = 0x48;
+
+const codeSelector = (cpl: number) => 0x08 + 0x10 * cpl;
+
+/** Where the case is entered: privilege level and CR4.PCE. */
+export type Mode = Pick<FuzzCase, 'cpl' | 'pce'>;
+
+/** The guest that executes cases, as an image that brings its tables along: it comes up in 64-bit mode at CPL 0. */
+export const stubImage = ({ cpl, pce }: Mode): GuestImage => ({
+  format: 'flat',
+  regions: [],
+  boot: {},
+  load(memory) {
+    memory.load(LAYOUT.CODE, STUB.code);
+    writeDescriptors(memory);
+    writeInterrupts(memory);
+    const tables = LAYOUT.PAGE_TABLES;
+    memory.write(tables, 8, BigInt(tables + 0x1000) | TABLE);
+    memory.write(tables + 0x1000, 8, BigInt(tables + 0x2000) | TABLE);
+    memory.write(tables + 0x2000, 8, LARGE_PAGE);
+    const entry = [
+      pce ? CR4_PCE : 0n,
+      BigInt((codeSelector(cpl) + 8) | cpl),
+      BigInt(LAYOUT.USER_STACK),
+      RFLAGS,
+      BigInt(codeSelector(cpl) | cpl),
+      BigInt(STUB.start),
+    ];
+    for (const [at, value] of entry.entries()) memory.write(LAYOUT.ENTRY + 8 * at, 8, value);
+    const flat = { base: 0, limit: 0xffff_ffff };
+    return {
+      rip: BigInt(LAYOUT.CODE),
+      registers: { RSP: BigInt(LAYOUT.STACK) },
+      cr0: CR0,
+      cr3: BigInt(tables),
+      cr4: CR4_PAE,
+      efer: EFER_LONG,
+      gdt: { base: LAYOUT.GDT, limit: 0x57 },
+      code: { ...flat, selector: codeSelector(0), rights: 0xa09b },
+      data: { ...flat, selector: codeSelector(0) + 8, rights: 0xc093 },
+    };
+  },
+});
+
+/** A code and a data segment for each privilege level, and a TSS whose only use is the stack of CPL 0. */
+function writeDescriptors(memory: Memory): void {
+  for (let cpl = 0; cpl < 4; cpl++) {
+    const dpl = BigInt(cpl) << 45n;
+    memory.write(LAYOUT.GDT + codeSelector(cpl), 8, CODE_64 | dpl);
+    memory.write(LAYOUT.GDT + codeSelector(cpl) + 8, 8, DATA | dpl);
+  }
+  const base = BigInt(LAYOUT.TSS);
+  const low = 0x67n | ((base & 0xff_ffffn) << 16n) | (0x89n << 40n) | ((base >> 24n) << 56n);
+  memory.write(LAYOUT.GDT + TSS_SELECTOR, 8, low);
+  memory.write(LAYOUT.TSS + 4, 8, BigInt(LAYOUT.STACK));
+  memory.write(LAYOUT.GDTR, 2, 0x57n);
+  memory.write(LAYOUT.GDTR + 2, 8, BigInt(LAYOUT.GDT));
+  memory.write(LAYOUT.IDTR, 2, 0xfffn);
+  memory.write(LAYOUT.IDTR + 2, 8, BigInt(LAYOUT.IDT));
+}
+
+function writeInterrupts(memory: Memory): void {
+  const gate = (vector: number, target: number, dpl: number) => {
+    const offset = BigInt(target);
+    const rights = BigInt(0x8e00 | (dpl << 13));
+    const low =
+      (offset & 0xffffn) |
+      (BigInt(codeSelector(0)) << 16n) |
+      (rights << 32n) |
+      ((offset >> 16n) << 48n);
+    memory.write(LAYOUT.IDT + 16 * vector, 8, low);
+  };
+  for (const [vector, target] of STUB.handlers.entries()) gate(vector, target, 0);
+  gate(SOFTWARE_INTERRUPT, STUB.endHandler, 3);
+}

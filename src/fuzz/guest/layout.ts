@@ -1,0 +1,34 @@
+/** Where the guest that executes cases has its code, its tables and what is dirty after a case. */
+// biome-ignore format: a table
+export const LAYOUT = {
+  CODE:        0x10_0000,
+  GDT:         0x10_2000,
+  TSS:         0x10_2100,
+  /** LGDT and LIDT operands. */
+  GDTR:        0x10_2200,
+  IDTR:        0x10_2210,
+  IDT:         0x10_3000,
+  PAGE_TABLES: 0x10_8000,
+  /** All that a case writes to, from here to the end. */
+  DIRTY:       0x11_0000,
+  STEPS:       0x11_0000,
+  RESULTS:     0x11_1000,
+  /** NMIs taken, u32; step of the latest, u32. */
+  NMIS:        0x11_2000,
+  /** CR4, SS, RSP, RFLAGS, CS, RIP of the loop, u64 each. */
+  ENTRY:       0x11_2100,
+  /** The stack below it is that of interrupt handlers, which the last quarter of the page is for. */
+  STACK:       0x11_2c00,
+  USER_STACK:  0x11_3000,
+  /** Memory operands of list and XSAVE forms. */
+  OPERANDS:    0x11_3000,
+  DIRTY_END:   0x11_4000,
+} as const;
+
+export const STEP_SIZE = 32;
+export const MOST_STEPS = 100;
+
+/** The guest tells by this port that it stands before the first step; the snapshot is taken there. */
+export const READY_PORT = 0xea;
+/** Steps of the host. */
+export const HOST_PORT = 0xeb;

@@ -1,0 +1,103 @@
+import { bits, ones } from '../../bits/bitfield.ts';
+import { placeOf } from '../registers.ts';
+import type { Shape } from './policy.ts';
+
+/** What an access comes to: done, #GP, or a matter this table says nothing about. */
+export type Verdict = 'done' | '#GP' | 'unspecified';
+
+const WIDTH = ones(48);
+const FREEZE = bits(60, 58);
+const UNCORE = 1n << 61n;
+const BUFFER = 1n << 62n;
+const CONDITION = 1n << 63n;
+
+/** Bits that a PERFEVTSEL of the shape lets software set; bit 19 is dropped. */
+const selectorBits = ({ anyThread, pebs }: Shape): bigint =>
+  0xffdf_ffffn | (anyThread ? 1n << 21n : 0n) | (pebs && !anyThread ? 1n << 34n : 0n);
+
+function fixedControlBits({ fixed, anyThread, pebs }: Shape): bigint {
+  let mask = 0n;
+  const nibble = (anyThread ? 0xfn : 0xbn) | (pebs && !anyThread ? 1n << 32n : 0n);
+  for (let i = 0; i < fixed; i++) mask |= nibble << BigInt(4 * i);
+  return mask;
+}
+
+const counterBits = ({ gp, fixed, metrics }: Shape): bigint =>
+  ones(gp) | (ones(fixed) << 32n) | (metrics ? 1n << 48n : 0n);
+
+const fits = (value: bigint, mask: bigint): Verdict => ((value & ~mask) === 0n ? 'done' : '#GP');
+
+/**
+ * RDMSR and WRMSR at CPL 0 of a PMU of this shape, from the SDM's access rules.
+ * Vol. 3, "Architectural Performance Monitoring"; vol. 4, "Architectural MSRs".
+ */
+export function msrVerdict(shape: Shape, address: number, value: bigint | undefined): Verdict {
+  const { class: kind, index, version6, name } = placeOf(address);
+  if (version6) return '#GP';
+  const { version, gp, fixed } = shape;
+  const exists = (there: boolean, writable: bigint | 'none'): Verdict => {
+    if (!there) return '#GP';
+    if (value === undefined) return 'done';
+    return writable === 'none' ? '#GP' : fits(value, writable);
+  };
+  const counters = counterBits(shape);
+  switch (kind) {
+    case 'PMC':
+      return exists(index < gp, ones(64));
+    case 'A_PMC':
+      return exists(index < gp, WIDTH);
+    case 'FIXED_CTR':
+      return exists(version >= 2 && index < fixed, WIDTH);
+    case 'PERFEVTSEL':
+      // Some addresses of the bank are other registers' where there are fewer selectors.
+      if (index >= gp && index >= 8) return 'unspecified';
+      return exists(index < gp, selectorBits(shape));
+    case 'FIXED_CTR_CTRL':
+      return exists(version >= 2, fixedControlBits(shape));
+    case 'GLOBAL_STATUS':
+      return exists(version >= 2, 'none');
+    case 'GLOBAL_CTRL':
+      return exists(version >= 2, counters);
+    case 'OVF_CTRL': {
+      const more = version >= 4 ? FREEZE | UNCORE : version >= 3 ? UNCORE : 0n;
+      return exists(version >= 2, counters | BUFFER | CONDITION | more);
+    }
+    case 'STATUS_SET':
+      return exists(version >= 4, counters | FREEZE | UNCORE | BUFFER);
+    case 'INUSE':
+      return exists(version >= 4, 'none');
+    case 'PERF_CAPABILITIES':
+      return exists(version >= 1, 'none');
+    case 'PERF_METRICS':
+      return exists(shape.metrics, ones(64));
+    case 'AUXILIARY':
+      return '#GP';
+    case 'PEBS':
+      return shape.pebs ? 'unspecified' : '#GP';
+    case 'LBR':
+      if (name === 'IA32_DEBUGCTL' || shape.lbr !== 'none') return 'unspecified';
+      return '#GP';
+    case 'CLOCK':
+      return name === 'IA32_TIME_STAMP_COUNTER' || name === 'IA32_TSC_ADJUST'
+        ? 'unspecified'
+        : '#GP';
+    default:
+      return 'unspecified';
+  }
+}
+
+/** RDPMC where CPL and CR4.PCE allow it. Vol. 2, "RDPMC—Read Performance-Monitoring Counters". */
+export function rdpmcVerdict({ version, gp, fixed, metrics }: Shape, ecx: number): Verdict {
+  if (version === 0) return '#GP';
+  const index = ecx & 0xffff;
+  switch (ecx >>> 16) {
+    case 0:
+      return index < gp ? 'done' : '#GP';
+    case 0x4000:
+      return index < fixed ? 'done' : '#GP';
+    case 0x2000:
+      return metrics && index === 0 ? 'done' : '#GP';
+    default:
+      return '#GP';
+  }
+}

@@ -1,0 +1,77 @@
+import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
+import { instructionOf, registerOf, type Violation } from '../finding.ts';
+import { STUB } from '../guest/stub.ts';
+import { channelOf } from '../leaks/channel-of.ts';
+import type { Path, StepTrace, Trace } from '../trace.ts';
+import { msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
+import { guestShape, hostShape, msrExits, rdpmcExits, type Shape } from './policy.ts';
+
+export interface Expectation {
+  readonly path: Path;
+  readonly verdict: Verdict | '#UD';
+}
+
+const BITMAP_RANGE = 0x2000;
+const HIGH_BASE = 0xc000_0000;
+const KVM_ALWAYS = new Set([0xc1, 0xc2]);
+
+/** What one access of a case is to be, whatever came before it. */
+export function expectationOf(fuzzed: FuzzCase, step: AccessStep): Expectation {
+  const guest = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
+  const host = hostShape(fuzzed.profile);
+  if (step.do === 'rdpmc') {
+    if (fuzzed.cpl > 0 && !fuzzed.pce) return { path: 'none', verdict: '#GP' };
+    const path = rdpmcExits(fuzzed) ? 'exit' : 'direct';
+    return { path, verdict: rdpmcVerdict(path === 'exit' ? guest : host, step.register) };
+  }
+  if (step.do !== 'rdmsr' && step.do !== 'wrmsr') return { path: 'none', verdict: '#UD' };
+  if (fuzzed.cpl > 0) return { path: 'none', verdict: '#GP' };
+  const path = exits(fuzzed, step) ? 'exit' : 'direct';
+  return { path, verdict: byShape(path === 'exit' ? guest : host, path, step) };
+}
+
+/** The policy, with the bits of the bitmap that the case turns over. */
+function exits(fuzzed: FuzzCase, step: AccessStep): boolean {
+  const { register } = step;
+  const covered =
+    register < BITMAP_RANGE || (register >= HIGH_BASE && register < HIGH_BASE + BITMAP_RANGE);
+  if (!covered) return true;
+  const access = step.do === 'rdmsr' ? 'read' : 'write';
+  const turned = fuzzed.bitmap.filter(([address, how]) => address === register && how === access);
+  return msrExits(fuzzed, register) !== (turned.length % 2 === 1);
+}
+
+function byShape(shape: Shape, path: Path, step: AccessStep): Verdict {
+  const value = step.do === 'wrmsr' ? BigInt(step.value ?? '0x0') : undefined;
+  // KVM: PERFCTR0 and 1 never fault, even in a guest without a PMU.
+  if (path === 'exit' && KVM_ALWAYS.has(step.register)) return 'done';
+  return msrVerdict(shape, step.register, value);
+}
+
+/** Every access of a run against what the policy says of it: which way it went, and whether it faulted. */
+export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
+  return steps.flatMap((seen, at) => {
+    const step = fuzzed.steps[at]!;
+    if (!isAccess(step) || seen.outcome === 'unreached') return [];
+    const { path, verdict } = expectationOf(fuzzed, step);
+    const wrongWay = seen.path !== path && seen.outcome !== '#UD';
+    const wrongEnd = verdict !== 'unspecified' && seen.outcome !== verdict;
+    if (!wrongWay && !wrongEnd) return [];
+    const told = (how: string, what: string) => `${how === 'none' ? 'no access' : how}, ${what}`;
+    return [
+      {
+        oracle: 'policy' as const,
+        step: at,
+        register: registerOf(step),
+        instruction: instructionOf(step),
+        rip: ripOf(step, seen),
+        expected: told(path, verdict),
+        actual: told(seen.path, seen.outcome),
+        channel: channelOf(fuzzed, step),
+      },
+    ];
+  });
+}
+
+export const ripOf = (step: FuzzCase['steps'][number], { rip }: StepTrace): string =>
+  `0x${(rip || BigInt(STUB.instructions[step.do] ?? 0)).toString(16)}`;

@@ -1,0 +1,23 @@
+import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
+import type { GuestOptions } from '../machine/host-machine.ts';
+import { PROFILES, type Profile, profileNamed } from '../machine/profiles.ts';
+import type { Exposure } from './case.ts';
+
+type PmuExposure = NonNullable<GuestOptions['exposure']>;
+
+/** What a VM of each exposure asks its PMU to be. */
+const EXPOSURES: Readonly<Record<Exposure, PmuExposure>> = {
+  default: {},
+  half: { gp: 4, fixed: 2 },
+  all: { gp: 64, fixed: 64, metrics: true, lbr: true },
+  none: { enabled: false },
+};
+
+export const exposureOf = (exposure: Exposure): PmuExposure => EXPOSURES[exposure];
+
+export const EXPOSURE_NAMES = Object.keys(EXPOSURES) as readonly Exposure[];
+export const DESIGN_NAMES: readonly string[] = Object.keys(DESIGNS);
+export const PROFILE_NAMES: readonly string[] = Object.keys(PROFILES);
+
+export const designOf = (name: string): VpmuDesign => DESIGNS[name as keyof typeof DESIGNS];
+export const profileOf = (name: string): Profile => profileNamed(name);
