@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { CounterpointError } from '../bits/error.ts';
 import { compareCommand } from './commands/compare.ts';
+import { fuzzCommand } from './commands/fuzz.ts';
 import { listCommand } from './commands/list.ts';
 import { runCommand } from './commands/run.ts';
 import { scenarioCommand } from './commands/scenario.ts';
@@ -27,7 +28,14 @@ const program = new Command('counterpoint')
   .showHelpAfterError('(counterpoint --help tells more)')
   .exitOverride()
   .configureOutput({ outputError: (text) => process.stderr.write(text) });
-for (const command of [compareCommand, runCommand, statCommand, scenarioCommand, listCommand]) {
+for (const command of [
+  compareCommand,
+  runCommand,
+  statCommand,
+  scenarioCommand,
+  fuzzCommand,
+  listCommand,
+]) {
   program.addCommand(command.exitOverride());
 }
 

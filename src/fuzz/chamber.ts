@@ -1,4 +1,5 @@
 import type { KvmObserver } from '../kvm/observer.ts';
+import { perfOptionsOf } from '../kvm/vpmu/designs.ts';
 import { exitName } from '../machine/accesses.ts';
 import { type HostedProgram, HostMachine } from '../machine/host-machine.ts';
 import type { Processor } from '../machine/processor.ts';
@@ -46,7 +47,7 @@ export class Chamber {
     const design = designOf(parts.design);
     this.machine = new HostMachine({
       profile: profileOf(parts.profile),
-      perf: { sharesSides: design.sharesSides, hasHardware: design.hostRule !== 'none' },
+      perf: perfOptionsOf(design),
     });
     this.processor = this.machine.hardware.processors[0]!;
     this.guest = this.machine.start({
@@ -56,22 +57,23 @@ export class Chamber {
       observer: this.#observer(),
     });
     const { vcpu, vm, board } = this.guest;
-    const { memory } = this.machine.hardware;
-    const start = memory.offset(vm.guestPhysical.hostAddress(LAYOUT.DIRTY)!);
-    this.#dirty = new DataView(memory.linear.buffer, start, LAYOUT.DIRTY_END - LAYOUT.DIRTY);
+    const { ram } = this.guest;
+    this.#dirty = new DataView(
+      ram.linear.buffer,
+      ram.offset(LAYOUT.DIRTY),
+      LAYOUT.DIRTY_END - LAYOUT.DIRTY,
+    );
     board.ports.attach(READY_PORT, 1, {
       read: () => 0,
-      write: () => {
-        vm.stopped = true;
-      },
+      write: () => vm.stop(),
     });
     board.ports.attach(HOST_PORT, 1, {
       read: () => 0,
       write: (_offset, _size, value) => this.#hostAction(HOST_ACTIONS[value]!),
     });
-    this.processor.onDirectAccess = () => {
+    this.processor.accessed.push(() => {
       this.#paths[this.step] = 'direct';
-    };
+    });
     this.#telling = tellingRegisters(this.processor);
     vcpu.schedIn(this.host);
     // Fixed delivery needs an enabled APIC; the mask is the case's.
@@ -184,13 +186,7 @@ export class Chamber {
     if (known) return known;
     const { vcpu, vm } = this.guest;
     this.#boot.restore();
-    const { memory } = this.machine.hardware;
-    stubImage(mode).load({
-      load: (address: number, bytes: Uint8Array) =>
-        memory.load(vm.guestPhysical.hostAddress(address)!, bytes),
-      write: (address: number, size: 1 | 2 | 4 | 8, value: bigint) =>
-        memory.write(vm.guestPhysical.hostAddress(address)!, size, value),
-    } as Parameters<ReturnType<typeof stubImage>['load']>[0]);
+    stubImage(mode).load(this.guest.ram);
     const stop = vcpu.step(this.host.now() + BUDGET);
     if (stop !== 'stopped') throw new RangeError(`the guest did not come up: ${stop}`);
     vm.stopped = false;

@@ -5,11 +5,8 @@ import { HostCpu } from '../host/cpu.ts';
 import { HostKernel, type KernelOptions } from '../host/kernel.ts';
 import { PageAllocator } from '../host/pages.ts';
 import { HostProgram, type Mix } from '../host/task.ts';
-<<<<<<< HEAD
 import { RESET_STATE } from '../kvm/guest-state.ts';
-=======
 import type { KvmObserver } from '../kvm/observer.ts';
->>>>>>> 0d29c82 (Fuzzing of the MSR intercepts: cases from a seed, a machine that executes them from snapshots, the policy as an oracle)
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { VcpuTask } from '../kvm/vcpu-task.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
@@ -181,14 +178,8 @@ export class HostMachine {
     this.kvm = new Kvm(this.hosts, { perf: this.perf, pages });
   }
 
-<<<<<<< HEAD
   /** Creates a VM and makes the threads of its vCPUs ready. @throws PerfError where the design refuses. */
-  start({ code, design, cpus = [0], exposure = {}, name }: GuestOptions): HostedProgram {
-=======
-  /** Creates a VM with one vCPU and makes its thread ready. @throws PerfError where the design refuses. */
-  start({ code, design, cpu = 0, exposure = {}, name, observer }: GuestOptions): HostedProgram {
-    const host = this.hosts[cpu]!;
->>>>>>> 0d29c82 (Fuzzing of the MSR intercepts: cases from a seed, a machine that executes them from snapshots, the policy as an oracle)
+  start({ code, design, cpus = [0], exposure = {}, name, observer }: GuestOptions): HostedProgram {
     const { memory, processors } = this.hardware;
     const base = HOST_MEMORY + this.guests.length * GUEST_MEMORY;
     const ledgers = cpus.map(() => processors.map(({ state }) => new GuestLedger(state)));
@@ -207,24 +198,17 @@ export class HostMachine {
         emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest),
       },
       observer: {
-<<<<<<< HEAD
-        entry: ({ vcpu }) => ledgerOf(vcpu).enter(),
-        exit: ({ vcpu }) => ledgerOf(vcpu).leave(),
-        retired: ({ vcpu, branch }) =>
-          ledgerOf(vcpu).retire([
-=======
         ...observer,
         entry: (record) => {
-          ledgers[vcpu.host.id]!.enter();
+          ledgerOf(record.vcpu).enter();
           observer?.entry?.(record);
         },
         exit: (record) => {
-          ledgers[vcpu.host.id]!.leave();
+          ledgerOf(record.vcpu).leave();
           observer?.exit?.(record);
         },
         retired: (record) => {
-          ledgers[vcpu.host.id]!.retire([
->>>>>>> 0d29c82 (Fuzzing of the MSR intercepts: cases from a seed, a machine that executes them from snapshots, the policy as an oracle)
+          ledgerOf(record.vcpu).retire([
             ['instructions', 1n],
             ...(record.branch ? ([['branches', 1n]] as const) : []),
           ]);

@@ -1,0 +1,109 @@
+import { grouped } from '../bits/decimal.ts';
+import { hex } from '../bits/hex.ts';
+import type { CountedFinding, Report } from '../fuzz/campaign/report.ts';
+import { caseTitle, isAccess, type Step } from '../fuzz/case.ts';
+import { type Finding, registerOf } from '../fuzz/finding.ts';
+import { expectationOf } from '../fuzz/oracles/expectations.ts';
+import { registerName } from '../fuzz/registers.ts';
+import type { Replay } from '../fuzz/replay.ts';
+import type { StepTrace } from '../fuzz/trace.ts';
+import { table } from './table.ts';
+
+/** One finding in three lines. */
+export function findingText({ finding, times }: CountedFinding): string {
+  const { oracle, channel, register, instruction, rip, expected, actual } = finding;
+  const row = channel === undefined ? '' : `, leak channel ${channel}`;
+  return [
+    `${instruction} ${register} at RIP ${rip}: ${actual}; expected ${expected}`,
+    `  oracle ${oracle}${row}; ${grouped(times)} ${times === 1 ? 'case' : 'cases'}`,
+    `  case ${finding.case.seed}/${finding.case.index}: ${caseTitle(finding.case)}`,
+  ].join('\n');
+}
+
+const coverageTable = ({ coverage }: Report): string => {
+  const rows = new Map<string, number>();
+  for (const { register, form, outcome, count } of coverage) {
+    const key = [register, form, outcome].join('\t');
+    rows.set(key, (rows.get(key) ?? 0) + count);
+  }
+  return table(
+    [
+      ['register', 'form', 'went', 'accesses'],
+      ...[...rows].map(([key, count]) => [...key.split('\t'), grouped(count)]),
+    ],
+    ['left', 'left', 'left', 'right'],
+  );
+};
+
+/** What a campaign came to. */
+export function fuzzText(report: Report, { coverage }: { coverage: boolean }): string {
+  const { campaign, shards, cases, accesses, findings, filed, complete } = report;
+  const parts = shards.map(({ part, of }) => `${part}/${of}`).join(' ');
+  return [
+    `campaign   seed ${campaign.seed}, shard ${parts}; ${campaign.designs.length} designs, ${campaign.profiles.length} profiles; counting ideal`,
+    `executed   ${grouped(cases)} cases, ${grouped(accesses)} accesses${complete ? '' : ' (not the whole campaign)'}`,
+    `findings   ${findings.length}`,
+    ...filed.map(
+      ({ seed, first, step, count, why }) =>
+        `filed      ${count} cases from ${seed}/${first}, every ${step}: ${why}`,
+    ),
+    ...(findings.length > 0 ? ['', ...findings.map(findingText)] : []),
+    ...(coverage ? ['', coverageTable(report)] : []),
+    '',
+  ].join('\n');
+}
+
+function stepText(step: Step): string {
+  if (isAccess(step)) {
+    const value = step.value === undefined ? '' : ` = ${step.value}`;
+    return `${step.do.toUpperCase()} ${registerOf(step)}${value}`;
+  }
+  if (step.do === 'cpuid') return `CPUID leaf ${hex(step.leaf)}`;
+  if (step.do === 'work') return `${step.count} rounds of DEC, JNZ`;
+  return `the host: ${step.action}`;
+}
+
+function wentText({ outcome, path, exits, value }: StepTrace): string {
+  if (outcome === 'unreached') return 'never reached';
+  const way = path === 'none' ? '' : `${path}, `;
+  const by = exits.length > 0 ? ` by ${exits.join(', ')}` : '';
+  return `${way}${outcome === 'done' ? `done, EDX:EAX ${hex(value)}` : outcome}${by}`;
+}
+
+/** A finding step by step: what was done, what was to come of it, what came. */
+export function replayText(
+  { case: fuzzed, step: shows }: Finding,
+  { trace, violations, again }: Replay,
+): string {
+  const rows = fuzzed.steps.map((step, at) => {
+    const seen = trace.steps[at]!;
+    const { path, verdict } = isAccess(step)
+      ? expectationOf(fuzzed, step)
+      : { path: '', verdict: '' };
+    const expected = isAccess(step) ? `${path === 'none' ? '' : `${path}, `}${verdict}` : '';
+    return [at === shows ? `> ${at}` : `  ${at}`, stepText(step), expected, wentText(seen)];
+  });
+  const state = [
+    ...fuzzed.registers.map(([address, value]) => `${registerName(address)} = ${value}`),
+    ...fuzzed.bitmap.map(
+      ([address, access]) => `MSR bitmap: ${access} of ${registerName(address)} turned over`,
+    ),
+    ...fuzzed.host.events.map(
+      ({ config, pinned, period }) =>
+        `event of the host: ${config}${pinned ? ', pinned' : ''}${period > 0 ? `, period ${period}` : ''}`,
+    ),
+  ];
+  return [
+    `${caseTitle(fuzzed)}; CR4.PCE ${fuzzed.pce ? 1 : 0}, LVTPC ${fuzzed.lvtpc}, secret ${fuzzed.host.secret}`,
+    ...state.map((line) => `  ${line}`),
+    '',
+    table([['step', 'what', 'expected', 'seen'], ...rows], ['left', 'left', 'left', 'left']),
+    '',
+    ...violations.map(
+      ({ oracle, instruction, register, rip, expected, actual, channel }) =>
+        `${oracle}: ${instruction} ${register} at RIP ${rip}: ${actual}; expected ${expected}${channel === undefined ? '' : ` (leak channel ${channel})`}`,
+    ),
+    again ? 'the finding shows again' : 'the finding does not show any more',
+    '',
+  ].join('\n');
+}
