@@ -29,7 +29,9 @@ const coverageTable = ({ coverage }: Report): string => {
   return table(
     [
       ['register', 'form', 'went', 'accesses'],
-      ...[...rows].map(([key, count]) => [...key.split('\t'), grouped(count)]),
+      ...[...rows]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([key, count]) => [...key.split('\t'), grouped(count)]),
     ],
     ['left', 'left', 'left', 'right'],
   );
