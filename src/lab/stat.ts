@@ -1,11 +1,12 @@
 import { CounterpointError } from '../bits/error.ts';
+import { perfOptionsOf } from '../kvm/vpmu/designs.ts';
 import { createMachine, designNamed } from '../machine/create.ts';
 import { EventTruth, type RequestedEvent, readEvents } from '../machine/event-list.ts';
 import { readGuestImage } from '../machine/guest-image.ts';
 import { HostMachine } from '../machine/host-machine.ts';
 import { perfEventAttr } from '../perf/attr.ts';
 import { PerfError } from '../perf/error.ts';
-import { scaled } from '../perf/perf.ts';
+import { type PerfTarget, scaled } from '../perf/perf.ts';
 import type { StatLine } from './perf-stat.ts';
 
 /** What `perf stat` on the host says of a guest's thread, and what was true. */
@@ -24,13 +25,22 @@ export interface StatOptions {
   readonly events?: string;
   readonly machine?: string;
   readonly profile?: string;
+  /** Whose events: the vCPU's thread, a host program that takes turns with it, or all of the processor (`perf stat -a`). */
+  readonly of?: Observed;
   /** Ticks after which a guest that has not ended is given up. */
   readonly maxTicks?: number;
 }
 
+/** What host perf can be asked to watch. */
+export const OBSERVED = ['guest', 'program', 'cpu'] as const;
+export type Observed = (typeof OBSERVED)[number];
+
 export const DEFAULT_EVENTS = 'cycles,instructions,branches';
 const DEFAULT_TICKS = 4_000_000_000;
 const TICKS_PER_SECOND = 3_000_000_000;
+
+/** A host program of two cycles an instruction, as root-mode work is. */
+const PROGRAM = { ticks: 2_000, instructions: 1_000 } as const;
 
 /** Ticks in nanoseconds of the virtual clock. */
 const nanoseconds = (ticks: bigint): bigint => (ticks * 1_000_000_000n) / BigInt(TICKS_PER_SECOND);
@@ -41,10 +51,17 @@ const nanoseconds = (ticks: bigint): bigint => (ticks * 1_000_000_000n) / BigInt
  */
 export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
   const { machine = 'bare', profile = 'sapphire-rapids', maxTicks = DEFAULT_TICKS } = options;
+  const { of = 'guest' } = options;
+  if (machine === 'bare' && of !== 'guest') {
+    throw new CounterpointError(
+      'no-host',
+      `the bare machine has no host whose ${of} perf could watch`,
+    );
+  }
   const events = readEvents(options.events ?? DEFAULT_EVENTS, profile);
   return machine === 'bare'
     ? onBareMachine(image, events, profile, maxTicks)
-    : onHost(image, events, { machine, profile, maxTicks });
+    : onHost(image, events, { machine, profile, maxTicks, of });
 }
 
 function onBareMachine(
@@ -71,20 +88,27 @@ function onBareMachine(
 function onHost(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { machine, profile, maxTicks }: { machine: string; profile: string; maxTicks: number },
+  { machine, profile, maxTicks, of }: Required<Omit<StatOptions, 'events'>>,
 ): Stat {
-  const host = new HostMachine({ profile });
+  const design = designNamed(machine);
+  const host = new HostMachine({ profile, perf: perfOptionsOf(design) });
   const truths = new EventTruth(host.hardware, events);
   const guest = host.start({
     code: readGuestImage(image),
-    design: designNamed(machine),
+    design,
     name: 'guest',
   });
+  const target: PerfTarget =
+    of === 'cpu'
+      ? { cpu: 0 }
+      : {
+          task: of === 'guest' ? guest.vcpu.task : host.startProgram('host program', PROGRAM).task,
+        };
   const refused: string[] = [];
   const opened = events.map((event) => {
     if (!event.row) return undefined;
     try {
-      return host.perf.create(attributes(event), { task: guest.vcpu.task });
+      return host.perf.create(attributes(event), target);
     } catch (error) {
       if (!(error instanceof PerfError)) throw error;
       refused.push(`${event.name}: ${error.message}`);

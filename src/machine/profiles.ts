@@ -13,7 +13,9 @@ import { SAPPHIRE_RAPIDS_VMX, SKYLAKE_SERVER_VMX, type VmxShape } from '../msr/v
 import {
   type PmuProfile,
   SAPPHIRE_RAPIDS as SAPPHIRE_RAPIDS_PMU,
+  SAPPHIRE_RAPIDS_WHOLE,
   SKYLAKE_SERVER as SKYLAKE_SERVER_PMU,
+  SKYLAKE_SERVER_WHOLE,
 } from '../pmu/profiles.ts';
 import type { Deviations } from '../pmu/silicon.ts';
 
@@ -58,6 +60,17 @@ const TIMING: Readonly<Record<string, MicroArchitectureParameters>> = {
 export const withTiming = (profile: Profile): Profile => ({
   ...profile,
   timing: TIMING[profile.name] ?? GOLDEN_COVE,
+});
+
+const EVERYTHING: Readonly<Record<string, PmuProfile>> = {
+  'sapphire-rapids': SAPPHIRE_RAPIDS_WHOLE,
+  'skylake-server': SKYLAKE_SERVER_WHOLE,
+};
+
+/** The same processor with the LBRs, PEBS and metrics that the plain profile hides. */
+export const withEverything = (profile: Profile): Profile => ({
+  ...profile,
+  pmu: EVERYTHING[profile.name] ?? profile.pmu,
 });
 
 /** The same processor counting as silicon does, in the documented ways that are asked for. */

@@ -45,6 +45,16 @@ describe('stat on a host', () => {
     expect(guest!.truth - guest!.counted).toBeLessThan(1_700n);
   });
 
+  it('watches a host program, or all of the processor, instead of the guest’s thread', () => {
+    const value = (of: 'program' | 'cpu', events: string) =>
+      stat(image('count'), { machine: 'emulated', of, events }).lines[0]!.value as bigint;
+    expect(value('program', 'instructions:G')).toBe(0n);
+    expect(value('program', 'instructions:H')).toBeGreaterThan(1_000_000n);
+    const { lines } = stat(image('count'), { machine: 'emulated', events: 'instructions' });
+    expect(value('cpu', 'instructions')).toBeGreaterThan(lines[0]!.value as bigint);
+    expect(() => stat(image('count'), { of: 'cpu' })).toThrow(/no host/);
+  });
+
   it('is refused what does not exclude guests while a mediated VM exists', () => {
     const { lines, refused } = stat(image('count'), {
       machine: 'passthrough',

@@ -1,8 +1,8 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
-import { DEFAULT_EVENTS, type Stat, stat } from '../../lab/stat.ts';
+import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, stat } from '../../lab/stat.ts';
 import { OPTION } from '../options.ts';
 import { table } from '../table.ts';
 
@@ -10,6 +10,7 @@ interface Options {
   readonly events: string;
   readonly machine: string;
   readonly profile: string;
+  readonly of: Observed;
   readonly fieldSeparator?: string;
   readonly jsonOutput?: boolean;
 }
@@ -33,12 +34,27 @@ function truthText({ lines, truth, refused }: Stat): string {
   ].join('\n');
 }
 
+/** What perf calls whom it watched. */
+const TITLE: Readonly<Record<Observed, (guest: string) => string>> = {
+  guest: (guest) => `guest ${guest}`,
+  program: () => 'host program',
+  cpu: () => 'system wide',
+};
+
 export const statCommand = new Command('stat')
   .description("perf stat's output for a guest's thread, with the exact truth below it")
   .argument('<guest>', 'a bundled guest or an image file')
   .option('-e, --events <list>', 'events as perf takes them', DEFAULT_EVENTS)
   .addOption(OPTION.machine())
   .addOption(OPTION.profile())
+  .addOption(
+    new Option(
+      '--of <whom>',
+      "whom host perf watches: the vCPU's thread, a host program that takes turns with it, or the processor, as perf stat -a",
+    )
+      .choices(OBSERVED)
+      .default('guest'),
+  )
   .option('-x, --field-separator <text>', 'fields separated by this, as perf stat -x')
   .option('-j, --json-output', 'one JSON object a line, as perf stat -j')
   .addHelpText(
@@ -46,18 +62,19 @@ export const statCommand = new Command('stat')
     `
 Examples:
   counterpoint stat multiplex
+  counterpoint stat -m emulated --of cpu -e instructions:G,instructions:H count
   counterpoint stat -e cycles,instructions:G,instructions:H -m emulated count
   counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex`,
   )
   .action((guest: string, options: Options) => {
-    const { events, machine, profile, fieldSeparator, jsonOutput } = options;
+    const { events, machine, profile, of, fieldSeparator, jsonOutput } = options;
     const { name, bytes } = openGuest(guest);
-    const result = stat(bytes, { events, machine, profile });
+    const result = stat(bytes, { events, machine, profile, of });
     if (jsonOutput) process.stdout.write(statJson(result.lines));
     else if (fieldSeparator !== undefined) {
       process.stdout.write(statSeparated(fieldSeparator, result.lines));
     } else {
-      process.stdout.write(statText(`guest ${name}`, result.lines, result.seconds));
+      process.stdout.write(statText(TITLE[of](name), result.lines, result.seconds));
       process.stdout.write(truthText(result));
     }
   });

@@ -1,4 +1,6 @@
 import { disjointExclusion, renumbered, stolenCounters, watchdog } from './contention.ts';
+import { counterfactuals } from './counterfactuals.ts';
+import { lastBranches } from './last-branches.ts';
 import { boundingWrites, maskedLvtpc } from './overflow.ts';
 import type { Scenario } from './scenario.ts';
 import {
@@ -29,6 +31,8 @@ const ALL: readonly Scenario[] = [
   observers,
   givingBack,
   priorityClass,
+  counterfactuals,
+  lastBranches,
   tableA,
 ];
 

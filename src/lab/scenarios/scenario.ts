@@ -1,4 +1,9 @@
-import { DESIGNS, type DesignName, perfOptionsOf } from '../../kvm/vpmu/designs.ts';
+import {
+  DESIGNS,
+  type DesignName,
+  perfOptionsOf,
+  type VpmuDesign,
+} from '../../kvm/vpmu/designs.ts';
 import {
   type HostedProgram,
   HostMachine,
@@ -25,8 +30,13 @@ export interface Scenario {
 }
 
 /** A host made for a design. */
-export const hostFor = (design: DesignName, options: HostMachineOptions = {}): HostMachine =>
-  new HostMachine({ ...options, perf: { ...perfOptionsOf(DESIGNS[design]), ...options.perf } });
+export const hostFor = (
+  design: DesignName | VpmuDesign,
+  options: HostMachineOptions = {},
+): HostMachine => {
+  const perf = perfOptionsOf(typeof design === 'string' ? DESIGNS[design] : design);
+  return new HostMachine({ ...options, perf: { ...perf, ...options.perf } });
+};
 
 /** Runs a case per design and turns the answers, by row, into a table. */
 export function table<Row extends string>(

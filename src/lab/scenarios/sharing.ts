@@ -1,6 +1,6 @@
 import { DESIGNS } from '../../kvm/vpmu/designs.ts';
 import { HARDWARE_EVENTS, perfEventAttr } from '../../perf/attr.ts';
-import { STATE } from '../../perf/event.ts';
+import { type PerfEvent, STATE } from '../../perf/event.ts';
 import { GuestCode, MSR, SELECT } from './guest-code.ts';
 import { hostFor, outcomeOf, runWatching, type Scenario, table } from './scenario.ts';
 
@@ -137,11 +137,16 @@ export const observers: Scenario = {
       };
       const [idle, busy] = [observe(1), observe(1_000_000)];
       const machine = hostFor(design);
-      const watched = perfEventAttr({ config: HARDWARE_EVENTS.instructions, excludeHost: true });
-      const seen = outcomeOf(() => machine.perf.create(watched, { cpu: 0 }));
+      const watched = perfEventAttr({ config: HARDWARE_EVENTS.branches, excludeHost: true });
+      let observer: PerfEvent | undefined;
+      const seen = outcomeOf(() => {
+        observer = machine.perf.create(watched, { cpu: 0 });
+      });
       const started = outcomeOf(() =>
         machine.start({ code: counting(1_000), design: DESIGNS[design] }),
       );
+      machine.finish();
+      const [guest] = machine.guests;
       return {
         'guest instructions, idle': idle.guest,
         'guest instructions, busy': busy.guest,
@@ -150,6 +155,8 @@ export const observers: Scenario = {
         'ticks the :H event did not age, busy':
           busy.blind > 1_000_000 ? 'the guest’s time' : 'none',
         'opening :G, then the VM': `${seen}, ${started}`,
+        'guest branches, by :G': guest ? machine.perf.read(observer!)!.count : 'no guest',
+        'guest branches, truth': guest ? guest.truth('branches') : 'no guest',
       };
     }),
 };

@@ -37,7 +37,8 @@ describe('k CPU-pinned host events on G counters', () => {
     () => {
       expect(shown('stolen-counters')).toMatchObject({
         'guest counters that read it': { emulated: 5, mediated: 8 },
-        'guest counters that read 0': { emulated: 3, mediated: 0 },
+        'guest counter 4 reads': { emulated: 10_000n, mediated: 10_000n },
+        'guest counter 5 reads': { emulated: 0n, mediated: 10_000n },
         'guest events in ERROR': { emulated: 3, mediated: 0 },
         'host events still alive': { emulated: 3, mediated: 3 },
       });
@@ -55,6 +56,16 @@ describe('the NMI watchdog', () => {
           off: 8,
           on: 8,
           'on, excludes guests': 8,
+        },
+        'emulated: guest cycles, truth': {
+          off: 20_004n,
+          on: 20_004n,
+          'on, excludes guests': 20_004n,
+        },
+        'emulated: guest cycles, read on fixed counter 1': {
+          off: 20_004n,
+          on: 0n,
+          'on, excludes guests': 0n,
         },
         'emulated: guest events in ERROR': { off: 0, on: 1, 'on, excludes guests': 1 },
         'mediated: creating the vCPU': {
@@ -279,6 +290,7 @@ describe('a host observer with :H', () => {
         emulated: 'opened, opened',
         mediated: 'opened, -EBUSY',
       });
+      expect(rows['guest branches, by :G']).toEqual({ emulated: 1_000n, mediated: 'no guest' });
     },
     LONG,
   );
@@ -323,6 +335,81 @@ describe('a priority class for KVM', () => {
           'emulated-priority': 3,
           'emulated-all-three': 0,
         },
+      });
+    },
+    LONG,
+  );
+});
+
+describe('the three counterfactual switches', () => {
+  it(
+    'give the guest its counters, spare its exits, spare the host’s events, and break what they break',
+    () => {
+      const rows = shown('counterfactuals');
+      const column = (name: string) =>
+        Object.fromEntries(Object.entries(rows).map(([what, values]) => [what, values[name]]));
+      // Eight counters for the guest’s eight; two :H events and a :G observer, all CPU-pinned.
+      expect(column('guest right')).toEqual({
+        none: 5,
+        priority: 8,
+        identity: 5,
+        sides: 7,
+        'priority + identity': 8,
+        'priority + sides': 8,
+        'identity + sides': 7,
+        'all three': 8,
+      });
+      expect(column(':H dead')).toEqual({
+        none: 0,
+        priority: 2,
+        identity: 0,
+        sides: 0,
+        'priority + identity': 2,
+        'priority + sides': 0,
+        'identity + sides': 0,
+        'all three': 0,
+      });
+      // 15,000 branches, of which a counter that follows the guest’s GLOBAL_CTRL sees 10,000.
+      expect(column(':G reads')).toEqual({
+        none: 15_000n,
+        priority: 'ERROR',
+        identity: 10_000n,
+        sides: 15_000n,
+        'priority + identity': 'ERROR',
+        'priority + sides': 'ERROR',
+        'identity + sides': 10_000n,
+        'all three': 'ERROR',
+      });
+      for (const [what, values] of Object.entries(rows)) {
+        expect(values['exits'], what).toBe(/identity|all/.test(what) ? 0 : 21);
+        expect(values['swaps'] === 0, what).toBe(!/sides|all/.test(what));
+        expect(values[':H flexible'], what).toBe(
+          /sides|all/.test(what) ? 'never waited' : 'waited',
+        );
+      }
+      const ticks = column('host ticks') as Record<string, number>;
+      expect(ticks['identity']).toBeLessThan(ticks['none']! / 5);
+      expect(ticks['sides']).toBeGreaterThan(ticks['none']!);
+    },
+    LONG,
+  );
+});
+
+describe('a guest’s last branch records', () => {
+  it(
+    'are lost to a CPU-pinned host user, and outrank a flexible one',
+    () => {
+      const columns = (values: readonly [unknown, unknown, unknown]) => ({
+        'no host user': values[0],
+        'a pinned host user': values[1],
+        'a flexible host user': values[2],
+      });
+      expect(shown('last-branches')).toEqual({
+        'branches the guest recorded': columns([3, 3, 3]),
+        'of them it reads back right': columns([3, 0, 3]),
+        'state of the guest’s claim': columns(['ACTIVE', 'ERROR', 'ACTIVE']),
+        'state of the host’s event': columns(['none', 'ACTIVE', 'waits']),
+        'exits for RDMSR and WRMSR': columns([2, 6, 2]),
       });
     },
     LONG,
