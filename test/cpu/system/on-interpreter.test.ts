@@ -14,4 +14,5 @@ describe('on the interpreter', async () => {
   await import('./legacy.test.ts');
   await import('./port-io.test.ts');
   await import('./invalidation.test.ts');
+  await import('./edges.test.ts');
 });

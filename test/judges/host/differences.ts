@@ -99,6 +99,8 @@ export const DIFFERENCES: readonly Difference[] = [
     vendor: 'AuthenticAMD', applies: ({ insns, theirs, ours }) => insns.some((insn) => insn.op === 'MOVSXD' && insn.size === 2) && either(theirs.vector, SS, GP, PF, AC) && elsewhere(theirs, ours) },
   { why: 'alignment checking minds the unaligned accesses of 16 bytes, too',
     vendor: 'AuthenticAMD', applies: ({ insns, theirs }) => theirs.vector === AC && insns.some((insn) => /^(MOVUP[SD]|MOVDQU|LDDQU|PCMP[EI]STR.*)$/.test(insn.op)) },
+  { why: 'x87 stores look at their memory before they find that an unmasked exception prevents them',
+    vendor: 'AuthenticAMD', applies: ({ insns, theirs, ours }) => op(insns, 'FST', 'FSTP', 'FIST', 'FISTP', 'FISTTP', 'FBSTP') && either(theirs.vector, SS, GP, PF, AC) && ours.vector === DONE },
   { why: 'SHA instructions need no aligned operand',
     vendor: 'AuthenticAMD', applies: ({ insns, ours }) => ours.vector === GP && insns.some((insn) => insn.op.startsWith('SHA')) },
   { why: 'which of several NaNs a dot product gives follows from the order of its sums',
