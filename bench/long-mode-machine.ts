@@ -35,6 +35,7 @@ export class LongModeMachine {
       interrupts: {
         pendingVector: () => undefined,
         acknowledge: () => 0,
+        endOfInterrupt: () => undefined,
         nmiPending: () => false,
         takeNmi: () => {},
         pendingSignal: () => undefined,

@@ -105,6 +105,11 @@ export class LocalApic {
     }
   }
 
+  /** As a write to EOI does. */
+  endOfInterrupt(): void {
+    this.#endOfInterrupt();
+  }
+
   /** Bits 7:4 of TPR: CR8. */
   taskPriority(): number {
     return this.#state.registers.tpr >> 4;

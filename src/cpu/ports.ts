@@ -54,6 +54,8 @@ export interface InterruptPort {
   pendingVector(): number | undefined;
   /** Moves that vector from requested to in service, as INTA does. */
   acknowledge(): number;
+  /** The interrupt of the highest priority in service is over. */
+  endOfInterrupt(): void;
   nmiPending(): boolean;
   takeNmi(): void;
   /** Signals that outrank all others: INIT, and SIPI with its vector, which only a waiting CPU takes. */
@@ -208,8 +210,10 @@ export interface NonRoot {
   /** Returns when the NMI goes through the guest's IDT. The exit takes the NMI itself. */
   nmi(): void;
   interruptWindow(): void;
-  /** Returns when the interrupt goes through the guest's IDT. */
-  externalInterrupt(): void;
+  /** The vector of a virtual interrupt to deliver now; asked when nothing blocks interrupts. */
+  takeVirtualInterrupt(): number | undefined;
+  /** False when the interrupt goes through the guest's IDT; true when it was taken without an exit (posted interrupts). */
+  externalInterrupt(): boolean;
   /** IRET: whether it unblocks NMIs (not when NMI exiting is 1 without virtual NMIs). Drives virtual-NMI blocking. */
   iret(): boolean;
   /** Whether any of monitor trap, windows or the timer asks to be looked at before each instruction. */
@@ -222,9 +226,19 @@ export interface NonRoot {
   tsc(host: bigint): bigint;
   /** Instructions that a secondary control enables; #UD without it. */
   enabled(instruction: 'RDTSCP' | 'INVPCID' | 'XSAVES' | 'TPAUSE'): boolean;
-  /** Virtualised CR8, or undefined for the APIC's own. */
+  /** CR8. */
   taskPriority?(): number;
   setTaskPriority?(priority: number): void;
+  /** An MSR that non-root operation virtualises; undefined where the processor's own is reached. */
+  readMsr(address: number): bigint | undefined;
+  writeMsr(address: number, value: bigint): WriteOutcome | undefined;
+  /** Host-physical number of the APIC-access page; -1 while accesses to it are not virtualised. */
+  readonly apicAccessPage: number;
+  /** Accesses to that page, by offset in it. @throws VmExit where they are not virtualised */
+  apicRead(offset: number, size: number): bigint;
+  apicWrite(offset: number, size: number, value: bigint): void;
+  /** Accesses to it that never are: instruction fetches, and paging structures. @throws VmExit */
+  apicAccess(kind: 'fetch' | 'walk', offset: number): never;
 
   /**
    * Guest-physical to host-physical, when EPT is on. `linear` is the linear address in work, if any;

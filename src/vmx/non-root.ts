@@ -7,11 +7,11 @@ import type { NonRoot } from '../cpu/ports.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { PIN, PRIMARY, SECONDARY } from '../msr/vmx.ts';
+import { ApicVirtualization } from './apic-virtualization.ts';
 import { controlsOf } from './controls.ts';
 import { ExtendedPageTables } from './ept.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
-import { InstructionIntercepts } from './instruction-intercepts.ts';
 import { INTERRUPTION, informationOf, isSoftware } from './interruption.ts';
 import type { VmxMachine } from './machine.ts';
 import type { PreemptionTimer } from './preemption-timer.ts';
@@ -27,12 +27,14 @@ const DOUBLE_FAULT = 8;
 export interface SavedNonRoot {
   readonly injection: Event | undefined;
   readonly trapAfter: bigint;
-  readonly belowThreshold: boolean;
+  readonly trap: { readonly reason: number; readonly qualification: bigint } | undefined;
+  readonly recognized: boolean;
+  readonly delivered: bigint;
   readonly iretAt: bigint;
 }
 
 /** VMX non-root operation under one VMCS: what exits, and how. Vol. 3, "VMX Non-Root Operation". */
-export class NonRootOperation extends InstructionIntercepts implements NonRoot {
+export class NonRootOperation extends ApicVirtualization implements NonRoot {
   readonly translate: NonRoot['translate'];
   readonly vpid: number;
   readonly #timer: PreemptionTimer;
@@ -40,7 +42,8 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
   #injection: Event | undefined;
   /** A monitor-trap VM exit is due as soon as more than this has happened. */
   #trapAfter = MASK64;
-  #belowThreshold = false;
+  /** Virtual interrupts delivered. */
+  #delivered = 0n;
   /** Progress at the last IRET that unblocked NMIs, to know the exits that it caused. */
   #iretAt = -1n;
 
@@ -71,13 +74,16 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     this.#injection = typeof injection === 'object' ? injection : undefined;
     if (injection === 'monitor-trap' || (trap && injection)) this.#trapAfter = -1n;
     else this.#trapAfter = trap ? this.#progress : MASK64;
+    this.beginApic();
   }
 
   save(): SavedNonRoot {
     return {
       injection: this.#injection,
       trapAfter: this.#trapAfter,
-      belowThreshold: this.#belowThreshold,
+      trap: this.trap,
+      recognized: this.apic?.recognized ?? false,
+      delivered: this.#delivered,
       iretAt: this.#iretAt,
     };
   }
@@ -85,7 +91,9 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
   restore(saved: SavedNonRoot): void {
     this.#injection = saved.injection;
     this.#trapAfter = saved.trapAfter;
-    this.#belowThreshold = saved.belowThreshold;
+    this.trap = saved.trap;
+    if (this.apic) this.apic.recognized = saved.recognized;
+    this.#delivered = saved.delivered;
     this.#iretAt = saved.iretAt;
   }
 
@@ -114,26 +122,6 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     ept.use(eptp);
     core.engine.retagged();
     core.engine.endSlice();
-  }
-
-  /** The task priority that MOV CR8 reaches: bits 7:4 of VTPR under the TPR shadow, else the APIC's own. */
-  taskPriority(): number {
-    if (!this.primary(PRIMARY.USE_TPR_SHADOW)) {
-      return this.machine.core.ports.interrupts.taskPriority();
-    }
-    return Number(this.machine.memory.read(this.#vtpr, 1) >> 4n);
-  }
-
-  /** A shadowed priority below the threshold exits once the instruction is over. */
-  setTaskPriority(priority: number): void {
-    const { core, memory } = this.machine;
-    if (!this.primary(PRIMARY.USE_TPR_SHADOW)) {
-      core.ports.interrupts.setTaskPriority(priority);
-      return;
-    }
-    memory.write(this.#vtpr, 4, BigInt(priority << 4));
-    this.#belowThreshold = priority < (this.vmcs.read32(FIELDS.TPR_THRESHOLD) & 15);
-    if (this.#belowThreshold) core.engine.endSlice();
   }
 
   // Events.
@@ -169,9 +157,9 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     throw new VmExit(EXIT_REASON.SIPI_SIGNAL, { qualification: BigInt(vector) });
   }
 
-  /** Traps of the instruction before: TPR below threshold, then monitor trap. */
+  /** Traps of the instruction before: those of APIC virtualization, then monitor trap. */
   monitorTrap(): void {
-    if (this.#belowThreshold) throw new VmExit(EXIT_REASON.TPR_BELOW_THRESHOLD);
+    if (this.trap) throw new VmExit(this.trap.reason, { qualification: this.trap.qualification });
     if (this.#progress > this.#trapAfter) throw new VmExit(EXIT_REASON.MONITOR_TRAP_FLAG);
   }
 
@@ -202,8 +190,16 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     throw new VmExit(EXIT_REASON.INTERRUPT_WINDOW);
   }
 
-  externalInterrupt(): void {
-    if (this.pin(PIN.EXTERNAL_INTERRUPT_EXITING)) throw new VmExit(EXIT_REASON.EXTERNAL_INTERRUPT);
+  externalInterrupt(): boolean {
+    if (!this.pin(PIN.EXTERNAL_INTERRUPT_EXITING)) return false;
+    if (this.posted()) return true;
+    throw new VmExit(EXIT_REASON.EXTERNAL_INTERRUPT);
+  }
+
+  override takeVirtualInterrupt(): number | undefined {
+    const vector = super.takeVirtualInterrupt();
+    if (vector !== undefined) this.#delivered++;
+    return vector;
   }
 
   iret(): boolean {
@@ -217,7 +213,7 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     const windows = PRIMARY.INTERRUPT_WINDOW_EXITING | PRIMARY.NMI_WINDOW_EXITING;
     return (
       this.#injection !== undefined ||
-      this.#belowThreshold ||
+      this.trap !== undefined ||
       this.#trapAfter !== MASK64 ||
       (this.controls.primary & windows) !== 0 ||
       this.#timerExpired
@@ -245,7 +241,8 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
   /** Everything that an instruction boundary can lie behind: retirements, iterations, deliveries. */
   get #progress(): bigint {
     const { state } = this.machine.core;
-    return state.total('ticks') + state.total('exceptions') + state.total('hardwareInterrupts');
+    const events = state.total('exceptions') + state.total('hardwareInterrupts') + this.#delivered;
+    return state.total('ticks') + events;
   }
 
   get #timerExpired(): boolean {
@@ -262,10 +259,5 @@ export class NonRootOperation extends InstructionIntercepts implements NonRoot {
     const log = Number(this.vmcs.read(FIELDS.PML_ADDRESS));
     this.machine.memory.write(log + index * 8, 8, BigInt(physical - (physical % 4096)));
     this.vmcs.write32(FIELDS.PML_INDEX, (index - 1) & 0xffff);
-  }
-
-  /** Address of VTPR, in the virtual-APIC page. */
-  get #vtpr(): number {
-    return Number(this.vmcs.read(FIELDS.VIRTUAL_APIC_ADDRESS)) + 0x80;
   }
 }

@@ -25,9 +25,9 @@ const DEBUGCTL_BITS = 0x1802n;
 
 /** Allowed settings as four strings of the capability MSRs: must be 1, may be 1. */
 const WORDS: Readonly<Record<string, readonly [must: bigint, may: bigint]>> = {
-  PIN_BASED_CONTROLS: [0x16n, 0x7fn],
+  PIN_BASED_CONTROLS: [0x16n, 0xffn],
   PRIMARY_CONTROLS: [0x0400_6172n, 0xfff9_fffen],
-  SECONDARY_CONTROLS: [0n, 0x0203_38een],
+  SECONDARY_CONTROLS: [0n, 0x0203_3bffn],
   VM_EXIT_CONTROLS: [0x3_6dfbn, 0x407f_ffffn],
   VM_ENTRY_CONTROLS: [0x11fbn, 0xffffn],
 };
@@ -76,6 +76,7 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
     bit(primary, 25) && ['IO_BITMAP_A_ADDRESS', 'IO_BITMAP_B_ADDRESS'],
     bit(primary, 28) && ['MSR_BITMAP_ADDRESS'],
     bit(primary, 21) && ['VIRTUAL_APIC_ADDRESS'],
+    bit(secondary, 0) && ['APIC_ACCESS_ADDRESS'],
     bit(secondary, 13) && bit(f('VM_FUNCTION_CONTROLS'), 0) && ['EPTP_LIST_ADDRESS'],
     bit(secondary, 17) && ['PML_ADDRESS'],
   ].flatMap((names) => names || []);
@@ -97,8 +98,24 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
   const threshold = f('TPR_THRESHOLD');
   const badThreshold =
     bit(primary, 21) &&
+    !bit(secondary, 9) &&
     !badPage &&
-    (threshold > 15n || threshold > field(around.memory(f('VIRTUAL_APIC_ADDRESS') + 0x80n), 7, 4));
+    (threshold > 15n ||
+      (!bit(secondary, 0) &&
+        threshold > field(around.memory(f('VIRTUAL_APIC_ADDRESS') + 0x80n), 7, 4)));
+  const descriptor = f('POSTED_INTERRUPT_DESCRIPTOR_ADDRESS');
+  const badApic =
+    ([4, 8, 9].some((n) => bit(secondary, n)) && !bit(primary, 21)) ||
+    (bit(secondary, 4) && bit(secondary, 0)) ||
+    (bit(secondary, 9) && !bit(pin, 0)) ||
+    (bit(pin, 7) &&
+      !(
+        bit(secondary, 9) &&
+        bit(exit, 15) &&
+        f('POSTED_INTERRUPT_NOTIFICATION_VECTOR') <= 0xffn &&
+        aligned(descriptor, 64n) &&
+        fits(descriptor)
+      ));
   // This processor takes any hardware exception with or without a code.
   const mayHaveCode = kind === 'hardware' && !(unrestricted && !bit(f('GUEST_CR0'), 0));
   const badInjection =
@@ -123,7 +140,16 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
     (bit(secondary, 25) && f('TSC_MULTIPLIER') === 0n) ||
     (bit(exit, 22) && !bit(pin, 6)) ||
     field(entry, 11, 10) !== 0n;
-  if (badWord || badPage || badArea || badEptp || badThreshold || badInjection || badCombination)
+  if (
+    badWord ||
+    badPage ||
+    badArea ||
+    badEptp ||
+    badThreshold ||
+    badApic ||
+    badInjection ||
+    badCombination
+  )
     return 'error 7';
 
   // Host.

@@ -56,6 +56,7 @@ export class Processor {
           this.pending = undefined;
           return vector;
         },
+        endOfInterrupt: () => undefined,
         nmiPending: () => false,
         takeNmi: () => void log.push('takeNmi'),
         pendingSignal: () => undefined,

@@ -110,15 +110,20 @@ export class EventPriority {
     return true;
   }
 
-  /** External interrupts and the interrupt window. */
+  /** The interrupt window, virtual interrupts, external interrupts. */
   #interrupt(): boolean {
     const { state, ports, nonRoot } = this.#core;
     if ((this.#blocking & SHADOWS) !== 0) return false;
     const enabled = (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0;
     if (enabled && nonRoot?.watchful) nonRoot.interruptWindow();
+    const virtual = enabled ? nonRoot?.takeVirtualInterrupt() : undefined;
+    if (virtual !== undefined) {
+      this.#raising.raise({ vector: virtual, type: EVENT_TYPE.EXTERNAL });
+      return true;
+    }
     if (!enabled && nonRoot?.externalInterruptExiting !== true) return false;
     if (ports.interrupts.pendingVector() === undefined) return false;
-    nonRoot?.externalInterrupt();
+    if (nonRoot?.externalInterrupt()) return true;
     const vector = ports.interrupts.acknowledge();
     state.addTotal('hardwareInterrupts', 1n);
     this.#raising.raise({ vector, type: EVENT_TYPE.EXTERNAL });

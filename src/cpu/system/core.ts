@@ -95,8 +95,12 @@ export class Core {
       () => this.nonRoot,
       this.breakpoints,
     );
-    this.memory = new LinearMemory(state, this.paging, ports.memory, (linear, size, write) =>
-      this.pendDebug(this.breakpoints.data(linear, size, write)),
+    this.memory = new LinearMemory(
+      state,
+      this.paging,
+      ports.memory,
+      () => this.nonRoot,
+      (linear, size, write) => this.pendDebug(this.breakpoints.data(linear, size, write)),
     );
   }
 

@@ -1,6 +1,6 @@
 import { MASK32, MASK64, SIZE_MASK } from '../../bits/u64.ts';
 import type { PhysicalMemory } from '../../memory/physical-memory.ts';
-import type { MemoryAccess } from '../ports.ts';
+import type { MemoryAccess, NonRoot } from '../ports.ts';
 import type { State } from '../state/state.ts';
 import { is64Bit } from './mode.ts';
 import type { Paging, Privilege } from './paging.ts';
@@ -15,7 +15,7 @@ export class LinearMemory {
   readonly #state: State;
   readonly #paging: Paging;
   readonly #memory: PhysicalMemory;
-
+  readonly #nonRoot: () => NonRoot | undefined;
   /** Hears of data accesses that went through, as long as a data breakpoint is on their page. */
   readonly #accessed: (linear: bigint, size: number, write: boolean) => void;
 
@@ -23,11 +23,13 @@ export class LinearMemory {
     state: State,
     paging: Paging,
     memory: PhysicalMemory,
+    nonRoot: () => NonRoot | undefined,
     accessed: (linear: bigint, size: number, write: boolean) => void,
   ) {
     this.#state = state;
     this.#paging = paging;
     this.#memory = memory;
+    this.#nonRoot = nonRoot;
     this.#accessed = accessed;
   }
 
@@ -35,8 +37,9 @@ export class LinearMemory {
     const room = roomInPage(linear);
     const { physical, watched } = this.#paging.translate(linear, 'read', privilege);
     if (size <= room) {
-      if (watched) this.#accessed(linear, size, false);
-      return this.#readPhysical(physical, size);
+      return watched
+        ? this.#readWatched(linear, physical, size)
+        : this.#readPhysical(physical, size);
     }
     const second = this.#paging.translate(this.#next(linear, room), 'read', privilege);
     if (watched || second.watched) this.#accessed(linear, size, false);
@@ -50,8 +53,8 @@ export class LinearMemory {
     const room = roomInPage(linear);
     const { physical, watched } = this.#paging.translate(linear, 'write', privilege);
     if (size <= room) {
-      if (watched) this.#accessed(linear, size, true);
-      this.#writePhysical(physical, size, value);
+      if (watched) this.#writeWatched(linear, physical, size, value);
+      else this.#writePhysical(physical, size, value);
       return;
     }
     const second = this.#paging.translate(this.#next(linear, room), 'write', privilege);
@@ -102,6 +105,25 @@ export class LinearMemory {
   /** The byte `room` on. */
   #next(linear: bigint, room: number): bigint {
     return (linear + BigInt(room)) & (is64Bit(this.#state) ? MASK64 : MASK32);
+  }
+
+  /** On the APIC-access page, or on one with a data breakpoint. */
+  #readWatched(linear: bigint, physical: number, size: number): bigint {
+    const nonRoot = this.#nonRoot();
+    const virtual = nonRoot?.apicAccessPage === Math.floor(physical / 4096);
+    const value = virtual
+      ? nonRoot.apicRead(physical % 4096, size)
+      : this.#readPhysical(physical, size);
+    this.#accessed(linear, size, false);
+    return value;
+  }
+
+  #writeWatched(linear: bigint, physical: number, size: number, value: bigint): void {
+    const nonRoot = this.#nonRoot();
+    if (nonRoot?.apicAccessPage === Math.floor(physical / 4096)) {
+      nonRoot.apicWrite(physical % 4096, size, value & SIZE_MASK[size]!);
+    } else this.#writePhysical(physical, size, value);
+    this.#accessed(linear, size, true);
   }
 
   #readPhysical(physical: number, size: number): bigint {

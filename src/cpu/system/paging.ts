@@ -23,7 +23,7 @@ export interface Translation {
   readonly global: boolean;
   /** Bits of the offset in the linear page: 12, or more in a larger page. */
   readonly shift: number;
-  /** A data breakpoint lies on the page: no access to it may go without a walk. */
+  /** A data breakpoint lies on the page, or it is the APIC-access page: no access to it may go without a walk. */
   readonly watched: boolean;
 }
 
@@ -189,8 +189,10 @@ export class Paging {
     }
     const offset = shift >= 32 ? 0 : linearLow & (size - 1);
     physical = physical - (physical % size) + (offset >>> 0);
-    const watched = privilege !== 'implicit' && this.#breakpoints.watchesPage(linear);
     const page = this.#nested(physical, access, linear);
+    const watched =
+      (privilege !== 'implicit' && this.#breakpoints.watchesPage(linear)) ||
+      this.#isApic(page.physical, access);
     return {
       physical: page.physical,
       writable: mayWrite && dirty && page.writable,
@@ -203,8 +205,16 @@ export class Paging {
 
   #unpaged(linear: bigint, access: MemoryAccess): Translation {
     const { physical, writable } = this.#nested(Number(linear & 0xffff_ffffn), access, linear);
-    const watched = this.#breakpoints.watchesPage(linear);
+    const watched = this.#breakpoints.watchesPage(linear) || this.#isApic(physical, access);
     return { physical, writable, readable: true, global: false, shift: 12, watched };
+  }
+
+  /** Whether a host-physical address is on the APIC-access page. @throws VmExit for a fetch from there */
+  #isApic(physical: number, access: MemoryAccess): boolean {
+    const nonRoot = this.#nonRoot();
+    if (nonRoot?.apicAccessPage !== Math.floor(physical / 4096)) return false;
+    if (access === 'execute') nonRoot.apicAccess('fetch', physical % 4096);
+    return true;
   }
 
   #nested(
@@ -237,8 +247,11 @@ export class Paging {
 
   /** Host-physical address of the paging-structure entry at guest-physical `entry`. */
   #host(entry: number, access: MemoryAccess, linear: bigint): number {
-    const nested = this.#nonRoot()?.translate;
-    return nested === undefined ? entry : nested(entry, access, linear, true).physical;
+    const nonRoot = this.#nonRoot();
+    if (nonRoot === undefined) return entry;
+    const physical = nonRoot.translate?.(entry, access, linear, true).physical ?? entry;
+    if (nonRoot.apicAccessPage === Math.floor(physical / 4096)) nonRoot.apicAccess('walk', 0);
+    return physical;
   }
 
   #read32(address: number): number {

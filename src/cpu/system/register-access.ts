@@ -20,7 +20,7 @@ export const rdmsr: SystemFunction = (core, insn) => {
   core.requireCpl0();
   const address = ecx(core);
   if (core.nonRoot?.rdmsr(address, insn)) return;
-  const value = core.ports.msr.rdmsr(address);
+  const value = core.nonRoot?.readMsr(address) ?? core.ports.msr.rdmsr(address);
   if (typeof value !== 'bigint') throw refuse();
   setEdxEax(core, value);
 };
@@ -31,7 +31,8 @@ export const wrmsr: SystemFunction = (core, insn) => {
   const address = ecx(core);
   const value = (core.gpr(2, 4) << 32n) | core.gpr(0, 4);
   if (core.nonRoot?.wrmsr(address, value, insn)) return;
-  if (core.ports.msr.wrmsr(address, value) !== 'done') throw refuse();
+  const outcome = core.nonRoot?.writeMsr(address, value) ?? core.ports.msr.wrmsr(address, value);
+  if (outcome !== 'done') throw refuse();
   core.engine.endSlice();
 };
 

@@ -85,6 +85,12 @@ const secondary = (control: number) => (e: Entry) => (e.secondary & control) !==
 const pin = (control: number) => (e: Entry) => (e.pin & control) !== 0;
 
 const tprShadow = primary(PRIMARY.USE_TPR_SHADOW);
+const apicAccesses = secondary(SECONDARY.VIRTUALIZE_APIC_ACCESSES);
+const x2Apic = secondary(SECONDARY.VIRTUALIZE_X2APIC_MODE);
+const delivery = secondary(SECONDARY.VIRTUAL_INTERRUPT_DELIVERY);
+const posted = pin(PIN.PROCESS_POSTED_INTERRUPTS);
+/** Whether the TPR threshold is looked at. */
+const threshold = (e: Entry) => tprShadow(e) && !delivery(e);
 const ept = secondary(SECONDARY.ENABLE_EPT);
 const logging = secondary(SECONDARY.ENABLE_PML);
 const unrestricted = secondary(SECONDARY.UNRESTRICTED_GUEST);
@@ -120,10 +126,21 @@ export const CONTROL_RULES: readonly Rule[] = [
   ...page('IO_BITMAP_B_ADDRESS', 'I/O-bitmap B address', EXECUTION, primary(PRIMARY.USE_IO_BITMAPS)),
   ...page('MSR_BITMAP_ADDRESS', 'MSR-bitmap address', EXECUTION, primary(PRIMARY.USE_MSR_BITMAPS)),
   ...page('VIRTUAL_APIC_ADDRESS', 'virtual-APIC address', EXECUTION, tprShadow),
-  { rule: 'TPR threshold bits 31:4 are 0', sdm: EXECUTION, ok: (e) => !tprShadow(e) || e.read32('TPR_THRESHOLD') >>> 4 === 0 },
-  { rule: 'TPR threshold is at most VTPR[7:4]', sdm: EXECUTION, ok: (e) => !tprShadow(e) || (e.read32('TPR_THRESHOLD') & 15) <= vtpr(e) },
+  { rule: 'TPR threshold bits 31:4 are 0', sdm: EXECUTION, ok: (e) => !threshold(e) || e.read32('TPR_THRESHOLD') >>> 4 === 0 },
+  { rule: 'TPR threshold is at most VTPR[7:4]', sdm: EXECUTION, ok: (e) => !threshold(e) || apicAccesses(e) || (e.read32('TPR_THRESHOLD') & 15) <= vtpr(e) },
   { rule: 'virtual NMIs need NMI exiting', sdm: EXECUTION, ok: (e) => !pin(PIN.VIRTUAL_NMIS)(e) || pin(PIN.NMI_EXITING)(e) },
   { rule: 'NMI-window exiting needs virtual NMIs', sdm: EXECUTION, ok: (e) => !primary(PRIMARY.NMI_WINDOW_EXITING)(e) || pin(PIN.VIRTUAL_NMIS)(e) },
+  ...page('APIC_ACCESS_ADDRESS', 'APIC-access address', EXECUTION, apicAccesses),
+  { rule: 'virtualized x2APIC mode needs the TPR shadow', sdm: EXECUTION, ok: (e) => !x2Apic(e) || tprShadow(e) },
+  { rule: 'APIC-register virtualization needs the TPR shadow', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.APIC_REGISTER_VIRTUALIZATION)(e) || tprShadow(e) },
+  { rule: 'virtual-interrupt delivery needs the TPR shadow', sdm: EXECUTION, ok: (e) => !delivery(e) || tprShadow(e) },
+  { rule: 'virtualized x2APIC mode excludes virtualized APIC accesses', sdm: EXECUTION, ok: (e) => !x2Apic(e) || !apicAccesses(e) },
+  { rule: 'virtual-interrupt delivery needs external-interrupt exiting', sdm: EXECUTION, ok: (e) => !delivery(e) || pin(PIN.EXTERNAL_INTERRUPT_EXITING)(e) },
+  { rule: 'posted interrupts need virtual-interrupt delivery', sdm: EXECUTION, ok: (e) => !posted(e) || delivery(e) },
+  { rule: 'posted interrupts need interrupts acknowledged on exit', sdm: EXECUTION, ok: (e) => !posted(e) || (e.exit & EXIT.ACKNOWLEDGE_INTERRUPT) !== 0 },
+  { rule: 'posted-interrupt notification vector bits 15:8 are 0', sdm: EXECUTION, ok: (e) => !posted(e) || e.read32('POSTED_INTERRUPT_NOTIFICATION_VECTOR') >>> 8 === 0 },
+  { rule: 'posted-interrupt descriptor is 64-byte aligned', sdm: EXECUTION, ok: (e) => !posted(e) || e.read('POSTED_INTERRUPT_DESCRIPTOR_ADDRESS') % 64n === 0n },
+  { rule: 'posted-interrupt descriptor is within the physical-address width', sdm: EXECUTION, ok: (e) => !posted(e) || e.isPhysical(e.read('POSTED_INTERRUPT_DESCRIPTOR_ADDRESS')) },
   { rule: 'VPID is not 0000H', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.ENABLE_VPID)(e) || e.read32('VIRTUAL_PROCESSOR_IDENTIFIER') !== 0 },
   { rule: 'EPTP has a supported memory type', sdm: EXECUTION, ok: (e) => !ept(e) || eptpTypeIsSupported(e.shape, e.read('EPT_POINTER')) },
   { rule: 'EPTP has a page-walk length of 4', sdm: EXECUTION, ok: (e) => !ept(e) || eptpWalksFourLevels(e.read('EPT_POINTER')) },

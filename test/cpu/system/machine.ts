@@ -101,6 +101,7 @@ export class TestMachine {
       },
       interrupts: {
         pendingVector: () => this.vectors[0],
+        endOfInterrupt: () => undefined,
         acknowledge: () => {
           const vector = this.vectors.shift() ?? 0;
           this.inService.push(vector);

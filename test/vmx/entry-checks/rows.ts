@@ -27,6 +27,20 @@ const UNRESTRICTED = { ...EPT, SECONDARY_CONTROLS: 0x82 };
 const FUNCTIONS = { ...EPT, SECONDARY_CONTROLS: 0x2002 };
 const SWITCHING = { ...FUNCTIONS, VM_FUNCTION_CONTROLS: 1n, EPTP_LIST_ADDRESS: 0x3_0000n };
 const TPR = { PRIMARY_CONTROLS: 0x0420_6172, VIRTUAL_APIC_ADDRESS: 0x1_9000n };
+const APIC = (secondary: number, more: Fields = {}): Fields => ({
+  ...TPR,
+  PRIMARY_CONTROLS: 0x8420_6172n,
+  SECONDARY_CONTROLS: secondary,
+  ...more,
+});
+const DELIVERY = APIC(0x200, { PIN_BASED_CONTROLS: 0x17 });
+const POSTED: Fields = {
+  ...DELIVERY,
+  PIN_BASED_CONTROLS: 0x97,
+  VM_EXIT_CONTROLS: 0x3_effbn,
+  POSTED_INTERRUPT_NOTIFICATION_VECTOR: 0xf2,
+  POSTED_INTERRUPT_DESCRIPTOR_ADDRESS: 0x3_0040n,
+};
 const IO_BITMAPS = { PRIMARY_CONTROLS: 0x0600_6172 };
 const MSR_BITMAPS = { PRIMARY_CONTROLS: 0x1400_6172 };
 
@@ -85,19 +99,30 @@ const IF = { GUEST_RFLAGS: 0x202n };
 
 // biome-ignore format: a table
 export const CONTROL_ROWS: readonly RuleRow[] = [
-  ['pin-based controls are allowed by IA32_VMX_TRUE_PINBASED_CTLS', [{ PIN_BASED_CONTROLS: 0x14 }, { PIN_BASED_CONTROLS: 0x96 }, { PIN_BASED_CONTROLS: 0x36 | 1 << 9 }], [{ PIN_BASED_CONTROLS: 0x17 }, { PIN_BASED_CONTROLS: 0x7f }]],
+  ['pin-based controls are allowed by IA32_VMX_TRUE_PINBASED_CTLS', [{ PIN_BASED_CONTROLS: 0x14 }, { PIN_BASED_CONTROLS: 0x116 }, { PIN_BASED_CONTROLS: 0x36 | 1 << 9 }], [{ PIN_BASED_CONTROLS: 0x17 }, { PIN_BASED_CONTROLS: 0x7f }]],
   ['primary processor-based controls are allowed by IA32_VMX_TRUE_PROCBASED_CTLS', [{ PRIMARY_CONTROLS: 0x0400_6170 }, { PRIMARY_CONTROLS: 0x0402_6172 }, { PRIMARY_CONTROLS: 0 }], [{ PRIMARY_CONTROLS: 0x0401_e172 }, { PRIMARY_CONTROLS: 0x0400_6df6 & ~0x400 }]],
-  ['secondary processor-based controls are allowed by IA32_VMX_PROCBASED_CTLS2', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x1 }, { ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8000_0000n }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8 }, { SECONDARY_CONTROLS: 0x1 }]],
+  ['secondary processor-based controls are allowed by IA32_VMX_PROCBASED_CTLS2', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x400 }, { ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8000_0000n }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8 }, { SECONDARY_CONTROLS: 0x400 }]],
   ['CR3-target count is at most IA32_VMX_MISC[24:16]', [{ CR3_TARGET_COUNT: 5 }, { CR3_TARGET_COUNT: 0xffff_ffffn }], [{ CR3_TARGET_COUNT: 4 }]],
   ...page('I/O-bitmap A address', 'IO_BITMAP_A_ADDRESS', IO_BITMAPS),
   ...page('I/O-bitmap B address', 'IO_BITMAP_B_ADDRESS', IO_BITMAPS),
   ...page('MSR-bitmap address', 'MSR_BITMAP_ADDRESS', MSR_BITMAPS),
   ['virtual-APIC address is 4-KByte aligned', [{ ...TPR, VIRTUAL_APIC_ADDRESS: 0x1_9010n }], [TPR, { VIRTUAL_APIC_ADDRESS: 1n }]],
   ['virtual-APIC address is within the physical-address width', [{ ...TPR, VIRTUAL_APIC_ADDRESS: HIGH }], [{ ...TPR, VIRTUAL_APIC_ADDRESS: HIGH - 0x1000n }]],
-  ['TPR threshold bits 31:4 are 0', [{ ...TPR, TPR_THRESHOLD: 0x10 }, { ...TPR, TPR_THRESHOLD: 0x8000_0000n }], [{ ...TPR, TPR_THRESHOLD: 0 }, { TPR_THRESHOLD: 0x10 }]],
-  ['TPR threshold is at most VTPR[7:4]', [{ ...TPR, TPR_THRESHOLD: 1 }, { ...TPR, TPR_THRESHOLD: 8, memory: { 102528: 0x7fn } }], [{ ...TPR, TPR_THRESHOLD: 7, memory: { 102528: 0x7fn } }]],
+  ['TPR threshold bits 31:4 are 0', [{ ...TPR, TPR_THRESHOLD: 0x10 }, { ...TPR, TPR_THRESHOLD: 0x8000_0000n }], [{ ...TPR, TPR_THRESHOLD: 0 }, { TPR_THRESHOLD: 0x10 }, { ...DELIVERY, TPR_THRESHOLD: 0x10 }]],
+  ['TPR threshold is at most VTPR[7:4]', [{ ...TPR, TPR_THRESHOLD: 1 }, { ...TPR, TPR_THRESHOLD: 8, memory: { 102528: 0x7fn } }], [{ ...TPR, TPR_THRESHOLD: 7, memory: { 102528: 0x7fn } }, { ...APIC(1), TPR_THRESHOLD: 1 }, { ...DELIVERY, TPR_THRESHOLD: 1 }]],
   ['virtual NMIs need NMI exiting', [{ PIN_BASED_CONTROLS: 0x36 }], [{ PIN_BASED_CONTROLS: 0x3e }]],
   ['NMI-window exiting needs virtual NMIs', [{ PRIMARY_CONTROLS: 0x0440_6172 }, { PRIMARY_CONTROLS: 0x0440_6172, PIN_BASED_CONTROLS: 0x1e }], [{ PRIMARY_CONTROLS: 0x0440_6172, PIN_BASED_CONTROLS: 0x3e }]],
+  ...page('APIC-access address', 'APIC_ACCESS_ADDRESS', APIC(1)),
+  ['virtualized x2APIC mode needs the TPR shadow', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x10 }], [APIC(0x10), TPR]],
+  ['APIC-register virtualization needs the TPR shadow', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x100 }], [APIC(0x100)]],
+  ['virtual-interrupt delivery needs the TPR shadow', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x200, PIN_BASED_CONTROLS: 0x17 }], [DELIVERY]],
+  ['virtualized x2APIC mode excludes virtualized APIC accesses', [APIC(0x11)], [APIC(0x10), APIC(1)]],
+  ['virtual-interrupt delivery needs external-interrupt exiting', [APIC(0x200)], [DELIVERY]],
+  ['posted interrupts need virtual-interrupt delivery', [{ ...POSTED, SECONDARY_CONTROLS: 0 }], [POSTED]],
+  ['posted interrupts need interrupts acknowledged on exit', [{ ...POSTED, VM_EXIT_CONTROLS: 0x3_6ffbn }], [POSTED, DELIVERY]],
+  ['posted-interrupt notification vector bits 15:8 are 0', [{ ...POSTED, POSTED_INTERRUPT_NOTIFICATION_VECTOR: 0x1f2 }], [POSTED, { ...DELIVERY, POSTED_INTERRUPT_NOTIFICATION_VECTOR: 0x1f2 }]],
+  ['posted-interrupt descriptor is 64-byte aligned', [{ ...POSTED, POSTED_INTERRUPT_DESCRIPTOR_ADDRESS: 0x3_0020n }], [POSTED, { ...DELIVERY, POSTED_INTERRUPT_DESCRIPTOR_ADDRESS: 1n }]],
+  ['posted-interrupt descriptor is within the physical-address width', [{ ...POSTED, POSTED_INTERRUPT_DESCRIPTOR_ADDRESS: HIGH }], [{ ...POSTED, POSTED_INTERRUPT_DESCRIPTOR_ADDRESS: HIGH - 64n }]],
   ['VPID is not 0000H', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x20 }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x20, VIRTUAL_PROCESSOR_IDENTIFIER: 1 }, { VIRTUAL_PROCESSOR_IDENTIFIER: 0 }]],
   ['EPTP has a supported memory type', [{ ...EPT, EPT_POINTER: 0x1_a019n }, { ...EPT, EPT_POINTER: 0x1_a01fn }], [EPT, { ...EPT, EPT_POINTER: 0x1_a018n }, { EPT_POINTER: 0x1n }]],
   ['EPTP has a page-walk length of 4', [{ ...EPT, EPT_POINTER: 0x1_a016n }, { ...EPT, EPT_POINTER: 0x1_a026n }, { ...EPT, EPT_POINTER: 0x1_a006n }], [EPT]],
