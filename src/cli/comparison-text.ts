@@ -1,5 +1,5 @@
 import { grouped } from '../bits/decimal.ts';
-import type { Comparison, MachineReport } from '../lab/comparison.ts';
+import { type Comparison, countedText, type MachineReport } from '../lab/comparison.ts';
 import * as rows from './comparison-rows.ts';
 import { table } from './table.ts';
 
@@ -70,13 +70,14 @@ const KEY =
   '[exact]: counted by the machine. [modelled] and *: cycles supposed of root mode, by the cost rows.';
 
 /** One guest on several machines, as text of fixed columns. Every number says what stands behind it. */
-export function comparisonText({ guest, profile, counting, machines }: Comparison): string {
+export function comparisonText(comparison: Comparison): string {
+  const { guest, machines } = comparison;
   const instructions = rows.counts(machines, ({ guestInstructions, rootInstructions }) => ({
     guest: guestInstructions,
     'root mode (modelled)': rootInstructions,
   }));
   const parts = [
-    `${guest} on ${machines.length} machines: profile ${profile}, ${counting} counting`,
+    `${guest} on ${machines.length} machines: ${countedText(comparison)}`,
     section('what the guest read', machines, rows.readings(machines)),
     section('counting [exact]', machines, rows.losses(machines)),
     machines.flatMap(rows.windowLines).join('\n'),

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { IDEAL, readDeviations } from '../pmu/silicon.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
@@ -30,6 +31,17 @@ export const OPTION = {
       'the machines to compare, with commas between',
     ).argParser(names),
   profile: () => new Option('-p, --profile <name>', 'the processor').default('sapphire-rapids'),
+  timing: () =>
+    new Option('--timing <name>', 'where cycles come from: one for each instruction, or a model')
+      .choices(['unit', 'modelled'])
+      .default('unit'),
+  deviations: () =>
+    new Option(
+      '--deviations <list>',
+      "how counting departs from the manual, as silicon's does; list deviations names them",
+    )
+      .argParser(readDeviations)
+      .default(IDEAL, 'ideal'),
   memory: () =>
     new Option('--memory <size>', 'RAM of the guest').argParser(size).default(64 << 20, '64M'),
   maxInstructions: () =>

@@ -20,7 +20,12 @@ import { ReferencePmu } from '../machine/reference-pmu.ts';
 import { readSnapshot, saveSnapshot } from '../machine/snapshot.ts';
 import { switching } from '../machine/switching.ts';
 import { ChromeTrace } from './chrome-trace.ts';
-import type { Comparison, EventComparison, MachineReport } from './comparison.ts';
+import {
+  type Comparison,
+  counted,
+  type EventComparison,
+  type MachineReport,
+} from './comparison.ts';
 import { GUEST_EVENTS, readingOf } from './guest-events.ts';
 import { hostRights } from './host-rights.ts';
 import { findLeaks } from './leak-probe.ts';
@@ -64,12 +69,7 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
     if (trace) onTrace?.(trace);
     return machine === 'bare' ? report : { ...report, probes: probes(machine, create.profile) };
   });
-  return {
-    guest: name,
-    profile: options.profile ?? 'sapphire-rapids',
-    counting: 'ideal',
-    machines: reports,
-  };
+  return { guest: name, ...reports[0]!.counted, machines: reports };
 }
 
 function probes(machine: string, profile = 'sapphire-rapids') {
@@ -194,6 +194,7 @@ export class GuestRun {
     return {
       machine: this.#name,
       title: MACHINES[this.#name] ?? MACHINES['mediated']!,
+      counted: counted(machine.hardware),
       reason: result.reason,
       exitValue: result.exitValue,
       rip: result.rip,

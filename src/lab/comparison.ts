@@ -1,9 +1,11 @@
 import type { PmuAccess } from '../machine/accesses.ts';
 import type { Cost } from '../machine/costs.ts';
+import type { Hardware } from '../machine/hardware.ts';
 import type { LossReport } from '../machine/lost-windows.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
 import type { PmiReport } from '../machine/pmi-latency.ts';
 import type { Switching } from '../machine/switching.ts';
+import type { Timing } from '../pmu/timing.ts';
 import type { HostRights } from './host-rights.ts';
 import type { LeakReport } from './leak-probe.ts';
 
@@ -20,10 +22,20 @@ export interface EventComparison {
   readonly standing: 'exact' | 'model';
 }
 
+/** What stands behind every count of a report. */
+export interface Counted {
+  readonly profile: string;
+  /** `ideal`, or `silicon` and what it departs in. */
+  readonly counting: string;
+  /** Where cycles come from. */
+  readonly timing: Timing;
+}
+
 /** One guest on one machine. */
 export interface MachineReport {
   readonly machine: string;
   readonly title: string;
+  readonly counted: Counted;
   readonly reason: RunReason;
   /** What the guest wrote to the debug-exit port. */
   readonly exitValue: number | undefined;
@@ -57,10 +69,8 @@ export interface MachineReport {
 }
 
 /** One guest on several machines. */
-export interface Comparison {
+export interface Comparison extends Counted {
   readonly guest: string;
-  readonly profile: string;
-  readonly counting: 'ideal' | 'silicon';
   readonly machines: readonly MachineReport[];
 }
 
@@ -85,3 +95,13 @@ export function sensitivity({ costs }: MachineReport): {
     high: sum(({ high }) => high),
   };
 }
+
+/** What stands behind the counts, as every report says it. */
+export const countedText = ({ profile, counting, timing }: Counted): string =>
+  `profile ${profile}, ${counting} counting, ${timing} timing`;
+
+export const counted = ({ profile, current: { pmu } }: Hardware): Counted => ({
+  profile: profile.name,
+  counting: pmu.counting,
+  timing: pmu.timing,
+});

@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { grouped } from '../bits/decimal.ts';
 import type { Spread } from '../machine/pmi-latency.ts';
-import { type Comparison, errorPpm, type MachineReport, sensitivity } from './comparison.ts';
+import {
+  type Comparison,
+  countedText,
+  errorPpm,
+  type MachineReport,
+  sensitivity,
+} from './comparison.ts';
 
 /** A chart of grouped bars: categories along the bottom, one colour per machine. */
 interface Chart {
@@ -208,7 +214,7 @@ tbody th { text-align: left; font-weight: 500; } td.text { text-align: left; } s
 /** A page that shows a comparison with plots and opens from disk: nothing in it is fetched. */
 export function htmlReport(comparison: Comparison): string {
   const { script, style } = library();
-  const { guest, profile, counting, machines } = comparison;
+  const { guest, machines } = comparison;
   const drawn = charts(comparison);
   const data = JSON.stringify(drawn).replaceAll('<', '\\u003c');
   const ends = machines.map(
@@ -219,7 +225,7 @@ export function htmlReport(comparison: Comparison): string {
 <html lang="en"><head><meta charset="utf-8"><title>${escaped(guest)}: counterpoint</title>
 <style>${style}${STYLE}</style></head><body>
 <h1>${escaped(guest)} on ${machines.length} machines</h1>
-<p>Profile ${escaped(profile)}, ${counting} counting. Reads and exits are exact; costs are modelled from the rows below; cycles are modelled.</p>
+<p>${escaped(countedText(comparison))}. Reads and exits are exact; costs are modelled from the rows below; cycles are modelled.</p>
 <ul>${ends.join('')}</ul>
 ${table(comparison)}
 ${standing(comparison)}

@@ -4,9 +4,13 @@ import { createMachine, designNamed } from '../machine/create.ts';
 import { EventTruth, type RequestedEvent, readEvents } from '../machine/event-list.ts';
 import { readGuestImage } from '../machine/guest-image.ts';
 import { HostMachine } from '../machine/host-machine.ts';
+import { profileNamed, shaped } from '../machine/profiles.ts';
 import { perfEventAttr } from '../perf/attr.ts';
 import { PerfError } from '../perf/error.ts';
 import { type PerfTarget, scaled } from '../perf/perf.ts';
+import type { Deviations } from '../pmu/silicon.ts';
+import type { Timing } from '../pmu/timing.ts';
+import { type Counted, counted } from './comparison.ts';
 import type { StatLine } from './perf-stat.ts';
 
 /** What `perf stat` on the host says of a guest's thread, and what was true. */
@@ -19,6 +23,7 @@ export interface Stat {
   /** What perf refused, in perf's words. */
   readonly refused: readonly string[];
   readonly exitValue: number | undefined;
+  readonly counted: Counted;
 }
 
 export interface StatOptions {
@@ -27,6 +32,8 @@ export interface StatOptions {
   readonly profile?: string;
   /** Whose events: the vCPU's thread, a host program that takes turns with it, or all of the processor (`perf stat -a`). */
   readonly of?: Observed;
+  readonly timing?: Timing;
+  readonly deviations?: Deviations;
   /** Ticks after which a guest that has not ended is given up. */
   readonly maxTicks?: number;
 }
@@ -59,18 +66,23 @@ export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
     );
   }
   const events = readEvents(options.events ?? DEFAULT_EVENTS, profile);
-  return machine === 'bare'
-    ? onBareMachine(image, events, profile, maxTicks)
-    : onHost(image, events, { machine, profile, maxTicks, of });
+  const asked = { ...options, machine, profile, maxTicks, of };
+  return machine === 'bare' ? onBareMachine(image, events, asked) : onHost(image, events, asked);
 }
+
+/** The options with what is understood. */
+type Asked = StatOptions & Required<Pick<StatOptions, 'machine' | 'profile' | 'maxTicks' | 'of'>>;
 
 function onBareMachine(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  profile: string,
-  maxTicks: number,
+  { profile, timing, deviations, maxTicks }: Asked,
 ): Stat {
-  const machine = createMachine(image, { profile });
+  const machine = createMachine(image, {
+    profile,
+    ...(timing && { timing }),
+    ...(deviations && { deviations }),
+  });
   const truths = new EventTruth(machine.hardware, events);
   const { ticks, exitValue } = machine.run({ maxInstructions: BigInt(maxTicks) });
   const truth = events.map((event) => truths.count(event, [machine.ledger]));
@@ -82,16 +94,26 @@ function onBareMachine(
     running: time,
   }));
   const seconds = Number(ticks) / TICKS_PER_SECOND;
-  return { lines: withMetrics(lines), truth, seconds, refused: [], exitValue };
+  return {
+    lines: withMetrics(lines),
+    truth,
+    seconds,
+    refused: [],
+    exitValue,
+    counted: counted(machine.hardware),
+  };
 }
 
 function onHost(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { machine, profile, maxTicks, of }: Required<Omit<StatOptions, 'events'>>,
+  { machine, profile, timing, deviations, maxTicks, of }: Asked,
 ): Stat {
   const design = designNamed(machine);
-  const host = new HostMachine({ profile, perf: perfOptionsOf(design) });
+  const host = new HostMachine({
+    profile: shaped(profileNamed(profile), { timing, deviations }),
+    perf: perfOptionsOf(design),
+  });
   const truths = new EventTruth(host.hardware, events);
   const guest = host.start({
     code: readGuestImage(image),
@@ -137,6 +159,7 @@ function onHost(
     seconds: Number(host.hosts[0]!.now()) / TICKS_PER_SECOND,
     refused,
     exitValue: guest.board.exitValue,
+    counted: counted(host.hardware),
   };
 }
 

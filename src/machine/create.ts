@@ -11,7 +11,7 @@ import type { Timing } from '../pmu/timing.ts';
 import { BareMachine } from './bare.ts';
 import { type GuestImage, readGuestImage } from './guest-image.ts';
 import type { Machine } from './machine.ts';
-import { type Profile, profileNamed, withDeviations, withTiming } from './profiles.ts';
+import { profileNamed, shaped } from './profiles.ts';
 import { restoreSnapshot, type Snapshot } from './snapshot.ts';
 import { VirtualMachine } from './virtual.ts';
 
@@ -36,7 +36,7 @@ export interface CreateOptions {
   /** Bytes of RAM for the guest: a multiple of 2 MiB. */
   readonly memory?: number;
   readonly engine?: string;
-  /** `unit`: every instruction takes one cycle; `modelled`: caches, TLBs and branch prediction, some ten times slower. */
+  /** `unit`: every instruction takes one cycle; `modelled`: caches, TLBs and branch prediction, about two times slower. */
   readonly timing?: Timing;
   /** How counting departs from the manual; nothing unless told. */
   readonly deviations?: Deviations;
@@ -68,11 +68,6 @@ function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string)
 /** The design of the vPMU that a machine's name stands for. @throws CounterpointError `unknown-machine` */
 export function designNamed(machine: string): VpmuDesign {
   return named<VpmuDesign>('machine', DESIGNS, nameOf(machine));
-}
-
-function shaped(profile: Profile, timing: Timing, deviations: Deviations | undefined): Profile {
-  const timed = timing === 'modelled' ? withTiming(profile) : profile;
-  return deviations ? withDeviations(timed, deviations) : timed;
 }
 
 /** A machine with a guest in it, ready to run. @throws CounterpointError, ImageError */
@@ -125,8 +120,6 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
     profile = 'sapphire-rapids',
     memory = DEFAULT_MEMORY,
     engine = 'interpreter',
-    timing = 'unit',
-    deviations,
     seed = 'counterpoint',
     processors = 1,
     input,
@@ -150,7 +143,7 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   const parts = {
     image: read(),
     processors,
-    profile: shaped(profileNamed(profile), timing, deviations),
+    profile: shaped(profileNamed(profile), options),
     memorySize: memory,
     engine: named('engine', ENGINES, engine),
     seed,

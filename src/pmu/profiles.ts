@@ -73,6 +73,18 @@ export const SKYLAKE_SERVER_WHOLE: PmuProfile = {
   },
 };
 
+/** Version 5 as Ice Lake has it: adaptive PEBS, PERF_METRICS, a stack of 32 LBRs with INFO. */
+export const ICE_LAKE_SERVER: PmuProfile = {
+  ...SAPPHIRE_RAPIDS,
+  name: 'ice-lake-server',
+  shape: {
+    ...SAPPHIRE_RAPIDS.shape,
+    perfMetrics: true,
+    lbr: { kind: 'legacy', format: 5, depth: 32 },
+    pebs: { format: 4, gp: ones(8), precise: bit(32) },
+  },
+};
+
 const architectural = (version: 1 | 2 | 3 | 4 | 5 | 6, rest: Partial<PmuShape>): PmuProfile => ({
   name: `architectural-v${version}`,
   shape: {
@@ -134,6 +146,7 @@ export const PMU_PROFILES: ReadonlyMap<string, PmuProfile> = new Map(
     SAPPHIRE_RAPIDS_WHOLE,
     SKYLAKE_SERVER,
     SKYLAKE_SERVER_WHOLE,
+    ICE_LAKE_SERVER,
     ...ARCHITECTURAL_PROFILES,
     NO_PMU,
   ].map((profile) => [profile.name, profile]),

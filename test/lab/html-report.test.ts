@@ -2,9 +2,12 @@ import { describe, expect, it } from 'vitest';
 import type { Comparison, MachineReport } from '../../src/lab/comparison.ts';
 import { charts, htmlReport } from '../../src/lab/html-report.ts';
 
+const COUNTED = { profile: 'sapphire-rapids', counting: 'ideal', timing: 'unit' } as const;
+
 const report = (machine: string, read: bigint): MachineReport => ({
   machine,
   title: 'for <the> test',
+  counted: COUNTED,
   reason: 'exit',
   exitValue: 0,
   rip: 0n,
@@ -43,8 +46,7 @@ const report = (machine: string, read: bigint): MachineReport => ({
 
 const comparison: Comparison = {
   guest: '<script>alert(1)</script>',
-  profile: 'sapphire-rapids',
-  counting: 'ideal',
+  ...COUNTED,
   machines: [report('bare', 1_010n), report('emulated', 900n)],
 };
 

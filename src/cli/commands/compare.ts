@@ -3,6 +3,8 @@ import { type ChromeTrace, chromeTraceJson } from '../../lab/chrome-trace.ts';
 import { compare } from '../../lab/compare.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { htmlReport } from '../../lab/html-report.ts';
+import type { Deviations } from '../../pmu/silicon.ts';
+import type { Timing } from '../../pmu/timing.ts';
 import { comparisonText } from '../comparison-text.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { json } from '../json.ts';
@@ -13,6 +15,8 @@ import { writeWhole } from '../write-whole.ts';
 interface Options {
   readonly machines?: string[];
   readonly profile: string;
+  readonly timing: Timing;
+  readonly deviations: Deviations;
   readonly memory: number;
   readonly maxInstructions: bigint;
   readonly engine: string;
@@ -30,6 +34,8 @@ export const compareCommand = new Command('compare')
   .argument('<guest>', 'a bundled guest or an image file')
   .addOption(OPTION.machines())
   .addOption(OPTION.profile())
+  .addOption(OPTION.timing())
+  .addOption(OPTION.deviations())
   .addOption(OPTION.memory())
   .addOption(OPTION.maxInstructions())
   .addOption(OPTION.engine())

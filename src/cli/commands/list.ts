@@ -4,6 +4,7 @@ import { GUESTS } from '../../lab/guests.ts';
 import { events, msrs } from '../../machine/catalogue.ts';
 import { MACHINES } from '../../machine/create.ts';
 import { PROFILES } from '../../machine/profiles.ts';
+import { DEVIATIONS } from '../../pmu/silicon.ts';
 import { json } from '../json.ts';
 import { OPTION } from '../options.ts';
 import { table } from '../table.ts';
@@ -18,6 +19,11 @@ const LISTS: Readonly<Record<string, (profile: string) => Rows>> = {
   guests: () => named(GUESTS),
   machines: () => named({ ...MACHINES, passthrough: 'another name of mediated' }),
   profiles: () => Object.values(PROFILES).map(({ name, title }) => ({ name, title })),
+  deviations: () =>
+    Object.entries(DEVIATIONS).map(([name, { title, takes }]) => ({
+      name: takes ? `${name}=<${takes}>` : name,
+      title,
+    })),
   events: (profile) =>
     events(profile).map(({ name, event, umask, exactness }) => ({
       name,
@@ -35,7 +41,7 @@ const LISTS: Readonly<Record<string, (profile: string) => Rows>> = {
 };
 
 export const listCommand = new Command('list')
-  .description('list guests, machines, profiles, events or msrs')
+  .description('list guests, machines, profiles, deviations, events or msrs')
   .addArgument(new Argument('<what>').choices(Object.keys(LISTS)))
   .addOption(OPTION.profile())
   .addOption(OPTION.json())

@@ -2,8 +2,11 @@ import { Command } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
 import { hex } from '../../bits/hex.ts';
 import { GuestRun } from '../../lab/compare.ts';
+import { countedText } from '../../lab/comparison.ts';
 import { openGuest, readFile } from '../../lab/guests.ts';
 import type { BootOptions, ImageFormat } from '../../machine/guest-image.ts';
+import type { Deviations } from '../../pmu/silicon.ts';
+import type { Timing } from '../../pmu/timing.ts';
 import { EXIT_CODE, exitCodeOf } from '../exit-code.ts';
 import { inSlices } from '../in-slices.ts';
 import { json } from '../json.ts';
@@ -13,6 +16,8 @@ import { outcomeLine } from '../outcome-text.ts';
 interface Options {
   readonly machine: string;
   readonly profile: string;
+  readonly timing: Timing;
+  readonly deviations: Deviations;
   readonly memory: number;
   readonly maxInstructions: bigint;
   readonly engine: string;
@@ -42,6 +47,8 @@ export const runCommand = new Command('run')
   .argument('<guest>', 'a bundled guest or an image file')
   .addOption(OPTION.machine())
   .addOption(OPTION.profile())
+  .addOption(OPTION.timing())
+  .addOption(OPTION.deviations())
   .addOption(OPTION.memory())
   .addOption(OPTION.maxInstructions())
   .addOption(OPTION.engine())
@@ -59,6 +66,7 @@ export const runCommand = new Command('run')
     `
 Examples:
   counterpoint run count
+  counterpoint run count --timing modelled --deviations skid=20,overcount-iret
   counterpoint run overflow --machine passthrough
   counterpoint run my-kernel.elf --max-instructions 10_000_000 --cpus 4
   counterpoint run vmlinuz --memory 512M --initrd initrd.cpio --append 'console=ttyS0 nokaslr'`,
@@ -73,6 +81,8 @@ Examples:
       memory,
       engine,
       seed,
+      timing,
+      deviations,
     } = options;
     const { bytes } = openGuest(guest);
     const output: number[] = [];
@@ -81,6 +91,8 @@ Examples:
       memory,
       engine,
       seed,
+      timing,
+      deviations,
       processors: options.cpus,
       boot: bootOptions(options),
       ...(options.input !== undefined && { input: new TextEncoder().encode(options.input) }),
@@ -96,7 +108,7 @@ Examples:
     else if (!quiet) {
       process.stderr.write(
         `${machine}: ${grouped(report.guestInstructions)} instructions, ${grouped(report.ticks)} ticks, ` +
-          `profile ${options.profile}, ideal counting, seed ${options.seed}, digest ${report.digest.slice(0, 16)}\n`,
+          `${countedText(report.counted)}, seed ${options.seed}, digest ${report.digest.slice(0, 16)}\n`,
       );
     }
     if (interrupted) {

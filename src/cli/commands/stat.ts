@@ -1,8 +1,11 @@
 import { Command, Option } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
+import { countedText } from '../../lab/comparison.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
 import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, stat } from '../../lab/stat.ts';
+import type { Deviations } from '../../pmu/silicon.ts';
+import type { Timing } from '../../pmu/timing.ts';
 import { OPTION } from '../options.ts';
 import { table } from '../table.ts';
 
@@ -11,12 +14,14 @@ interface Options {
   readonly machine: string;
   readonly profile: string;
   readonly of: Observed;
+  readonly timing: Timing;
+  readonly deviations: Deviations;
   readonly fieldSeparator?: string;
   readonly jsonOutput?: boolean;
 }
 
 /** What perf cannot know, below its block: the guest's own exact counts, and why an event was refused. */
-function truthText({ lines, truth, refused }: Stat): string {
+function truthText({ lines, truth, refused, counted }: Stat): string {
   const rows = lines.map(({ event }, i) => {
     const count = truth[i];
     return [count === undefined ? 'no such event in the model' : grouped(count), event];
@@ -30,6 +35,7 @@ function truthText({ lines, truth, refused }: Stat): string {
     ),
     '',
     ...refused.map((line) => ` refused: ${line}`),
+    ` ${countedText(counted)}`,
     '',
   ].join('\n');
 }
@@ -55,6 +61,8 @@ export const statCommand = new Command('stat')
       .choices(OBSERVED)
       .default('guest'),
   )
+  .addOption(OPTION.timing())
+  .addOption(OPTION.deviations())
   .option('-x, --field-separator <text>', 'fields separated by this, as perf stat -x')
   .option('-j, --json-output', 'one JSON object a line, as perf stat -j')
   .addHelpText(
@@ -67,14 +75,14 @@ Examples:
   counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex`,
   )
   .action((guest: string, options: Options) => {
-    const { events, machine, profile, of, fieldSeparator, jsonOutput } = options;
+    const { fieldSeparator, jsonOutput, ...rest } = options;
     const { name, bytes } = openGuest(guest);
-    const result = stat(bytes, { events, machine, profile, of });
+    const result = stat(bytes, rest);
     if (jsonOutput) process.stdout.write(statJson(result.lines));
     else if (fieldSeparator !== undefined) {
       process.stdout.write(statSeparated(fieldSeparator, result.lines));
     } else {
-      process.stdout.write(statText(TITLE[of](name), result.lines, result.seconds));
+      process.stdout.write(statText(TITLE[options.of](name), result.lines, result.seconds));
       process.stdout.write(truthText(result));
     }
   });

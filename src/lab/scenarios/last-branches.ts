@@ -1,5 +1,4 @@
 import { DESIGNS } from '../../kvm/vpmu/designs.ts';
-import { profileNamed, withEverything } from '../../machine/profiles.ts';
 import { HARDWARE_EVENTS, type PerfEventAttr, perfEventAttr } from '../../perf/attr.ts';
 import { type PerfEvent, STATE } from '../../perf/event.ts';
 import { GuestCode } from './guest-code.ts';
@@ -62,7 +61,7 @@ export const lastBranches: Scenario = {
   run: () => {
     const answers = (Object.keys(CASES) as Case[]).map((column) => {
       const machine = hostFor('emulated', {
-        profile: withEverything(profileNamed('skylake-server')),
+        profile: 'skylake-server-whole',
       });
       const told = CASES[column];
       const user = told && machine.perf.create(perfEventAttr(told), { cpu: 0 });
