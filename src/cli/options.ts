@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { IDEAL, readDeviations } from '../pmu/silicon.ts';
+import { IDEAL, readDeviations } from '../machine/profiles.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 

@@ -4,8 +4,8 @@ import type { Hardware } from '../machine/hardware.ts';
 import type { LossReport } from '../machine/lost-windows.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
 import type { PmiReport } from '../machine/pmi-latency.ts';
+import type { Timing } from '../machine/profiles.ts';
 import type { Switching } from '../machine/switching.ts';
-import type { Timing } from '../pmu/timing.ts';
 import type { HostRights } from './host-rights.ts';
 import type { LeakReport } from './leak-probe.ts';
 

@@ -4,12 +4,11 @@ import { createMachine, designNamed } from '../machine/create.ts';
 import { EventTruth, type RequestedEvent, readEvents } from '../machine/event-list.ts';
 import { readGuestImage } from '../machine/guest-image.ts';
 import { HostMachine } from '../machine/host-machine.ts';
+import type { Deviations, Timing } from '../machine/profiles.ts';
 import { profileNamed, shaped } from '../machine/profiles.ts';
 import { perfEventAttr } from '../perf/attr.ts';
 import { PerfError } from '../perf/error.ts';
 import { type PerfTarget, scaled } from '../perf/perf.ts';
-import type { Deviations } from '../pmu/silicon.ts';
-import type { Timing } from '../pmu/timing.ts';
 import { type Counted, counted } from './comparison.ts';
 import type { StatLine } from './perf-stat.ts';
 

@@ -27,6 +27,10 @@ import {
 import type { Deviations } from '../pmu/silicon.ts';
 import type { Timing } from '../pmu/timing.ts';
 
+/** What a user may ask of counting and timing, for those who may not reach the PMU itself. */
+export { DEVIATIONS, type Deviations, IDEAL, readDeviations } from '../pmu/silicon.ts';
+export type { Timing } from '../pmu/timing.ts';
+
 /** A processor to be, whole: what CPUID says of it, its PMU and its VMX. */
 export interface Profile {
   readonly name: string;

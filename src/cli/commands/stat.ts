@@ -4,8 +4,7 @@ import { countedText } from '../../lab/comparison.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
 import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, stat } from '../../lab/stat.ts';
-import type { Deviations } from '../../pmu/silicon.ts';
-import type { Timing } from '../../pmu/timing.ts';
+import type { Deviations, Timing } from '../../machine/profiles.ts';
 import { OPTION } from '../options.ts';
 import { table } from '../table.ts';
 
