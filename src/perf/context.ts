@@ -1,4 +1,4 @@
-import type { PerfEvent } from './event.ts';
+import { type PerfEvent, STATE } from './event.ts';
 import type { SavedLbrStack } from './lbr-stack.ts';
 
 /**
@@ -70,13 +70,17 @@ export class PerfEventContext {
   }
 
   add(leader: PerfEvent): void {
-    this.groups[this.half(leader)].push(leader);
+    const half = this.half(leader);
+    this.groups[half].push(leader);
+    if (leader.state === STATE.ACTIVE) this.active[half].push(leader);
   }
 
   remove(leader: PerfEvent): void {
-    const list = this.groups[this.half(leader)];
-    const at = list.indexOf(leader);
-    if (at >= 0) list.splice(at, 1);
+    const half = this.half(leader);
+    for (const list of [this.groups[half], this.active[half]]) {
+      const at = list.indexOf(leader);
+      if (at >= 0) list.splice(at, 1);
+    }
   }
 
   /** Puts a flexible group behind all others. */

@@ -55,6 +55,8 @@ export class PerfCpu {
   taskIn(context: PerfEventContext): void {
     this.task = context;
     context.cpu = this.host.id;
+    // A task without events reschedules nobody.
+    if (HALVES.every((half) => context.groups[half].length === 0)) return;
     const { lbr } = context;
     this.#masked(() => {
       // Pinned events of the task come before flexible ones of the CPU, which therefore stand back first.

@@ -121,18 +121,20 @@ export class Perf {
     if (leader) leader.siblings.push(event);
     else context.add(event);
     this.#events.add(event);
-    if (on && !attr.disabled) this.#install(event, on);
+    // What does not run anyway reschedules nobody (perf_install_in_context).
+    if (on && !attr.disabled && event.leader.state !== STATE.OFF) this.#reschedule(event, on);
     return event;
   }
 
   /** perf_event_enable; an event in ERROR gets another chance. */
   enable(event: PerfEvent): void {
     if (event.state >= STATE.INACTIVE || event.state < STATE.ERROR) return;
+    const { leader } = event;
     const on = this.#cpuOf(event.context);
     if (on) event.context.update(on.host.now());
     if (event.state === STATE.ERROR) event.setState(STATE.OFF);
     event.setState(STATE.INACTIVE);
-    if (on) this.#install(event, on);
+    if (on && (leader === event || leader.state === STATE.ACTIVE)) this.#reschedule(event, on);
   }
 
   /** perf_event_disable. An event in ERROR stays there. */
@@ -188,11 +190,11 @@ export class Perf {
     const on = this.#cpuOf(event.context);
     if (on) {
       event.context.update(on.host.now());
-      if (event.leader === event) on.groupOut(event);
-      else on.eventOut(event);
+      on.eventOut(event);
     }
     if (event.leader === event) {
       event.context.remove(event);
+      // perf_group_detach: those that are on hardware stay there.
       for (const sibling of event.siblings) {
         sibling.leader = sibling;
         event.context.add(sibling);
@@ -397,9 +399,7 @@ export class Perf {
     );
   }
 
-  #install(event: PerfEvent, on: PerfCpu): void {
-    const { leader, context } = event;
-    if (leader !== event && leader.state !== STATE.ACTIVE) return;
+  #reschedule({ leader, context }: PerfEvent, on: PerfCpu): void {
     if (this.#guestOwned.has(on.host.id)) this.reclaim.get(on.host.id)?.();
     on.resched(context, context.half(leader));
   }

@@ -1,6 +1,6 @@
 /*
  * The scheduling rules of perf, small and independent of src/perf: written from the rules (order of the four halves,
- * pinned to ERROR, flexible wait, who makes room for whom), not from the code. Groups here are single events.
+ * groups whole or not at all, pinned to ERROR, flexible wait, who makes room for whom), not from the code.
  */
 
 export type Counters = readonly number[];
@@ -8,18 +8,40 @@ export type ModelState = 'off' | 'waiting' | 'on' | 'error';
 
 export interface ModelEvent {
   readonly id: number;
-  readonly owner: 'cpu' | 'task';
-  readonly pinned: boolean;
   /** Counters it may live on. */
   readonly counters: Counters;
+  readonly pinned: boolean;
+  /** The one CPU it counts on, if it is bound to one. */
+  readonly only: number | undefined;
   state: ModelState;
 }
 
-type Half = `${'cpu' | 'task'}-${'pinned' | 'flexible'}`;
-const ORDER: readonly Half[] = ['cpu-pinned', 'task-pinned', 'cpu-flexible', 'task-flexible'];
+/** A leader and its siblings. */
+interface Group {
+  readonly members: ModelEvent[];
+}
 
-const halfOf = ({ owner, pinned }: ModelEvent): Half =>
-  `${owner}-${pinned ? 'pinned' : 'flexible'}`;
+type Half = 'pinned' | 'flexible';
+
+/** The events of a CPU or of a task. */
+interface Context {
+  readonly kind: 'cpu' | 'task';
+  readonly groups: Record<Half, Group[]>;
+  /** Halves that have been gone through since they were last taken off. */
+  readonly done: Set<Half>;
+  /** Some flexible group found no counter since its last turn. */
+  short: boolean;
+  /** The CPU it is on. */
+  cpu: number | undefined;
+}
+
+const newContext = (kind: 'cpu' | 'task', cpu?: number): Context => ({
+  kind,
+  groups: { pinned: [], flexible: [] },
+  done: new Set(),
+  short: false,
+  cpu,
+});
 
 /** Whether every event can have a counter of its own: a bipartite matching by augmenting paths. */
 export function fits(events: readonly ModelEvent[]): boolean {
@@ -36,118 +58,184 @@ export function fits(events: readonly ModelEvent[]): boolean {
   return events.every((event) => place(event, new Set()));
 }
 
-export class SchedulingModel {
-  /** In the order in which they take their turns, per half. */
-  readonly #halves: Record<Half, ModelEvent[]> = {
-    'cpu-pinned': [],
-    'task-pinned': [],
-    'cpu-flexible': [],
-    'task-flexible': [],
-  };
-  #taskRuns = false;
-  /** Halves that have been gone through since they were last taken off. */
-  readonly #done = new Set<Half>();
-  readonly #short = { cpu: false, task: false };
+const leaderOf = ({ members }: Group): ModelEvent => members[0]!;
+const halfOf = (group: Group): Half => (leaderOf(group).pinned ? 'pinned' : 'flexible');
 
-  get events(): readonly ModelEvent[] {
-    return ORDER.flatMap((half) => this.#halves[half]);
+export class SchedulingModel {
+  readonly #cpus: readonly Context[];
+  readonly #tasks: readonly Context[];
+
+  constructor(cpus: number, tasks: number) {
+    this.#cpus = Array.from({ length: cpus }, (_, cpu) => newContext('cpu', cpu));
+    this.#tasks = Array.from({ length: tasks }, () => newContext('task'));
   }
 
-  add(event: ModelEvent): void {
-    this.#halves[halfOf(event)].push(event);
-    if (event.state === 'waiting') this.#changed(event);
+  /** The CPU a task runs on. */
+  cpuOf(task: number): number | undefined {
+    return this.#tasks[task]!.cpu;
+  }
+
+  /** The task that runs on a CPU. */
+  taskOn(cpu: number): number | undefined {
+    const at = this.#tasks.findIndex((task) => task.cpu === cpu);
+    return at < 0 ? undefined : at;
+  }
+
+  /** Whether a group with one more event could ever be on. */
+  couldGrow(leader: ModelEvent, event: ModelEvent): boolean {
+    const [, group] = this.#find(leader);
+    return leaderOf(group) === leader && fits([...group.members, event]);
+  }
+
+  /** A new event: a group of its own in a context, or a sibling. */
+  add(event: ModelEvent, where: { cpu: number } | { task: number } | { leader: ModelEvent }): void {
+    if ('leader' in where) {
+      const [context, group] = this.#find(where.leader);
+      group.members.push(event);
+      if (event.state !== 'off' && leaderOf(group).state !== 'off') this.#changed(context, group);
+      return;
+    }
+    const context = 'cpu' in where ? this.#cpus[where.cpu]! : this.#tasks[where.task]!;
+    const group = { members: [event] };
+    context.groups[halfOf(group)].push(group);
+    if (event.state !== 'off') this.#changed(context, group);
   }
 
   enable(event: ModelEvent): void {
     if (event.state === 'on' || event.state === 'waiting') return;
     event.state = 'waiting';
-    this.#changed(event);
+    const [context, group] = this.#find(event);
+    if (leaderOf(group) === event || leaderOf(group).state === 'on') this.#changed(context, group);
   }
 
   disable(event: ModelEvent): void {
-    if (event.state === 'on' || event.state === 'waiting') event.state = 'off';
+    if (event.state === 'off' || event.state === 'error') return;
+    const [, group] = this.#find(event);
+    if (leaderOf(group) === event) for (const member of group.members) takeOff(member);
+    event.state = 'off';
   }
 
+  /** An event goes. What it led goes on alone, each where it is. */
   remove(event: ModelEvent): void {
-    const list = this.#halves[halfOf(event)];
-    list.splice(list.indexOf(event), 1);
-  }
-
-  taskIn(): void {
-    this.#taskRuns = true;
-    if (this.#halves['task-pinned'].length > 0) this.#out(['cpu-flexible']);
-    this.#in();
-  }
-
-  taskOut(): void {
-    this.#out(['task-pinned', 'task-flexible']);
-    this.#taskRuns = false;
-  }
-
-  rotate(): void {
-    const first = (owner: 'cpu' | 'task'): ModelEvent | undefined => {
-      if (!this.#short[owner] || (owner === 'task' && !this.#taskRuns)) return undefined;
-      this.#short[owner] = false;
-      const list = this.#halves[`${owner}-flexible`];
-      return list.find(({ state }) => state === 'on') ?? list[0];
-    };
-    const cpu = first('cpu');
-    const task = first('task');
-    if (!cpu && !task) return;
-    const behind = (event: ModelEvent) => {
-      const list = this.#halves[halfOf(event)];
-      list.push(...list.splice(list.indexOf(event), 1));
-    };
-    if (this.#taskRuns) this.#out(['task-flexible']);
-    if (cpu) {
-      this.#out(['cpu-flexible']);
-      behind(cpu);
-      this.#enterHalf('cpu-flexible');
+    const [context, group] = this.#find(event);
+    const { members } = group;
+    if (leaderOf(group) !== event) {
+      members.splice(members.indexOf(event), 1);
+      return;
     }
-    if (task) behind(task);
-    if (this.#taskRuns) this.#enterHalf('task-flexible');
+    const half = context.groups[halfOf(group)];
+    half.splice(half.indexOf(group), 1);
+    for (const sibling of members.slice(1)) context.groups.flexible.push({ members: [sibling] });
   }
 
-  /** Something about an event changed: what may have to make room for it does. */
-  #changed(event: ModelEvent): void {
-    if (event.owner === 'task' && !this.#taskRuns) return;
-    const mine: Half[] = [`${event.owner}-flexible`];
-    if (event.pinned) mine.push(`${event.owner}-pinned`, 'cpu-flexible', 'task-flexible');
-    // The task comes after the CPU in each half, so it always makes room.
-    mine.push('task-flexible');
-    if (event.pinned) mine.push('task-pinned');
-    this.#out(mine);
-    this.#in();
+  taskIn(task: number, cpu: number): void {
+    const context = this.#tasks[task]!;
+    context.cpu = cpu;
+    const { pinned, flexible } = context.groups;
+    if (pinned.length + flexible.length === 0) return;
+    if (pinned.length > 0) this.#out(this.#cpus[cpu]!, 'flexible');
+    this.#in(cpu);
   }
 
-  #out(halves: readonly Half[]): void {
-    for (const half of halves) {
-      if (!this.#done.has(half)) continue;
-      this.#done.delete(half);
-      for (const event of this.#halves[half]) if (event.state === 'on') event.state = 'waiting';
-      if (half === 'cpu-flexible') this.#short.cpu = false;
-      if (half === 'task-flexible') this.#short.task = false;
+  taskOut(task: number): void {
+    const context = this.#tasks[task]!;
+    this.#out(context, 'pinned');
+    this.#out(context, 'flexible');
+    context.cpu = undefined;
+  }
+
+  rotate(cpu: number): void {
+    const contexts = this.#on(cpu);
+    const turns = contexts.map((context) => {
+      if (!context.short) return undefined;
+      context.short = false;
+      const list = context.groups.flexible;
+      return list.find((group) => leaderOf(group).state === 'on') ?? list[0];
+    });
+    const [own, task] = turns;
+    if (!own && !task) return;
+    const [cpuContext, taskContext] = contexts as [Context, Context | undefined];
+    const behind = (context: Context, group: Group) => {
+      const list = context.groups.flexible;
+      list.push(...list.splice(list.indexOf(group), 1));
+    };
+    if (taskContext) this.#out(taskContext, 'flexible');
+    if (own) {
+      this.#out(cpuContext, 'flexible');
+      behind(cpuContext, own);
+      this.#enterHalf(cpu, cpuContext, 'flexible');
     }
+    if (taskContext && task) behind(taskContext, task);
+    if (taskContext) this.#enterHalf(cpu, taskContext, 'flexible');
   }
 
-  #in(): void {
-    for (const half of ORDER) this.#enterHalf(half);
-  }
-
-  #enterHalf(half: Half): void {
-    const owner = half.startsWith('cpu') ? 'cpu' : 'task';
-    if (this.#done.has(half) || (owner === 'task' && !this.#taskRuns)) return;
-    this.#done.add(half);
-    let open = true;
-    for (const event of this.#halves[half]) {
-      if (event.state !== 'waiting') continue;
-      const on = this.events.filter(({ state }) => state === 'on');
-      if (open && fits([...on, event])) event.state = 'on';
-      else {
-        open = false;
-        if (event.pinned) event.state = 'error';
-        else this.#short[owner] = true;
+  #find(event: ModelEvent): [Context, Group] {
+    for (const context of [...this.#cpus, ...this.#tasks]) {
+      for (const half of ['pinned', 'flexible'] as const) {
+        const group = context.groups[half].find(({ members }) => members.includes(event));
+        if (group) return [context, group];
       }
     }
+    throw new Error(`event ${event.id} is in no group`);
   }
+
+  /** The contexts on a CPU: its own, and that of the task that runs there. */
+  #on(cpu: number): Context[] {
+    return [this.#cpus[cpu]!, ...this.#tasks.filter((task) => task.cpu === cpu)];
+  }
+
+  /** Something about a group changed: it and all that comes after it make room, and everything is tried again. */
+  #changed(context: Context, group: Group): void {
+    const { cpu } = context;
+    if (cpu === undefined) return;
+    const order: [Half, Context][] = (['pinned', 'flexible'] as const).flatMap((half) =>
+      this.#on(cpu).map((each): [Half, Context] => [half, each]),
+    );
+    const from = order.findIndex(([half, each]) => half === halfOf(group) && each === context);
+    for (const [half, each] of order.slice(from)) this.#out(each, half);
+    this.#in(cpu);
+  }
+
+  #out(context: Context, half: Half): void {
+    if (!context.done.has(half)) return;
+    context.done.delete(half);
+    for (const { members } of context.groups[half]) for (const member of members) takeOff(member);
+    if (half === 'flexible') context.short = false;
+  }
+
+  #in(cpu: number): void {
+    for (const half of ['pinned', 'flexible'] as const) {
+      for (const context of this.#on(cpu)) this.#enterHalf(cpu, context, half);
+    }
+  }
+
+  #enterHalf(cpu: number, context: Context, half: Half): void {
+    if (context.done.has(half)) return;
+    context.done.add(half);
+    let open = true;
+    for (const group of context.groups[half]) {
+      const leader = leaderOf(group);
+      if (leader.state !== 'waiting') continue;
+      if (leader.only !== undefined && leader.only !== cpu) continue;
+      const wanted = group.members.filter(({ state }) => state === 'waiting');
+      if (open && fits([...this.#running(cpu), ...wanted])) {
+        for (const member of wanted) member.state = 'on';
+        continue;
+      }
+      open = false;
+      if (leader.pinned) leader.state = 'error';
+      else context.short = true;
+    }
+  }
+
+  #running(cpu: number): ModelEvent[] {
+    return this.#on(cpu)
+      .flatMap(({ groups }) => [...groups.pinned, ...groups.flexible])
+      .flatMap(({ members }) => members)
+      .filter(({ state }) => state === 'on');
+  }
+}
+
+function takeOff(event: ModelEvent): void {
+  if (event.state === 'on') event.state = 'waiting';
 }
