@@ -1,11 +1,25 @@
+import { bit, bits, isSet } from '../bits/bitfield.ts';
 import { CounterpointError } from '../bits/error.ts';
 import { hex } from '../bits/hex.ts';
+import { DEBUGCTL } from '../msr/pmu.ts';
+import { RFLAGS } from './control-registers.ts';
 import type { Next } from './exit-handlers.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** UD2 and the bytes of "kvm": what follows is to be emulated (kvm.force_emulation_prefix). */
 const FORCED_EMULATION_PREFIX = [0x0f, 0x0b, 0x6b, 0x76, 0x6d];
-const PAGE_FAULT = 14;
+const [DEBUG, PAGE_FAULT] = [1, 14];
+/** DR6: breakpoints 0 to 3, and single step. */
+const DR6 = { TRAPS: bits(3, 0), BS: bit(14) } as const;
+
+/** kvm_vcpu_do_singlestep: under TF an instruction that KVM carries out ends in a debug trap, too. */
+export function singleStep(vcpu: Vcpu): void {
+  if (!isSet(vcpu.read('GUEST_RFLAGS'), RFLAGS.TF)) return;
+  if (isSet(vcpu.read('GUEST_IA32_DEBUGCTL'), DEBUGCTL.BTF)) return;
+  const { dr } = vcpu.host.registers;
+  dr[6] = (dr[6]! & ~DR6.TRAPS) | DR6.BS;
+  vcpu.inject(DEBUG);
+}
 
 /** Emulates the instruction behind a forced-emulation prefix; undefined if RIP points at none. */
 export function forcedEmulation(vcpu: Vcpu): Next | undefined {

@@ -7,6 +7,7 @@ import { PRIMARY } from '../msr/vmx.ts';
 import type { PerfTask } from '../perf/perf.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
 import { BLOCKING } from './control-registers.ts';
+import { singleStep } from './emulation.ts';
 import type { InjectedEvent } from './events.ts';
 import { GlobalCtrlFields, setControl } from './global-ctrl.ts';
 import {
@@ -261,13 +262,14 @@ export class Vcpu {
   skipInstruction(): void {
     const length = this.read('VM_EXIT_INSTRUCTION_LENGTH');
     this.write('GUEST_RIP', this.rip + length);
-    const blocking = this.read('GUEST_INTERRUPTIBILITY_STATE');
-    this.write('GUEST_INTERRUPTIBILITY_STATE', blocking & ~BigInt(BLOCKING.STI | BLOCKING.MOV_SS));
     this.retireEmulated(false);
   }
 
   /** An instruction that KVM has carried out; RIP is already behind it. The vPMU hears of the retirement. */
   retireEmulated(branch: boolean): void {
+    const blocking = this.read('GUEST_INTERRUPTIBILITY_STATE');
+    this.write('GUEST_INTERRUPTIBILITY_STATE', blocking & ~BigInt(BLOCKING.STI | BLOCKING.MOV_SS));
+    singleStep(this);
     this.statistics.emulatedInstructions += 1;
     const { cpl } = this;
     this.vm.observer?.retired?.({ vcpu: this.id, branch, cpl });

@@ -1,11 +1,14 @@
 import { RFLAGS } from '../cpu/control-registers.ts';
 import { Oracle } from '../cpu/engines/oracle/oracle.ts';
 import { Fault, VECTORS } from '../cpu/fault.ts';
-import type { CpuPorts, NonRoot } from '../cpu/ports.ts';
+import type { Insn } from '../cpu/insn.ts';
+import type { CpuPorts, IoPort, NonRoot } from '../cpu/ports.ts';
 import { coreFeatures } from '../cpu/profiles.ts';
 import { SEGMENTS, STATE } from '../cpu/state/layout.ts';
 import { State } from '../cpu/state/state.ts';
-import { Core } from '../cpu/system/core.ts';
+import { Core, type SystemFunction } from '../cpu/system/core.ts';
+import { ins, outs } from '../cpu/system/port-io.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
 import type { Emulation, Emulator, GuestPhysical } from '../kvm/ports.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
 import type { Hardware } from './hardware.ts';
@@ -26,6 +29,9 @@ const FIELDS_32: readonly (readonly [FieldName, number])[] = [
   ['GUEST_IDTR_LIMIT', STATE.IDTR_LIMIT],
 ];
 
+/** String I/O is the emulator's, too: the VM exit says where, but not what. */
+const STRING_IO: Readonly<Record<string, SystemFunction>> = { INS: ins, OUTS: outs };
+
 /** Longest REP instruction that is carried out in one go. */
 const MOST_ITERATIONS = 1_000_000;
 
@@ -37,6 +43,7 @@ export function guestEmulator(
   processor: Processor,
   hardware: Hardware,
   guest: GuestPhysical,
+  io: IoPort,
 ): Emulator {
   const { memory, profile } = hardware;
   const window = memory.attachAbove(MMIO_BASE, MMIO_SIZE, guest.mmio);
@@ -47,9 +54,11 @@ export function guestEmulator(
       writable: true,
       executable: true,
     }),
+    io: () => false,
   } as unknown as NonRoot;
   const ports: CpuPorts = {
     ...processor.cpu.ports,
+    io,
     time: {
       horizon: () => Number.POSITIVE_INFINITY,
       boundary: () => {},
@@ -106,12 +115,36 @@ export function guestEmulator(
     write('GUEST_RFLAGS', core.rflags | (read('GUEST_RFLAGS') & RFLAGS.TF));
   };
 
-  const fault = ({ exception, code, address }: Fault): Emulation => ({
-    kind: 'fault',
-    vector: VECTORS[exception],
-    errorCode: code,
-    address,
-  });
+  /** What a REP instruction has done before it faults is done. */
+  const fault = ({ exception, code, address }: Fault): Emulation => {
+    give();
+    return { kind: 'fault', vector: VECTORS[exception], errorCode: code, address };
+  };
+
+  /** One element. Whether it was the last. @throws Fault */
+  const stringIo = (insn: Insn): boolean => {
+    const from = state.rip;
+    core.nextRip = core.ripAfter(insn);
+    STRING_IO[insn.op]!(core, insn);
+    state.rip = core.nextRip;
+    return state.rip !== from;
+  };
+
+  /** One tick of the instruction at RIP: whether it has retired, or what is in the way. */
+  const tick = (): boolean | Emulation => {
+    const before = state.total('instructions');
+    try {
+      const exit = oracle.step();
+      if (exit?.reason === 'system' && exit.insn.op in STRING_IO) return stringIo(exit.insn);
+      if (exit?.reason === 'fault') throw exit.fault;
+      if (exit) return { kind: 'unsupported' };
+    } catch (thrown) {
+      if (thrown instanceof Fault) return fault(thrown);
+      if (thrown instanceof VmExit) return { kind: 'unsupported' };
+      throw thrown;
+    }
+    return state.total('instructions') !== before;
+  };
 
   return {
     fetch(length) {
@@ -132,13 +165,11 @@ export function guestEmulator(
     emulate(skip) {
       take();
       state.rip += BigInt(skip);
-      const before = state.total('instructions');
       const branches = state.total('branches');
       for (let iteration = 0; iteration < MOST_ITERATIONS; iteration++) {
-        const exit = oracle.step();
-        if (exit?.reason === 'fault' && exit.fault instanceof Fault) return fault(exit.fault);
-        if (exit) return { kind: 'unsupported' };
-        if (state.total('instructions') === before) continue;
+        const outcome = tick();
+        if (outcome === false) continue;
+        if (outcome !== true) return outcome;
         give();
         return { kind: 'done', branch: state.total('branches') !== branches };
       }

@@ -195,7 +195,7 @@ export class HostMachine {
       ports: {
         io: board.ports,
         mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
-        emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest),
+        emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest, board.ports),
       },
       observer: {
         ...observer,

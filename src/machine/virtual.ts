@@ -115,7 +115,7 @@ export class VirtualMachine implements Machine {
           endOfInterrupt: (vector) => pc.ioApic.endOfInterrupt(vector),
         },
         emulator: (cpu, guest) =>
-          guestEmulator(this.hardware.processors[cpu]!, this.hardware, guest),
+          guestEmulator(this.hardware.processors[cpu]!, this.hardware, guest, this.board.ports),
       },
     });
     this.regions = image.regions;

@@ -59,7 +59,7 @@ export function hosted({
     ports: {
       io: board.ports,
       mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
-      emulator: (_cpu, memory) => guestEmulator(processor, hardware, memory),
+      emulator: (_cpu, memory) => guestEmulator(processor, hardware, memory, board.ports),
     },
     design,
     exposure,
