@@ -69,6 +69,27 @@ export const exits = (machines: Machines): Row[] => [
   ['  all reasons', ...machines.flatMap((m) => [grouped(sum(Object.values(m.exits))), ''])],
 ];
 
+/** Root mode's cycles by the exit that led to them, and their share of all of them. */
+export function exitCycles(machines: Machines): Row[] {
+  const reasons = [...new Set(machines.flatMap((machine) => Object.keys(machine.exitCycles)))];
+  const row = (label: string, of: (machine: MachineReport) => number): Row => [
+    `  ${label}`,
+    ...machines.flatMap((machine) => {
+      const cycles = of(machine);
+      const share = (100 * cycles) / Number(machine.rootTicks);
+      return [grouped(cycles), cycles === 0 ? '' : `${share.toFixed(2)} %`];
+    }),
+  ];
+  if (reasons.length === 0) return [];
+  return [
+    ...reasons.map((reason) => row(reason, (machine) => machine.exitCycles[reason] ?? 0)),
+    row(
+      'before first, after last',
+      ({ rootTicks, exitCycles: after }) => Number(rootTicks) - sum(Object.values(after)),
+    ),
+  ];
+}
+
 export const accesses = (machines: Machines): Row[] =>
   counts(machines, (machine) => ({
     intercepted: sum(machine.accesses.map(({ intercepted }) => intercepted)),

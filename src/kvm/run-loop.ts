@@ -80,6 +80,7 @@ function vmEntry(vcpu: Vcpu): void {
   );
   armPreemptionTimer(vcpu);
   vcpu.statistics.entries += 1;
+  vcpu.exitTimes.entered(vcpu.host);
   vcpu.vm.observer?.entry?.({
     vcpu: vcpu.id,
     rip: vcpu.rip,
@@ -147,6 +148,7 @@ function record(vcpu: Vcpu, reason: number): void {
   const basic = reason & 0xffff;
   const { exits } = vcpu.statistics;
   exits.set(basic, (exits.get(basic) ?? 0) + 1);
+  vcpu.exitTimes.exited(basic, vcpu.host);
   vcpu.vm.observer?.exit?.({
     vcpu: vcpu.id,
     reason,

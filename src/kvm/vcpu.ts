@@ -9,6 +9,7 @@ import { FIELDS, type FieldName } from '../vmx/fields.ts';
 import { BLOCKING } from './control-registers.ts';
 import { singleStep } from './emulation.ts';
 import type { InjectedEvent } from './events.ts';
+import { ExitTimes, type SavedExitTimes } from './exit-times.ts';
 import { GlobalCtrlFields, setControl } from './global-ctrl.ts';
 import {
   type GuestRegisters,
@@ -46,6 +47,7 @@ export interface SavedVcpu {
   readonly msrs: readonly (readonly [number, bigint])[];
   readonly vpmu: unknown;
   readonly statistics: SavedStatistics;
+  readonly exitTimes: SavedExitTimes;
   readonly mpState: MpState;
   readonly exception: InjectedEvent | undefined;
   readonly tscOffset: bigint;
@@ -73,6 +75,7 @@ export class Vcpu {
   readonly globalCtrl: GlobalCtrlFields;
   readonly requests: Requests = { pmu: false, pmi: false };
   readonly statistics: VcpuStatistics = newStatistics();
+  readonly exitTimes = new ExitTimes();
   /** An exception to inject at the next entry. */
   exception: InjectedEvent | undefined;
   /** KVM_MP_STATE_*: application processors wait for SIPI from the start, as firmware leaves them. */
@@ -205,6 +208,7 @@ export class Vcpu {
     if (host !== this.#host) this.vmcs.clear(this.#host);
     this.#host = host;
     this.#onCpu = true;
+    this.exitTimes.resume(host);
     this.vmcs.load(host);
     if (this.#registers) giveRegisters(host, this.#registers);
     this.vm.perf.taskIn(host.id, this.task);
@@ -220,6 +224,7 @@ export class Vcpu {
     this.vm.perf.taskOut(this.#host.id);
     this.vm.kvm.running(this.#host.id, undefined);
     this.#registers = takeRegisters(this.#host);
+    this.exitTimes.pause(this.#host);
     this.#onCpu = false;
   }
 
@@ -287,6 +292,7 @@ export class Vcpu {
       msrs: this.msrs.save(),
       vpmu: this.vpmu.save(),
       statistics: saveStatistics(this.statistics),
+      exitTimes: this.exitTimes.save(),
       mpState: this.mpState,
       exception: this.exception,
       tscOffset: this.#tscOffset,
@@ -307,6 +313,7 @@ export class Vcpu {
     this.msrs.restore(saved.msrs);
     this.vpmu.restore(saved.vpmu);
     restoreStatistics(this.statistics, saved.statistics);
+    this.exitTimes.restore(saved.exitTimes);
     this.mpState = saved.mpState;
     this.exception = saved.exception;
     this.#tscOffset = saved.tscOffset;

@@ -1,5 +1,5 @@
 import { CounterpointError } from '../bits/error.ts';
-import { exitsByReason, PmuAccesses } from '../machine/accesses.ts';
+import { cyclesByReason, exitsByReason, PmuAccesses } from '../machine/accesses.ts';
 import { BlindTime } from '../machine/blind-time.ts';
 import type { Budget } from '../machine/budget.ts';
 import { costs } from '../machine/costs.ts';
@@ -211,6 +211,7 @@ export class GuestRun {
         skipped: said.skipped.length,
       },
       exits: exitsByReason(machine),
+      exitCycles: cyclesByReason(machine),
       accesses: this.#accesses.list(),
       pmis: this.#pmis.report(),
       lost: this.#lost.report(),

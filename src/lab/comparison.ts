@@ -46,6 +46,8 @@ export interface MachineReport {
   readonly verdicts: { readonly passed: number; readonly failed: number; readonly skipped: number };
   /** VM exits by reason; empty on the bare machine. */
   readonly exits: Readonly<Record<string, number>>;
+  /** Cycles of root mode by the VM exit that led to them; the rest of `rootTicks` lies before the first entry and after the last exit. */
+  readonly exitCycles: Readonly<Record<string, number>>;
   readonly accesses: readonly PmuAccess[];
   readonly pmis: PmiReport;
   readonly lost: LossReport;

@@ -79,6 +79,12 @@ export function charts({ machines }: Comparison): Chart[] {
       ({ exits }, reason) => exits[reason] ?? 0,
     ),
     chart(
+      'Cost of root mode by the exit that led to it (modelled)',
+      'cycles',
+      union(machines, ({ exitCycles }) => Object.keys(exitCycles)),
+      ({ exitCycles }, reason) => exitCycles[reason] ?? 0,
+    ),
+    chart(
       'Cost of root mode by row (modelled)',
       'cycles',
       rows,

@@ -1,3 +1,4 @@
+import type { Vcpu } from '../kvm/vcpu.ts';
 import { pmuMsrs } from '../msr/pmu.ts';
 import { ENTRY_FAILURE, exitReasonName } from '../vmx/exit-reasons.ts';
 import type { Machine } from './machine.ts';
@@ -95,13 +96,26 @@ function pmuAddresses({ hardware }: Machine): Set<number> {
 export const exitName = (reason: number): string =>
   reason >= ENTRY_FAILURE ? `FAILED_VMENTRY ${exitReasonName(reason)}` : exitReasonName(reason);
 
-/** VM exits by reason, most frequent first; none on the bare machine. */
-export function exitsByReason(machine: Machine): Record<string, number> {
+/** VM exits of all vCPUs by reason, most frequent first; none on the bare machine. */
+export const exitsByReason = (machine: Machine): Record<string, number> =>
+  byReason(machine, ({ statistics }) => statistics.exits);
+
+/** Cycles of root mode by the VM exit that led to them, dearest first; none on the bare machine. */
+export const cyclesByReason = (machine: Machine): Record<string, number> =>
+  byReason(machine, ({ exitTimes }) => exitTimes.byReason());
+
+function byReason(
+  machine: Machine,
+  of: (vcpu: Vcpu) => ReadonlyMap<number, number>,
+): Record<string, number> {
   if (!(machine instanceof VirtualMachine)) return {};
-  const { exits } = machine.vcpu.statistics;
+  const sums = new Map<number, number>();
+  for (const [reason, value] of machine.vm.vcpus.flatMap((vcpu) => [...of(vcpu)])) {
+    sums.set(reason, (sums.get(reason) ?? 0) + value);
+  }
   return Object.fromEntries(
-    [...exits]
-      .sort(([a, times], [b, others]) => others - times || a - b)
-      .map(([reason, times]) => [exitReasonName(reason), times]),
+    [...sums]
+      .sort(([a, value], [b, other]) => other - value || a - b)
+      .map(([reason, value]) => [exitReasonName(reason), value]),
   );
 }

@@ -16,6 +16,7 @@ const report = (machine: string, read: bigint): MachineReport => ({
   events: [{ name: 'branches', read, scaled: true, truth: 1_000n, standing: 'exact' }],
   verdicts: { passed: 1, failed: 0, skipped: 0 },
   exits: machine === 'bare' ? {} : { MSR_WRITE: 7 },
+  exitCycles: machine === 'bare' ? {} : { MSR_WRITE: 9_100 },
   accesses: [],
   pmis: { due: 0, delivered: 0, unexpected: 0, instructions: undefined, ticks: undefined },
   lost: { compared: 0, wrong: {}, windows: 0, missed: 0n, foreign: 0n, first: [] },
@@ -55,6 +56,7 @@ describe('the HTML report', () => {
     expect(charts(comparison).map(({ title, categories }) => [title, categories])).toEqual([
       ['Error of what the guest read', ['branches']],
       ['VM exits by reason (exact)', ['MSR_WRITE']],
+      ['Cost of root mode by the exit that led to it (modelled)', ['MSR_WRITE']],
       ['Cost of root mode by row (modelled)', ['wrmsr']],
       [
         'Root mode if all cost the low end, the default, the high end of its row (modelled)',

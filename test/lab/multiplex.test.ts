@@ -91,6 +91,40 @@ describe.each([
   },
 );
 
+describe('root mode’s cycles by the exit that led to them', () => {
+  const found = () => report('emulated', 'sapphire-rapids');
+  const cyclesFor = (reason: string) => found().exitCycles[reason];
+
+  it('are the rows that exit takes: 900 for the transition, 400 for the exit', () => {
+    expect(cyclesFor('CPUID')).toBe((900 + 400) * found().exits['CPUID']!);
+  });
+
+  it('are 500 more where KVM emulates an access to the PMU', () => {
+    expect(cyclesFor('RDPMC')).toBe((900 + 400 + 500) * found().exits['RDPMC']!);
+  });
+
+  it('are all of root mode but what comes before the first entry and after the last exit', () => {
+    const { exitCycles, rootTicks } = found();
+    const told = Object.values(exitCycles).reduce((sum, cycles) => sum + cycles, 0);
+    const rest = Number(rootTicks) - told;
+    // The last exit is the OUT that ends the run: transition, exit and user space, 5300 in all.
+    expect(rest).toBeGreaterThanOrEqual(5_300);
+    expect(rest).toBeLessThan(10_000);
+  });
+
+  it('are spent on selectors and GLOBAL_CTRL under the emulated vPMU, on handing over under passthrough', () => {
+    const passthrough = report('passthrough', 'sapphire-rapids');
+    expect(cyclesFor('MSR_WRITE')).toBeGreaterThan(6 * passthrough.exitCycles['MSR_WRITE']!);
+    expect(passthrough.exitCycles['IO_INSTRUCTION']).toBeGreaterThan(
+      2 * cyclesFor('IO_INSTRUCTION')!,
+    );
+  });
+
+  it('are none on the bare machine', () => {
+    expect(report('bare', 'sapphire-rapids').exitCycles).toEqual({});
+  });
+});
+
 // Worked out by hand in the guest's source: the workload alone.
 const WORKLOAD: Readonly<Record<string, bigint>> = {
   branches: 8_200_055n,
