@@ -1,5 +1,7 @@
 import { disjointExclusion, renumbered, stolenCounters, watchdog } from './contention.ts';
 import { counterfactuals } from './counterfactuals.ts';
+import { extras } from './extras.ts';
+import { guestOwned } from './guest-owned.ts';
 import { lastBranches } from './last-branches.ts';
 import { boundingWrites, maskedLvtpc } from './overflow.ts';
 import type { Scenario } from './scenario.ts';
@@ -33,6 +35,8 @@ const ALL: readonly Scenario[] = [
   priorityClass,
   counterfactuals,
   lastBranches,
+  guestOwned,
+  extras,
   tableA,
 ];
 

@@ -443,3 +443,52 @@ describe('the shape of Table A', () => {
     }
   }, 120_000);
 });
+
+describe('a guest that asks for the PMU at boot, and one that does not', () => {
+  it(
+    'both read the truth; the host sees the one, and loses its own event only where it meets the other',
+    () => {
+      const told = shown('guest-owned');
+      const both = (development: unknown, production: unknown) => ({
+        'development guest': development,
+        'production guest': production,
+      });
+      expect(told).toMatchObject({
+        'guest reads': both(100_005n, 100_005n),
+        truth: both(100_005n, 100_005n),
+        'host event on its thread': both('alive', '-EOPNOTSUPP'),
+        'host event on its processor': both('alive', 'ERROR'),
+        'host event there with :H': both('alive', 'alive'),
+      });
+      expect(told['… has counted']!['development guest']).toBe(
+        told['instructions of the guest']!['development guest'],
+      );
+    },
+    LONG,
+  );
+});
+
+describe('PERF_METRICS and last branch records', () => {
+  it(
+    'fault but where they are handed over; then an exit pays for every register',
+    () => {
+      const columns = (emulated: unknown, mediated: unknown, extras: unknown) => ({
+        emulated,
+        mediated,
+        'mediated-extras': extras,
+      });
+      // MOV, 100 times DEC and JNZ, XOR (CPUID is KVM's), twenty times, and the frame; unit timing: a slot each.
+      expect(shown('extras')).toMatchObject({
+        'slots the guest reads': columns('#GP', '#GP', 4_044n),
+        'PERF_METRICS the guest reads': columns('#GP', '#GP', '0xff'),
+        'branches in 32 LBR entries': columns('#GP', '#GP', 20n),
+        // Fixed 3 and PERF_METRICS: read, write, RDPMC. LBR: 98 writes, 98 reads, DEPTH written back.
+        'switch accesses per exit, nothing': columns(0, 36, 36),
+        'switch accesses per exit, metrics': columns(0, 36, 40),
+        'switch accesses per exit, lbr': columns(0, 36, 36 + 98 + 98 + 1),
+        'cycles per CPUID exit, lbr': columns(1_300, 4_120, 4_120 + 98 * 120 + 98 * 60 + 120),
+      });
+    },
+    LONG,
+  );
+});
