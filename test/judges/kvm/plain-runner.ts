@@ -44,6 +44,7 @@ const MATCHERS: Readonly<Record<string, (actual: never, ...wanted: never[]) => b
   toBeGreaterThanOrEqual: (a: bigint, b: bigint) => a >= b,
   toBeLessThan: (a: bigint, b: bigint) => a < b,
   toBeLessThanOrEqual: (a: bigint, b: bigint) => a <= b,
+  toBeCloseTo: (a: number, b: number, digits: number = 2) => Math.abs(a - b) < 10 ** -digits / 2,
   toContain: has,
   toHaveProperty: (a: object, b: string) => b in a,
   toThrow: throws,
