@@ -6,6 +6,7 @@ import { join, type KvmObserver } from '../kvm/observer.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
 import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
+import type { PmuExposure } from '../kvm/vpmu/exposure.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { Perf } from '../perf/perf.ts';
 import { Board } from './board.ts';
@@ -101,6 +102,7 @@ export class VirtualMachine implements Machine {
     this.vm = new Vm(kvm, this.host, {
       ram,
       design,
+      exposure: wholeExposure(design),
       observer: this.#observer,
       ports: {
         io: this.board.ports,
@@ -251,3 +253,7 @@ export class VirtualMachine implements Machine {
     };
   }
 }
+
+/** All that the design hands over, where the processor has it. */
+const wholeExposure = ({ interception }: VpmuDesign): PmuExposure =>
+  interception.extras === 'pass' ? { metrics: true, lbr: true } : {};

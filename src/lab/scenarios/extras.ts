@@ -1,11 +1,11 @@
 import { DESIGNS, type DesignName } from '../../kvm/vpmu/designs.ts';
 import { HostMachine } from '../../machine/host-machine.ts';
-import { profileNamed, withEverything } from '../../machine/profiles.ts';
+import { profileNamed } from '../../machine/profiles.ts';
 import { GuestCode, MSR } from './guest-code.ts';
 import type { Scenario, ScenarioRow } from './scenario.ts';
 
 const [FIXED_CTR3, PERF_METRICS, LBR_CTL, LBR_FROM0] = [0x30c, 0x329, 0x14ce, 0x1500];
-const WHOLE = withEverything(profileNamed('sapphire-rapids'));
+const WHOLE = profileNamed('sapphire-rapids-whole');
 const SLOTS_AND_METRICS = (1n << 35n) | (1n << 48n);
 const EXITS = 20;
 const ALL_ONES = 0xffff_ffff_ffff_ffffn;
