@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { TRACE_KINDS, type TraceKind } from '../lab/trace-text.ts';
 import { IDEAL, readDeviations } from '../machine/profiles.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
@@ -18,6 +19,34 @@ function count(text: string): bigint {
     throw new InvalidArgumentError('a count is a whole number above 0.');
   }
   return BigInt(digits);
+}
+
+/** `0x100000` or decimal. */
+function address(text: string): number {
+  if (!/^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text)) {
+    throw new InvalidArgumentError('an address is a number, as in 0x100000.');
+  }
+  return Number(text);
+}
+
+const TICKS_PER_SECOND = 3e9;
+
+/** Seconds of guest time, in ticks. */
+function seconds(text: string): bigint {
+  const value = /^\d{1,6}(\.\d{1,9})?s?$/.test(text) ? Number.parseFloat(text) : 0;
+  if (value === 0) throw new InvalidArgumentError('a time is a number of seconds above 0.');
+  return BigInt(Math.round(value * TICKS_PER_SECOND));
+}
+
+function traceKinds(text: string): ReadonlySet<TraceKind> {
+  const kinds = names(text);
+  const unknown = kinds.find((kind) => !Object.hasOwn(TRACE_KINDS, kind));
+  if (unknown !== undefined || kinds.length === 0) {
+    throw new InvalidArgumentError(
+      `there is no kind '${unknown ?? ''}': ${Object.keys(TRACE_KINDS).join(', ')}.`,
+    );
+  }
+  return new Set(kinds as TraceKind[]);
 }
 
 const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
@@ -43,7 +72,9 @@ export const OPTION = {
       .argParser(readDeviations)
       .default(IDEAL, 'ideal'),
   memory: () =>
-    new Option('--memory <size>', 'RAM of the guest').argParser(size).default(64 << 20, '64M'),
+    new Option('--memory <size>', 'RAM of the guest (default: 64M, for Linux 512M)').argParser(
+      size,
+    ),
   maxInstructions: () =>
     new Option('--max-instructions <n>', 'stop a guest that has not ended by then')
       .argParser(count)
@@ -56,7 +87,39 @@ export const OPTION = {
     new Option('--seed <text>', 'seed of everything random in the run').default('counterpoint'),
   append: () => new Option('--append <text>', 'command line of the image'),
   initrd: () => new Option('--initrd <file>', 'initial RAM disk of a Linux kernel'),
-  module: () => new Option('--module <file>', 'first module of a multiboot image'),
+  module: () =>
+    new Option('--module <file...>', 'modules of a multiboot image').argParser(
+      (file: string, before: readonly string[] = []) => [...before, file],
+    ),
+  flat: () =>
+    new Option(
+      '--flat <address>',
+      'take the image for bare code, loaded and entered there',
+    ).argParser(address),
+  interactive: () =>
+    new Option('-i, --interactive', 'stdin is the guest’s console; on a terminal Ctrl-A x ends'),
+  maxTime: () =>
+    new Option(
+      '--max-time <seconds>',
+      'stop a guest that has not ended after so much of its time',
+    ).argParser(seconds),
+  save: () => new Option('--save <file>', 'write the machine, as it stands at the end, to a file'),
+  saveAt: () =>
+    new Option(
+      '--save-at <n>',
+      'write it when so many instructions have retired, and go on',
+    ).argParser(count),
+  resume: () => new Option('--resume <file>', 'go on from a file that --save has written'),
+  trace: () =>
+    new Option(
+      '--trace <kinds>',
+      `trace to stderr: ${Object.keys(TRACE_KINDS).join(', ')}`,
+    ).argParser(traceKinds),
+  traceFile: () => new Option('--trace-file <file>', 'trace to a file or pipe instead'),
+  kernelFormat: () =>
+    new Option('--kernel-format <version>', 'Linux whose tracepoints a trace follows')
+      .choices(['6.1', '6.18'])
+      .default('6.18'),
   format: () =>
     new Option('--format <name>', 'what the image is, where its content does not tell').choices([
       'elf64',

@@ -30,7 +30,7 @@ export function outcomeLine({ reason, rip, faults }: Outcome): string | undefine
     case 'reset':
       return `the guest reset the machine at RIP ${hex(rip)}`;
     case 'budget':
-      return `the instruction budget was reached at RIP ${hex(rip)} (--max-instructions raises it)`;
+      return `the budget was reached at RIP ${hex(rip)} (--max-instructions and --max-time raise it)`;
     case 'halted-forever':
       return `the guest halted for ever before RIP ${hex(rip)}: interrupts are off or nothing will raise one`;
     case 'triple-fault':

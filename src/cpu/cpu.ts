@@ -116,6 +116,11 @@ export class Cpu {
     this.core.waiting = false;
   }
 
+  /** The exceptions of the last triple fault, a guest's too, oldest first. */
+  get tripleFault(): readonly FaultRecord[] {
+    return this.#raising.chain;
+  }
+
   /** Something became pending or a deadline moved: events are looked at before the next instruction. */
   attention(): void {
     this.#execution.endSlice();

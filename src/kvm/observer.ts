@@ -4,13 +4,15 @@ export interface ExitRecord {
   readonly reason: number;
   readonly rip: bigint;
   readonly qualification: bigint;
+  /** IDT-vectoring information. */
+  readonly vectoring: number;
   readonly interruption: number;
   readonly errorCode: number;
 }
 
 /** Somebody who watches a VM: traces, accounting. Nothing it does changes the run. */
 export interface KvmObserver {
-  entry?(record: { vcpu: number; rip: bigint; interruption: number }): void;
+  entry?(record: { vcpu: number; rip: bigint; interruption: number; errorCode: number }): void;
   exit?(record: ExitRecord): void;
   msr?(record: {
     vcpu: number;

@@ -85,6 +85,7 @@ function vmEntry(vcpu: Vcpu): void {
     vcpu: vcpu.id,
     rip: vcpu.rip,
     interruption: Number(vcpu.read('VM_ENTRY_INTERRUPTION_INFORMATION')),
+    errorCode: Number(vcpu.read('VM_ENTRY_EXCEPTION_ERROR_CODE')),
   });
   vcpu.vmcs.enter(vcpu.host);
   vcpu.inGuest = true;
@@ -154,6 +155,7 @@ function record(vcpu: Vcpu, reason: number): void {
     reason,
     rip: vcpu.rip,
     qualification: vcpu.read('EXIT_QUALIFICATION'),
+    vectoring: Number(vcpu.read('IDT_VECTORING_INFORMATION')),
     interruption: Number(vcpu.read('VM_EXIT_INTERRUPTION_INFORMATION')),
     errorCode: Number(vcpu.read('VM_EXIT_INTERRUPTION_ERROR_CODE')),
   });

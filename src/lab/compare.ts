@@ -170,6 +170,10 @@ export class GuestRun {
     this.#reference.restore(reference);
   }
 
+  get spent(): Machine['spent'] {
+    return this.#machine.spent;
+  }
+
   get machine(): Machine {
     return this.#machine;
   }

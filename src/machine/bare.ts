@@ -84,14 +84,14 @@ export class BareMachine implements Machine {
     for (;;) {
       if (this.board.end) return this.#result(this.board.end);
       if (this.#faults.length > 0) return this.#result('triple-fault');
-      const left = leftOf(budget, this.#spent);
+      const left = leftOf(budget, this.spent);
       if (isUsedUp(left)) return this.#result('budget');
       const asleep = several ? this.#turns.run(left) : this.#runProcessor(this.#bootstrap, left);
-      if (asleep || this.#stillness.lasts(this.#spent)) return this.#result('halted-forever');
+      if (asleep || this.#stillness.lasts(this.spent)) return this.#result('halted-forever');
     }
   }
 
-  get #spent() {
+  get spent() {
     return { instructions: this.#instructions, ticks: this.#bootstrap.state.total('ticks') };
   }
 

@@ -6,7 +6,7 @@ import type { KvmObserver } from '../kvm/observer.ts';
 import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { BootOptions } from '../platform/boot/boot.ts';
 import { enterElf64 } from '../platform/boot/entry-state.ts';
-import type { Deviations } from '../pmu/silicon.ts';
+import { countingName, type Deviations, IDEAL } from '../pmu/silicon.ts';
 import type { Timing } from '../pmu/timing.ts';
 import { BareMachine } from './bare.ts';
 import { type GuestImage, readGuestImage } from './guest-image.ts';
@@ -33,9 +33,10 @@ const ALIASES: Readonly<Record<string, string>> = { passthrough: 'mediated' };
 export interface CreateOptions {
   readonly machine?: string;
   readonly profile?: string;
-  /** Bytes of RAM for the guest: a multiple of 2 MiB. */
+  /** Bytes of RAM for the guest: a multiple of 2 MiB; 64 MiB unless told, 512 MiB for Linux. */
   readonly memory?: number;
-  readonly engine?: string;
+  /** By name, or what makes it. */
+  readonly engine?: string | EngineFactory;
   /** `unit`: every instruction takes one cycle; `modelled`: caches, TLBs and branch prediction, about two times slower. */
   readonly timing?: Timing;
   /** How counting departs from the manual; nothing unless told. */
@@ -52,6 +53,8 @@ export interface CreateOptions {
 }
 
 export const DEFAULT_MEMORY = 64 << 20;
+/** A Linux kernel with a RAM disk takes more. */
+export const LINUX_MEMORY = 512 << 20;
 const LARGEST_MEMORY = 2 ** 31;
 const MEMORY_UNIT = 2 << 20;
 const MOST_PROCESSORS = 8;
@@ -65,6 +68,10 @@ function named<T>(kind: string, rows: Readonly<Record<string, T>>, name: string)
   );
 }
 
+/** @throws CounterpointError `unknown-engine` */
+export const engineNamed = (name: string): EngineFactory =>
+  named<EngineFactory>('engine', ENGINES, name);
+
 /** The design of the vPMU that a machine's name stands for. @throws CounterpointError `unknown-machine` */
 export function designNamed(machine: string): VpmuDesign {
   return named<VpmuDesign>('machine', DESIGNS, nameOf(machine));
@@ -76,19 +83,23 @@ export function createMachine(image: Uint8Array, options: CreateOptions = {}): M
 }
 
 /** What may be told of a machine that is resumed; what is part of the snapshot must be as it is there. */
-export type ResumeOptions = Omit<CreateOptions, 'boot' | 'input' | 'deviations'>;
+export type ResumeOptions = Omit<CreateOptions, 'boot' | 'input'>;
 
 /** The machine of a snapshot, as it stood. @throws CounterpointError `snapshot-…` */
 export function resumeMachine(snapshot: Snapshot, options: ResumeOptions = {}): Machine {
   const { recipe } = snapshot;
-  const machine = options.machine && nameOf(options.machine);
-  const asked = { ...options, ...(machine !== undefined && { machine }) };
-  for (const part of ['profile', 'machine', 'memory', 'processors', 'timing', 'seed'] as const) {
-    const wanted = asked[part];
-    if (wanted === undefined || wanted === recipe[part]) continue;
+  const { machine, deviations } = options;
+  const asked = {
+    ...options,
+    machine: machine && nameOf(machine),
+    counting: deviations && countingName(deviations),
+  };
+  const has = { ...recipe, counting: countingName(recipe.deviations ?? IDEAL) };
+  for (const part of PARTS) {
+    if (asked[part] === undefined || asked[part] === has[part]) continue;
     throw new CounterpointError(
       'snapshot-mismatch',
-      `the snapshot is of ${part} ${recipe[part]}, not ${wanted}`,
+      `the snapshot is of ${part} ${has[part]}, not ${asked[part]}`,
     );
   }
   const { regions, commandLine, initrd, ...create } = recipe;
@@ -111,6 +122,10 @@ export function resumeMachine(snapshot: Snapshot, options: ResumeOptions = {}): 
   }
 }
 
+/** What a snapshot cannot be resumed without. */
+// biome-ignore format: a table
+const PARTS = ['profile', 'machine', 'memory', 'processors', 'timing', 'counting', 'seed'] as const;
+
 const nameOf = (machine: string): string =>
   Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
 
@@ -118,7 +133,6 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   const {
     machine = 'bare',
     profile = 'sapphire-rapids',
-    memory = DEFAULT_MEMORY,
     engine = 'interpreter',
     seed = 'counterpoint',
     processors = 1,
@@ -128,6 +142,8 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   } = options;
   const name = nameOf(machine);
   named('machine', MACHINES, name);
+  const image = read();
+  const { memory = image.format === 'linux' ? LINUX_MEMORY : DEFAULT_MEMORY } = options;
   if (memory % MEMORY_UNIT !== 0 || memory <= 0 || memory > LARGEST_MEMORY) {
     throw new CounterpointError(
       'bad-memory',
@@ -141,11 +157,11 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
     );
   }
   const parts = {
-    image: read(),
+    image,
     processors,
     profile: shaped(profileNamed(profile), options),
     memorySize: memory,
-    engine: named('engine', ENGINES, engine),
+    engine: typeof engine === 'string' ? engineNamed(engine) : engine,
     seed,
     ...(input && { input }),
     ...(onOutput && { onOutput }),

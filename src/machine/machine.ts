@@ -22,6 +22,8 @@ export interface Machine {
   readonly boot: BootOptions;
   /** Bytes of RAM that the guest has. */
   readonly memorySize: number;
+  /** What the guest has used up so far: instructions retired, ticks passed. */
+  readonly spent: { readonly instructions: bigint; readonly ticks: bigint };
   /** Runs on until the guest ends, or up to a budget. */
   run(budget?: Budget): RunResult;
   /** Everything between two instructions but RAM, as plain data and bytes. */

@@ -155,14 +155,14 @@ export class VirtualMachine implements Machine {
     for (;;) {
       if (this.board.end) return this.#result(this.board.end);
       if (this.#shutdown) return this.#result('triple-fault');
-      const left = leftOf(budget, this.#spent);
+      const left = leftOf(budget, this.spent);
       if (isUsedUp(left)) return this.#result('budget');
       const asleep = several ? this.#turns.run(left) : this.#runVcpu(this.vcpu, left);
-      if (asleep || this.#stillness.lasts(this.#spent)) return this.#result('halted-forever');
+      if (asleep || this.#stillness.lasts(this.spent)) return this.#result('halted-forever');
     }
   }
 
-  get #spent() {
+  get spent() {
     return { instructions: this.#instructions, ticks: this.host.now() };
   }
 
@@ -248,7 +248,7 @@ export class VirtualMachine implements Machine {
       instructions: this.#instructions,
       ticks: current.state.total('ticks'),
       rip: this.vm.vcpus[processors.indexOf(current)]!.rip,
-      faults: [],
+      faults: reason === 'triple-fault' ? current.cpu.tripleFault : [],
       digest: () => machineDigest(this),
     };
   }

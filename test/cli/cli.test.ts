@@ -1,49 +1,24 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildCommand, counterpoint, oneLine } from './command.ts';
 import { tinyElf } from './tiny-elf.ts';
 
-// The command as a user starts it, bundled as `npm run build` does.
-const CLI = join('node_modules', '.cli-under-test', 'cli.mjs');
 let folder: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'counterpoint-'));
-  await build({
-    entryPoints: ['src/cli/main.ts'],
-    outfile: CLI,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-    logLevel: 'silent',
-    define: {
-      'import.meta.url': JSON.stringify(new URL('../../src/lab/x.ts', import.meta.url).href),
-    },
-  });
+  await buildCommand();
 }, 60_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function counterpoint(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
-    encoding: 'utf8',
-  });
-  return { status, stdout, stderr };
-}
 
 function file(name: string, bytes: Uint8Array): string {
   const path = join(folder, name);
   writeFileSync(path, bytes);
   return path;
 }
-
-/** One line, no stack trace. */
-const oneLine = (text: string) => text.trimEnd().split('\n').length === 1 && !/^\s+at /m.test(text);
 
 describe('the command', () => {
   it('shows the bundled guests when asked for nothing', () => {

@@ -16,7 +16,7 @@ interface Options {
   readonly profile: string;
   readonly timing: Timing;
   readonly deviations: Deviations;
-  readonly memory: number;
+  readonly memory?: number;
   readonly maxInstructions: bigint;
   readonly engine: string;
   readonly seed: string;

@@ -14,6 +14,8 @@ export class Raising {
   readonly #activity: Activity;
   /** The exceptions of a triple fault, oldest first; none while there was none. */
   faults: readonly FaultRecord[] = [];
+  /** The same of the last triple fault, a guest's too, which ended in a VM exit. */
+  chain: readonly FaultRecord[] = [];
 
   constructor(core: Core, activity: Activity) {
     this.#core = core;
@@ -73,6 +75,7 @@ export class Raising {
     nonRoot?.exception(raised, fault.address);
     const outcome = combine(first, fault);
     if (outcome instanceof TripleFault) {
+      this.chain = chain;
       nonRoot?.tripleFault();
       this.faults = chain;
       state.set32(STATE.ACTIVITY, ACTIVITY.SHUTDOWN);

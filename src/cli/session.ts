@@ -1,0 +1,115 @@
+import { setImmediate } from 'node:timers/promises';
+import type { GuestRun } from '../lab/compare.ts';
+import type { Budget } from '../machine/budget.ts';
+import { GuestConsole } from './guest-console.ts';
+import { RunProgress } from './run-progress.ts';
+
+/** Milliseconds between two looks at the outside world. */
+const SLICE_MS = 50;
+const LEAST_SLICE = 10_000n;
+const TICKS_PER_MS = 3_000_000;
+/** Guest time of one slice, so that a guest that sleeps comes back, too; much less while somebody types. */
+const SLICE_TICKS = { alone: 3_000_000_000n, typing: 60_000_000n } as const;
+
+export type Signal = 'INTERRUPT' | 'TERMINATE';
+
+/** What was typed, and when: with it a run can be repeated. */
+export interface Typed {
+  readonly ticks: bigint;
+  readonly bytes: readonly number[];
+}
+
+export interface SessionOptions {
+  readonly budget: Budget;
+  /** Whether stdin is the guest's console; then guest time does not outrun the clock on the wall. */
+  readonly interactive: boolean;
+  readonly progress: boolean;
+  /** Takes what the guest has written since the last time. */
+  readonly output: () => Uint8Array;
+  /** Instructions at which somebody wants to be called. */
+  readonly stopAt?: { readonly instructions: bigint; readonly call: () => void };
+  /** After each slice. */
+  readonly flush: () => void;
+}
+
+export interface SessionEnd {
+  /** The signal that ended the run, if one did; Ctrl-A x counts as Ctrl-C. */
+  readonly signal: Signal | undefined;
+  readonly typed: readonly Typed[];
+  /** Whether the run came as far as `stopAt`. */
+  readonly stopped: boolean;
+}
+
+const least = (...numbers: bigint[]): bigint => numbers.reduce((a, b) => (b < a ? b : a));
+
+/**
+ * Runs a guest to its end or its budget in slices, between which output flows, input and signals arrive. How long the
+ * slices are follows the clock on the wall and changes nothing of the run. A second signal ends the process at once.
+ */
+export async function session(run: GuestRun, options: SessionOptions): Promise<SessionEnd> {
+  const { budget, interactive, flush, output, stopAt } = options;
+  const progress = new RunProgress(options.progress && !interactive);
+  let signal: Signal | undefined;
+  const interrupt = () => {
+    signal = 'INTERRUPT';
+  };
+  const terminate = () => {
+    signal = 'TERMINATE';
+  };
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', terminate);
+  const console = interactive ? new GuestConsole({ onQuit: interrupt }) : undefined;
+  const typed: Typed[] = [];
+  const { maxInstructions = 2n ** 62n, maxTicks = 2n ** 62n } = budget;
+  const sliceTicks = interactive ? SLICE_TICKS.typing : SLICE_TICKS.alone;
+  let slice = 1_000_000n;
+  let pendingStop = stopAt;
+  // Guest time and wall time as of the last moment at which they were level.
+  let level = { ticks: run.spent.ticks, at: performance.now() };
+  try {
+    for (;;) {
+      const { instructions, ticks } = run.spent;
+      const stop = pendingStop?.instructions ?? maxInstructions;
+      const started = performance.now();
+      const goesOn = run.advance({
+        maxInstructions: least(maxInstructions, stop, instructions + slice),
+        maxTicks: least(maxTicks, ticks + sliceTicks),
+      });
+      const took = performance.now() - started;
+      if (took > SLICE_MS * 2 && slice > LEAST_SLICE) slice /= 2n;
+      else if (took < SLICE_MS / 2) slice *= 2n;
+      const now = run.spent;
+      const written = output();
+      if (written.length > 0) {
+        progress.clear();
+        process.stdout.write(written);
+      }
+      flush();
+      progress.show(now.instructions, now.ticks);
+      if (pendingStop && now.instructions >= pendingStop.instructions) {
+        pendingStop.call();
+        pendingStop = undefined;
+      }
+      if (!goesOn || now.instructions >= maxInstructions || now.ticks >= maxTicks) break;
+      await setImmediate();
+      if (console) {
+        const ahead =
+          Number(now.ticks - level.ticks) / TICKS_PER_MS - (performance.now() - level.at);
+        if (ahead > 1) await console.idle(ahead);
+        else level = { ticks: now.ticks, at: performance.now() };
+        const bytes = console.take();
+        if (bytes.length > 0) {
+          run.machine.board.type(bytes);
+          typed.push({ ticks: now.ticks, bytes });
+        }
+      }
+      if (signal !== undefined) break;
+    }
+    return { signal, typed, stopped: stopAt !== undefined && pendingStop === undefined };
+  } finally {
+    progress.clear();
+    console?.close();
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', terminate);
+  }
+}
