@@ -5,7 +5,7 @@ import type { State } from '../state/state.ts';
 import { is64Bit } from './mode.ts';
 import type { Paging, Privilege } from './paging.ts';
 
-type Width = 1 | 2 | 4 | 8;
+export type Width = 1 | 2 | 4 | 8;
 
 /**
  * Memory by linear address, as plain TypeScript reads and writes it: through the page walk, across page ends,
@@ -147,5 +147,5 @@ export class LinearMemory {
 }
 
 const roomInPage = (linear: bigint): number => 4096 - Number(linear & 0xfffn);
-const isWidth = (size: number): size is Width =>
+export const isWidth = (size: number): size is Width =>
   size === 1 || size === 2 || size === 4 || size === 8;

@@ -56,7 +56,7 @@ const XMM_END = 416;
 /** Whether the singles in which the XMM registers of an outcome differ are all as `alike` says. */
 function differingSingles({ theirs, ours }: Verdict, alike: (a: number, b: number) => boolean) {
   const lanes = ({ fx }: Outcome) =>
-    fx ? Array.from(new Uint32Array(fx.slice(XMM_AT, XMM_END).buffer)) : [];
+    fx ? [...new Uint32Array(Uint8Array.from(fx.subarray(XMM_AT, XMM_END)).buffer)] : [];
   const mine = lanes(ours);
   return lanes(theirs).every((lane, i) => lane === mine[i] || alike(lane, mine[i]!));
 }

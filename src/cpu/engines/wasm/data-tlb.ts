@@ -42,7 +42,7 @@ const SECOND = {
   PAGE: 4,
   RIGHTS: 5,
 } as const;
-const RIGHT = { READ: 1, WRITE: 2 } as const;
+const RIGHT = { READ: 1, WRITE: 2, DEVICE: 4 } as const;
 /** Spreads address spaces over the second level: an odd number. */
 const SCATTER = 0x9e5;
 
@@ -91,17 +91,44 @@ export class DataTlb {
   ): void {
     const low = Number(address & 0xffff_f000n) | 0;
     const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    const rights = (readable ? RIGHT.READ : 0) | (writable ? RIGHT.WRITE : 0);
+    this.#remember(bank, address, page, host, rights, shift);
+    this.#set(bank, low, high, page | 0, host, readable, writable);
+  }
+
+  /** Remembers a page that is no RAM, in the second level only; `device` finds it. */
+  fillDevice(
+    bank: number,
+    address: bigint,
+    page: number,
+    readable: boolean,
+    writable: boolean,
+    shift: number,
+  ): void {
+    if (page > 0x7fff_ffff) return;
+    const rights = (readable ? RIGHT.READ : 0) | (writable ? RIGHT.WRITE : 0) | RIGHT.DEVICE;
+    this.#remember(bank, address, page, 0, rights, shift);
+  }
+
+  #remember(
+    bank: number,
+    address: bigint,
+    page: number,
+    host: number,
+    rights: number,
+    shift: number,
+  ): void {
+    const low = Number(address & 0xffff_f000n) | 0;
     const second = this.#second;
     const { epoch, large } = this.#space;
     if (shift > 12) large.add(address, shift);
     const behind = this.#behind(bank, low, epoch);
     second[behind + SECOND.LOW] = low | bank;
-    second[behind + SECOND.HIGH] = high;
+    second[behind + SECOND.HIGH] = Number((address >> 32n) & 0xffff_ffffn) | 0;
     second[behind + SECOND.EPOCH] = epoch;
     second[behind + SECOND.HOST] = host;
     second[behind + SECOND.PAGE] = page | 0;
-    second[behind + SECOND.RIGHTS] = (readable ? RIGHT.READ : 0) | (writable ? RIGHT.WRITE : 0);
-    this.#set(bank, low, high, page | 0, host, readable, writable);
+    second[behind + SECOND.RIGHTS] = rights;
   }
 
   /**
@@ -111,19 +138,35 @@ export class DataTlb {
   refill(bank: number, low: number, high: number, write: boolean): number {
     const second = this.#second;
     const page = low & ~0xfff;
-    const { epoch } = this.#space;
-    const behind = this.#behind(bank, page, epoch);
+    const behind = this.#hit(bank, page, high, write);
+    if (behind < 0) return 0;
     const rights = second[behind + SECOND.RIGHTS]!;
-    const hit =
-      second[behind + SECOND.LOW] === (page | bank) &&
-      second[behind + SECOND.HIGH] === high &&
-      second[behind + SECOND.EPOCH] === epoch &&
-      (rights & (write ? RIGHT.WRITE : RIGHT.READ)) !== 0;
-    if (!hit) return 0;
+    if ((rights & RIGHT.DEVICE) !== 0) return 0;
     const host = second[behind + SECOND.HOST]!;
     const [readable, writable] = [(rights & RIGHT.READ) !== 0, (rights & RIGHT.WRITE) !== 0];
     this.#set(bank, page, high, second[behind + SECOND.PAGE]!, host, readable, writable);
     return host;
+  }
+
+  /** Number of the physical page, no RAM, that an address leads to; -1 if that is not known here. */
+  device(bank: number, low: number, high: number, write: boolean): number {
+    const second = this.#second;
+    const behind = this.#hit(bank, low & ~0xfff, high, write);
+    if (behind < 0 || (second[behind + SECOND.RIGHTS]! & RIGHT.DEVICE) === 0) return -1;
+    return second[behind + SECOND.PAGE]!;
+  }
+
+  /** Where the second level has a page for such an access; -1 if it has not. */
+  #hit(bank: number, page: number, high: number, write: boolean): number {
+    const second = this.#second;
+    const { epoch } = this.#space;
+    const behind = this.#behind(bank, page, epoch);
+    const hit =
+      second[behind + SECOND.LOW] === (page | bank) &&
+      second[behind + SECOND.HIGH] === high &&
+      second[behind + SECOND.EPOCH] === epoch &&
+      (second[behind + SECOND.RIGHTS]! & (write ? RIGHT.WRITE : RIGHT.READ)) !== 0;
+    return hit ? behind : -1;
   }
 
   #set(
@@ -181,7 +224,7 @@ export class DataTlb {
     const words = this.#words;
     const second = this.#second;
     for (let at = 0; at < second.length; at += 1 << SECOND.SHIFT) {
-      if (second[at + SECOND.PAGE] === (page | 0)) second[at + SECOND.RIGHTS]! &= RIGHT.READ;
+      if (second[at + SECOND.PAGE] === (page | 0)) second[at + SECOND.RIGHTS]! &= ~RIGHT.WRITE;
     }
     for (let bank = 0; bank < BANKS; bank++) {
       if (!this.#used[bank]) continue;

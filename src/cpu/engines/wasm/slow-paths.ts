@@ -5,6 +5,7 @@ import { type Exception, Fault, VECTORS } from '../../fault.ts';
 import { INTERPRETER } from '../../state/layout.ts';
 import { SEGMENT_INDEX } from '../../state/state.ts';
 import type { Core } from '../../system/core.ts';
+import { isWidth } from '../../system/linear-memory.ts';
 import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
 import type { DataTlb } from './data-tlb.ts';
@@ -23,6 +24,8 @@ export class InterpreterSlowPaths implements SlowPaths {
   readonly #lines: CodeLines;
   readonly #view: DataView;
   readonly #operand: number;
+  /** Physical address that `refill` found to be no RAM, for the access it was asked for; -1 if it was not that. */
+  #device = -1;
   /** Where `storeBack` stores. */
   #place = { linear: 0n, size: 0 };
   /** TLB bank of the code that runs. */
@@ -50,6 +53,11 @@ export class InterpreterSlowPaths implements SlowPaths {
     if ((access & ACCESS.ALIGNED) !== 0 && (offset & (size - 1)) !== 0) return 0;
     const host = this.#tlb.refill(this.bank, low, high, write !== 0);
     if (host !== 0) return host + offset;
+    const device = this.#tlb.device(this.bank, low, high, write !== 0);
+    if (device >= 0) {
+      this.#device = device * PAGE_SIZE + offset;
+      return 0;
+    }
     const linear = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
     const physical = this.#ram(linear, this.#size(linear, access), write !== 0 ? 'write' : 'read');
     if (physical < 0) return 0;
@@ -58,6 +66,12 @@ export class InterpreterSlowPaths implements SlowPaths {
   };
 
   readonly load = (signed: bigint, access: number): bigint => {
+    const device = this.#takeDevice();
+    const width = access & ACCESS.SIZE;
+    if (device >= 0 && isWidth(width)) {
+      this.settle();
+      return this.#core.ports.memory.read(device, width);
+    }
     const linear = signed & MASK64;
     const size = this.#size(linear, access);
     const physical = this.#ram(linear, size, 'read');
@@ -68,6 +82,13 @@ export class InterpreterSlowPaths implements SlowPaths {
   };
 
   readonly store = (signed: bigint, access: number, value: bigint): void => {
+    const device = this.#takeDevice();
+    const width = access & ACCESS.SIZE;
+    if (device >= 0 && isWidth(width)) {
+      this.settle();
+      this.#core.ports.memory.write(device, width, value & SIZE_MASK[width]!);
+      return;
+    }
     const linear = signed & MASK64;
     const size = this.#size(linear, access);
     const stored = size === 16 ? this.#get(this.#operand, 16) : value & SIZE_MASK[size]!;
@@ -83,6 +104,7 @@ export class InterpreterSlowPaths implements SlowPaths {
   };
 
   readonly update = (signed: bigint, access: number): number => {
+    this.#device = -1;
     const linear = signed & MASK64;
     const size = this.#size(linear, access);
     const physical = this.#ram(linear, size, 'write');
@@ -117,6 +139,12 @@ export class InterpreterSlowPaths implements SlowPaths {
 
   readonly vector = this.assist;
 
+  #takeDevice(): number {
+    const device = this.#device;
+    this.#device = -1;
+    return device;
+  }
+
   /**
    * Size of an access that is canonical, which generated code does not check since no page of RAM is elsewhere, and
    * aligned where it must be. @throws Fault #GP(0), #SS(0)
@@ -148,8 +176,11 @@ export class InterpreterSlowPaths implements SlowPaths {
     const { physical, readable, writable, watched, shift } = translation;
     if (watched) return -1;
     const start = physical - offset;
-    if (!ports.memory.isRam(start, PAGE_SIZE)) return -1;
     const page = start / PAGE_SIZE;
+    if (!ports.memory.isRam(start, PAGE_SIZE)) {
+      this.#tlb.fillDevice(this.bank, linear, page, readable, writable, shift);
+      return -1;
+    }
     if (access === 'write') ports.memory.willStore(page);
     const open = writable && !this.#lines.holdsCode(page) && ports.memory.isKnownWritten(page);
     this.#tlb.fill(this.bank, linear, page, ports.memory.offset(start), readable, open, shift);

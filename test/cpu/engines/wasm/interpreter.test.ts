@@ -91,6 +91,29 @@ describe('the interpreter', () => {
     expect(state.gpr[1]).toBe(5n);
   });
 
+  it('finds a device again without a walk, until its page is flushed', () => {
+    // L: mov ecx,[rdi]; mov [rdi+4],ecx; jmp L
+    const { engine, state, memory } = machine('8b 0f 89 4f 04 eb f9');
+    const writes: bigint[] = [];
+    memory.attach(0x27000, 4096, {
+      read: (offset) => BigInt(offset) + 7n,
+      write: (_offset, _size, value) => {
+        writes.push(value);
+      },
+    });
+    state.gpr[7] = 0x27010n;
+    engine.run(30);
+    const entry = 0x3f000 + 8 * 0x27;
+    memory.write(entry, 8, BigInt(DATA | 0x67)); // RAM from now on, but nobody has been told
+    engine.run(30);
+    expect(writes).toEqual(Array.from({ length: 20 }, () => 0x17n));
+    memory.write(DATA + 0x10, 4, 99n);
+    engine.flush({ linear: 0x27000n });
+    engine.run(3);
+    expect(writes).toHaveLength(20);
+    expect(memory.read(DATA + 0x14, 4)).toBe(99n);
+  });
+
   it('sees code that a device wrote into memory', () => {
     // L: mov al,1; jmp L
     const { engine, state, memory } = machine('b0 01 eb fc');
