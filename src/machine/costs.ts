@@ -1,4 +1,4 @@
-import { COSTS } from '../host/costs.ts';
+import { COSTS, type CostName, type CostTable } from '../host/costs.ts';
 import type { Machine } from './machine.ts';
 import { VirtualMachine } from './virtual.ts';
 
@@ -25,3 +25,9 @@ export function costs(machine: Machine): Cost[] {
     })
     .sort((a, b) => b.cycles - a.cycles || (a.row < b.row ? -1 : 1));
 }
+
+/** The cost table with every row at one end of the range it may be doubted in. */
+export const costsAt = (end: 'low' | 'high'): CostTable =>
+  Object.fromEntries(
+    Object.entries(COSTS).map(([name, row]) => [name, { ...row, cycles: row[end] }]),
+  ) as Record<CostName, CostTable[CostName]>;

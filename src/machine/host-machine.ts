@@ -1,6 +1,7 @@
 import type { EngineFactory } from '../cpu/engines/engine.ts';
 import { Interpreter } from '../cpu/engines/wasm/interpreter.ts';
 import type { Total } from '../cpu/state/layout.ts';
+import type { CostTable } from '../host/costs.ts';
 import { HostCpu } from '../host/cpu.ts';
 import { HostKernel, type KernelOptions } from '../host/kernel.ts';
 import { PageAllocator } from '../host/pages.ts';
@@ -43,6 +44,8 @@ export interface HostMachineOptions {
   readonly engine?: EngineFactory;
   readonly seed?: string;
   readonly kernel?: KernelOptions;
+  /** What root-mode work costs; `COSTS` unless told. */
+  readonly costs?: CostTable;
   readonly perf?: PerfOptions;
   /** perf_event_mux_interval_ms in ticks. */
   readonly muxInterval?: number;
@@ -167,7 +170,7 @@ export class HostMachine {
     });
     this.hosts = this.hardware.processors.map((processor) => {
       enterRootMode(processor);
-      return new HostCpu(rootCpu(processor, this.hardware));
+      return new HostCpu(rootCpu(processor, this.hardware), options.costs);
     });
     this.kernel = new HostKernel(this.hosts, options.kernel);
     this.perf = new Perf(this.hosts, options.perf);

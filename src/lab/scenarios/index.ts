@@ -13,7 +13,7 @@ import {
   priorityClass,
   twoVcpus,
 } from './sharing.ts';
-import { tableA } from './table-a.ts';
+import { tableA, tableASensitivity } from './table-a.ts';
 import { cpuid, tenOnNine, toggle } from './toggling.ts';
 
 /** Every scenario, in the order they are told. */
@@ -38,6 +38,7 @@ const ALL: readonly Scenario[] = [
   guestOwned,
   extras,
   tableA,
+  tableASensitivity,
 ];
 
 /** The scenarios by name. */

@@ -444,6 +444,22 @@ describe('the shape of Table A', () => {
   }, 120_000);
 });
 
+describe('how Table A hangs on what it supposes', () => {
+  it('moves the emulated column with the fitted cost, and every column with HZ', () => {
+    const rows = shown('table-a-sensitivity');
+    const lost = (what: string, design: string) =>
+      Number.parseFloat(String(rows[`basic, ${what}`]![design]));
+    const [low, high] = ['all cost the low', 'all cost the high'];
+    // 2,500 cycles a host event operation, and 30,000.
+    expect(lost(low, 'emulated')).toBeLessThan(15);
+    expect(lost(high, 'emulated')).toBeGreaterThan(60);
+    expect(lost(high, 'rfc-v1')).toBeLessThan(5);
+    for (const design of ['emulated', 'rfc-v1', 'rfc-v1-filter']) {
+      expect(lost('HZ = 250', design), design).toBeLessThan(lost(high, design) / 2);
+    }
+  }, 120_000);
+});
+
 describe('a guest that asks for the PMU at boot, and one that does not', () => {
   it(
     'both read the truth; the host sees the one, and loses its own event only where it meets the other',
