@@ -611,6 +611,7 @@ msr_bitmap:     resb 4096
 io_bitmap_a:    resb 4096
 io_bitmap_b:    resb 4096
 virtual_apic:   resb 4096
+apic_access:    resb 4096
 msr_area:       resb 4096
 ept_pml4:       resb 4096
 ept_pdpt:       resb 4096

@@ -37,7 +37,7 @@ export async function bochsOutput(image: Uint8Array, last: string, seconds = 300
   writeFileSync(
     join(directory, 'bochsrc'),
     [
-      'display_library: term',
+      'display_library: rfb, options="timeout=0"', // a screen that nobody needs to look at
       'plugin_ctrl: speaker=0',
       'megs: 64',
       `romimage: file=${SHARE}/BIOS-bochs-latest`,

@@ -21,8 +21,8 @@ const PRIMARY_CONTROLS = 0x4002;
 const LINK_POINTER = 0x2800;
 const INTERRUPTIBILITY = 0x4824;
 const MONITOR_TRAP = 1n << 27n;
-/** Exceptions, triple faults, EPT violations and misconfigurations. */
-const FAULTS: ReadonlySet<bigint> = new Set([0n, 2n, 48n, 49n]);
+/** Exceptions, triple faults, APIC accesses, EPT violations and misconfigurations. */
+const FAULTS: ReadonlySet<bigint> = new Set([0n, 2n, 44n, 48n, 49n]);
 const INVALID_STATE = 0x8000_0021n;
 
 const isCanonical = (address: bigint) => {
