@@ -3,6 +3,7 @@ import { hex } from '../bits/hex.ts';
 import type { CountedFinding, Report } from '../fuzz/campaign/report.ts';
 import { caseTitle, isAccess, type Step } from '../fuzz/case.ts';
 import { type Finding, registerOf } from '../fuzz/finding.ts';
+import type { ChannelReport } from '../fuzz/leaks/leaky-twin.ts';
 import { expectationOf } from '../fuzz/oracles/expectations.ts';
 import { registerName } from '../fuzz/registers.ts';
 import type { Replay } from '../fuzz/replay.ts';
@@ -108,4 +109,16 @@ export function replayText(
     again ? 'the finding shows again' : 'the finding does not show any more',
     '',
   ].join('\n');
+}
+
+/** What the probes said of each channel that was opened, and that of the fault beside it. */
+export function leaksText(reports: readonly ChannelReport[]): string {
+  const lines = reports.map(({ channel, title, planted, findings: [first] }) => {
+    const seen = first
+      ? `caught by ${first.oracle}: ${first.instruction} ${first.register} at RIP ${first.rip}: ${first.actual}; expected ${first.expected}`
+      : 'NOT CAUGHT';
+    return [`${channel}  ${title}`, `    planted: ${planted}`, `    ${seen}`].join('\n');
+  });
+  const caught = reports.filter(({ findings }) => findings.length > 0).length;
+  return [...lines, '', `caught     ${caught} of ${reports.length}`, ''].join('\n');
 }

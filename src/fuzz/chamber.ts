@@ -4,14 +4,17 @@ import { exitName } from '../machine/accesses.ts';
 import { type HostedProgram, HostMachine } from '../machine/host-machine.ts';
 import type { Processor } from '../machine/processor.ts';
 import { perfEventAttr } from '../perf/attr.ts';
+import type { PerfEvent } from '../perf/event.ts';
 import type { FuzzCase, HostAction } from './case.ts';
 import { type Mode, stubImage } from './guest/image.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
 import { designOf, exposureOf, profileOf } from './profiles.ts';
+import type { Provenance } from './provenance.ts';
 import { leaveSecrets, tellingRegisters } from './secret.ts';
 import { ChamberSnapshot } from './snapshot.ts';
 import type { ForeignAccess, Path, Trace } from './trace.ts';
+import { watch } from './watch.ts';
 
 const RDI = 7;
 const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
@@ -34,16 +37,22 @@ export class Chamber {
   readonly machine: HostMachine;
   readonly guest: HostedProgram;
   readonly processor: Processor;
-  /** What a guest did to registers that are not its own; whoever watches writes it down here. */
-  foreign: ForeignAccess[] = [];
+  readonly parts: Pick<FuzzCase, 'design' | 'profile' | 'exposure'>;
+  /** What a VM entry and a VM exit are looked at for. */
+  onEntry: (() => void) | undefined;
+  onExit: (() => void) | undefined;
+  readonly #provenance: Provenance;
+  #foreign: ForeignAccess[] = [];
   readonly #snapshots = new Map<string, ChamberSnapshot>();
   readonly #boot: ChamberSnapshot;
   readonly #telling: readonly (readonly [number, bigint])[];
   readonly #dirty: DataView;
+  #hostEvents: PerfEvent[] = [];
   #paths: Path[] = [];
   #exits: string[][] = [];
 
   constructor(parts: Pick<FuzzCase, 'design' | 'profile' | 'exposure'>, alter?: Alteration) {
+    this.parts = parts;
     const design = designOf(parts.design);
     this.machine = new HostMachine({
       profile: profileOf(parts.profile),
@@ -75,9 +84,9 @@ export class Chamber {
       this.#paths[this.step] = 'direct';
     });
     this.#telling = tellingRegisters(this.processor);
-    vcpu.schedIn(this.host);
     // Fixed delivery needs an enabled APIC; the mask is the case's.
     vcpu.apic.page.write(SPURIOUS_VECTOR.PAGE_OFFSET, 4, SPURIOUS_VECTOR.ENABLED);
+    this.#provenance = watch(this);
     alter?.(this);
     this.#boot = new ChamberSnapshot(this);
   }
@@ -96,7 +105,14 @@ export class Chamber {
     return stepOf(this.processor.state.gpr[RDI]!);
   }
 
-  /** Puts the machine where its guest stands before the first step. */
+  /** Writes down what the owner of a register did not allow. */
+  tell(access: Omit<ForeignAccess, 'step' | 'rip'>): void {
+    const { vmx, state } = this.processor;
+    const rip = vmx.nonRoot ? state.rip : this.guest.vcpu.rip;
+    this.#foreign.push({ ...access, step: this.step, rip });
+  }
+
+  /** Puts the machine where its guest stands before the first step, and its thread does not run. */
   reset(mode: Mode): void {
     this.#snapshot(mode).restore();
   }
@@ -110,12 +126,14 @@ export class Chamber {
   /** Everything of a case that is state. */
   prepare(fuzzed: FuzzCase): void {
     const { vcpu, vm } = this.guest;
+    this.#provenance.forget();
     writeSteps(this.#dirty, fuzzed.steps);
     for (const [address, access] of fuzzed.bitmap) {
       const bitmap = vm.bitmapFor(vcpu);
       bitmap.set(address, access, !bitmap.exits(address, access));
     }
     leaveSecrets(this.processor, this.#telling, fuzzed.host.secret);
+    this.#hostEvents = [];
     if (this.machine.perf.hasHardware) {
       for (const { config, pinned, period } of fuzzed.host.events) {
         const attr = {
@@ -124,20 +142,20 @@ export class Chamber {
           samplePeriod: BigInt(period),
           excludeGuest: true,
         };
-        this.machine.perf.create(perfEventAttr(attr), { cpu: 0 });
+        this.#hostEvents.push(this.machine.perf.create(perfEventAttr(attr), { cpu: 0 }));
       }
     }
     for (const [address, value] of fuzzed.registers) vcpu.vpmu.wrmsr(address, BigInt(value));
     const lvtpc = fuzzed.lvtpc === 'nmi' ? LVTPC.NMI : LVTPC.MASKED;
     vcpu.apic.page.write(LVTPC.PAGE_OFFSET, 4, lvtpc);
+    vcpu.schedIn(this.host);
   }
 
   /** Runs the guest to its end. */
   execute({ steps }: FuzzCase): Trace {
     this.#paths = steps.map(() => 'none');
     this.#exits = steps.map(() => []);
-    this.foreign = [];
-    const known = this.host.unknownNmis;
+    this.#foreign = [];
     const end = this.#toTheEnd();
     const memory = new Uint8Array(
       this.#dirty.buffer,
@@ -153,8 +171,8 @@ export class Chamber {
       nmis: readNmis(this.#dirty),
       end,
       memory: memory.slice(),
-      foreign: this.foreign,
-      unknownNmis: this.host.unknownNmis - known,
+      foreign: this.#foreign,
+      hostCounts: this.#hostEvents.map((event) => this.machine.perf.read(event)?.count ?? -1n),
     };
   }
 
@@ -187,8 +205,10 @@ export class Chamber {
     const { vcpu, vm } = this.guest;
     this.#boot.restore();
     stubImage(mode).load(this.guest.ram);
+    vcpu.schedIn(this.host);
     const stop = vcpu.step(this.host.now() + BUDGET);
     if (stop !== 'stopped') throw new RangeError(`the guest did not come up: ${stop}`);
+    vcpu.schedOut();
     vm.stopped = false;
     const made = new ChamberSnapshot(this);
     this.#snapshots.set(key, made);
@@ -197,8 +217,10 @@ export class Chamber {
 
   #observer(): KvmObserver {
     return {
+      entry: () => this.onEntry?.(),
       exit: ({ reason }) => {
         const { step } = this;
+        this.onExit?.();
         this.#exits[step]?.push(exitName(reason));
         if (reason === EXIT.MSR_READ || reason === EXIT.MSR_WRITE || reason === EXIT.RDPMC) {
           this.#paths[step] = 'exit';

@@ -1,7 +1,15 @@
+import { BareChamber } from './bare-chamber.ts';
 import { chamberKey, type FuzzCase } from './case.ts';
 import { type Alteration, Chamber } from './chamber.ts';
 import type { Violation } from './finding.ts';
+import { checkBare, promisesEquality } from './oracles/bare.ts';
 import { checkPolicy } from './oracles/expectations.ts';
+import { checkInterference } from './oracles/interference.ts';
+import { checkInvariants } from './oracles/invariants.ts';
+import { busier, checkMirror } from './oracles/mirror.ts';
+import { checkOwnership } from './oracles/ownership.ts';
+import { checkStream } from './oracles/stream.ts';
+import { opposite } from './secret.ts';
 import type { Trace } from './trace.ts';
 
 /** What came of one case. */
@@ -10,10 +18,21 @@ export interface Examination {
   readonly violations: readonly Violation[];
 }
 
+/** The stream of a VM is looked at in one case of so many: it takes longer than all the rest. */
+const STREAM_EVERY = 16;
+/** Machines that are kept: those of a campaign of one design, or some of several. */
+const MOST_CHAMBERS = 24;
+
+/** Machines that execute cases of one design, profile and exposure. */
+interface Room {
+  readonly chamber: Chamber;
+  bare: BareChamber | undefined;
+}
+
 /** Executes cases and asks the oracles. Machines are kept, so that a case of a kind that was met before starts at once. */
 export class Examiner {
   readonly #alter: Alteration | undefined;
-  readonly #chambers = new Map<string, Chamber>();
+  readonly #rooms = new Map<string, Room>();
 
   /** @param alter what every machine is altered by before its first case: how a leaky twin is made */
   constructor(alter?: Alteration) {
@@ -21,16 +40,39 @@ export class Examiner {
   }
 
   examine(fuzzed: FuzzCase): Examination {
-    const trace = this.#chamber(fuzzed).run(fuzzed);
-    return { trace, violations: [...checkPolicy(fuzzed, trace)] };
+    const room = this.#room(fuzzed);
+    const { chamber } = room;
+    const trace = chamber.run(fuzzed);
+    const { host } = fuzzed;
+    const other = chamber.run({ ...fuzzed, host: { ...host, secret: opposite(host.secret) } });
+    const busy = busier(fuzzed);
+    return {
+      trace,
+      violations: [
+        ...checkPolicy(fuzzed, trace),
+        ...(fuzzed.bitmap.length === 0 ? checkOwnership(fuzzed, trace) : []),
+        ...(fuzzed.bitmap.length === 0 ? checkInterference(fuzzed, trace, other) : []),
+        ...checkInvariants(fuzzed, trace),
+        ...(promisesEquality(fuzzed) ? checkBare(fuzzed, trace, this.#bare(room).run(fuzzed)) : []),
+        ...(busy ? checkMirror(fuzzed, trace, chamber.run(busy)) : []),
+        ...(fuzzed.index % STREAM_EVERY === 0 ? checkStream(chamber, fuzzed) : []),
+      ],
+    };
   }
 
-  #chamber(fuzzed: FuzzCase): Chamber {
+  #bare(room: Room): BareChamber {
+    room.bare ??= new BareChamber(room.chamber);
+    return room.bare;
+  }
+
+  #room(fuzzed: FuzzCase): Room {
     const key = chamberKey(fuzzed);
-    const known = this.#chambers.get(key);
+    const known = this.#rooms.get(key);
     if (known) return known;
-    const made = new Chamber(fuzzed, this.#alter);
-    this.#chambers.set(key, made);
+    const [oldest] = this.#rooms.keys();
+    if (this.#rooms.size >= MOST_CHAMBERS && oldest !== undefined) this.#rooms.delete(oldest);
+    const made: Room = { chamber: new Chamber(fuzzed, this.#alter), bare: undefined };
+    this.#rooms.set(key, made);
     return made;
   }
 }

@@ -1,4 +1,6 @@
+import { hex } from '../bits/hex.ts';
 import { type FuzzCase, isAccess, type Step } from './case.ts';
+import { STUB } from './guest/stub.ts';
 import { rdpmcName, registerName } from './registers.ts';
 
 export type OracleName =
@@ -45,3 +47,20 @@ export const registerOf = (step: Step): string => {
 };
 
 export const instructionOf = (step: Step): string => step.do.toUpperCase();
+
+/** A violation that shows at one step of a case. */
+export function atStep(
+  fuzzed: FuzzCase,
+  step: number,
+  told: Pick<Violation, 'oracle' | 'expected' | 'actual' | 'channel'> & { readonly rip?: bigint },
+): Violation {
+  const what = fuzzed.steps[step] ?? { do: 'cpuid' as const, leaf: 0 };
+  const { rip, ...rest } = told;
+  return {
+    ...rest,
+    step,
+    register: registerOf(what),
+    instruction: instructionOf(what),
+    rip: hex(rip || BigInt(STUB.instructions[what.do] ?? 0)),
+  };
+}

@@ -20,8 +20,12 @@ const LEFT_ALONE: ReadonlySet<number> = new Set([
 
 const STATUS_SET = 0x391;
 
+/** The secret that differs from this one in every bit of every register. */
+export const opposite = (secret: number): number => ~secret;
+
 /** A number of 64 bits that a secret and an address determine: SplitMix64. */
 export function secretValue(secret: number, address: number): bigint {
+  if (secret < 0) return secretValue(~secret, address) ^ 0xffff_ffff_ffff_ffffn;
   const mask = 0xffff_ffff_ffff_ffffn;
   let z =
     (BigInt(secret) * 0x9e37_79b9_7f4a_7c15n + BigInt(address) * 0xd1b5_4a32_d192_ed03n) & mask;

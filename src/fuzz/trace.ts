@@ -7,9 +7,10 @@ export type Path = 'direct' | 'exit' | 'none';
 export interface ForeignAccess {
   readonly step: number;
   readonly what: string;
-  /** MSR address, or undefined for RDPMC, whose ECX is `ecx`. */
-  readonly address: number | undefined;
-  readonly ecx?: number;
+  /** Of a guest's own access; otherwise what VM entry or VM exit left. */
+  readonly kind?: 'RDMSR' | 'RDPMC';
+  /** MSR, or ECX of RDPMC. */
+  readonly address: number;
   readonly rip: bigint;
 }
 
@@ -26,9 +27,9 @@ export interface Trace {
   readonly nmis: number;
   /** How the run ended: `end` is the guest's own end. */
   readonly end: string;
-  /** SHA-free digest of what the guest can see: the dirty part of its memory. */
+  /** What the guest can see at its end: the part of its memory that is not code. */
   readonly memory: Uint8Array;
   readonly foreign: readonly ForeignAccess[];
-  /** NMIs that no handler of the host knew, in this run. */
-  readonly unknownNmis: number;
+  /** What the events of the host's perf have counted. */
+  readonly hostCounts: readonly bigint[];
 }

@@ -4,11 +4,17 @@ import { Command, InvalidArgumentError } from 'commander';
 import { CounterpointError } from '../../bits/error.ts';
 import { executeHere } from '../../fuzz/campaign/here.ts';
 import { planCampaign, type Shard } from '../../fuzz/campaign/plan.ts';
+import { executeInPool, serveJobs, type WorkerCommand } from '../../fuzz/campaign/pool.ts';
 import { mergeReports, type Report } from '../../fuzz/campaign/report.ts';
 import { runCampaign } from '../../fuzz/campaign/run.ts';
+import { Worker } from '../../fuzz/campaign/work.ts';
+import { coverageHtml } from '../../fuzz/coverage-html.ts';
+import type { Finding } from '../../fuzz/finding.ts';
+import { probeLeakyTwin } from '../../fuzz/leaks/leaky-twin.ts';
+import { PLANTS } from '../../fuzz/leaks/plants.ts';
 import { findingFile, parseFinding, replay } from '../../fuzz/replay.ts';
 import { EXIT_CODE } from '../exit-code.ts';
-import { fuzzText, replayText } from '../fuzz-text.ts';
+import { fuzzText, leaksText, replayText } from '../fuzz-text.ts';
 import { json } from '../json.ts';
 import { OPTION } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -27,6 +33,10 @@ interface Options {
   readonly coverage?: boolean;
   readonly output?: string;
   readonly replay?: string;
+  readonly exhaustive?: boolean;
+  readonly leaky?: string;
+  readonly jobs: number;
+  readonly html?: string;
 }
 
 const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
@@ -45,6 +55,13 @@ function time(text: string): number {
   if (!match)
     throw new InvalidArgumentError('a time is a number with s, m or h behind it, as in 90s.');
   return Number(match[1]) * { s: 1, m: 60, h: 3600 }[match[2] as 's' | 'm' | 'h'];
+}
+
+function jobs(text: string): number {
+  if (!/^\d{1,3}$/.test(text) || Number(text) < 1) {
+    throw new InvalidArgumentError('a number of jobs is a whole number above 0.');
+  }
+  return Number(text);
 }
 
 function shard(text: string): Shard {
@@ -85,14 +102,14 @@ function ending(seconds: number | undefined) {
   };
 }
 
-function saveFindings(folder: string, report: Report): void {
+function saveFindings(folder: string, findings: readonly Finding[]): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new CounterpointError('unwritable-file', `${folder}: cannot be created (${code})`);
   }
-  for (const { finding } of report.findings) {
+  for (const finding of findings) {
     const { name, content } = findingFile(finding);
     writeWhole(join(folder, name), content);
   }
@@ -129,8 +146,20 @@ function readReport(path: string): Report {
   throw new CounterpointError('bad-report', `${path}: this is no report of fuzz --output`);
 }
 
-function show(report: Report, options: Pick<Options, 'json' | 'coverage' | 'findings' | 'output'>) {
-  if (options.findings !== undefined) saveFindings(options.findings, report);
+function show(
+  report: Report,
+  options: Pick<Options, 'json' | 'coverage' | 'findings' | 'output' | 'html'>,
+) {
+  if (options.findings !== undefined) {
+    saveFindings(
+      options.findings,
+      report.findings.map(({ finding }) => finding),
+    );
+  }
+  if (options.html !== undefined) {
+    const title = `Coverage of the PMU's intercepts, seed ${report.campaign.seed}, ${report.cases} cases`;
+    writeWhole(options.html, coverageHtml(report.coverage, title));
+  }
   if (options.output !== undefined) writeWhole(options.output, json(report));
   process.stdout.write(
     options.json ? json(report) : fuzzText(report, { coverage: options.coverage === true }),
@@ -140,11 +169,53 @@ function show(report: Report, options: Pick<Options, 'json' | 'coverage' | 'find
 const exitCodeFor = (report: Report): number =>
   report.findings.length > 0 || report.filed.length > 0 ? EXIT_CODE.FAIL : EXIT_CODE.PASS;
 
+/** A child process is this command again. */
+const WORKER: WorkerCommand = { module: process.argv[1] ?? '', args: ['fuzz', 'worker'] };
+
+const workerCommand = new Command('worker')
+  .description('execute jobs that a parent process sends')
+  .action(() => {
+    const worker = new Worker();
+    serveJobs((job) => worker.execute(job));
+  });
+
+function leakyChannels(text: string): number[] {
+  const all = PLANTS.map(({ channel }) => channel);
+  if (text === 'all') return all;
+  const channel = /^\d{1,2}$/.test(text) ? Number(text) : 0;
+  if (all.includes(channel)) return [channel];
+  throw new CounterpointError(
+    'unknown-channel',
+    `there is no leak channel '${text}': 1 to 26, or all`,
+  );
+}
+
+/** Opens channels on purpose. Ends with 1 if one of them was not noticed. */
+function showLeaks(text: string, options: Options): void {
+  const line = new ProgressLine({ quiet: options.quiet });
+  const channels = leakyChannels(text);
+  const reports = channels.map((channel, at) => {
+    line.show(at, channels.length, 'channels', '');
+    return probeLeakyTwin(channel);
+  });
+  line.end();
+  if (options.findings !== undefined) {
+    saveFindings(
+      options.findings,
+      reports.flatMap(({ findings }) => findings),
+    );
+  }
+  process.stdout.write(options.json ? json(reports) : leaksText(reports));
+  const caught = reports.every(({ findings }) => findings.length > 0);
+  process.exitCode = caught ? EXIT_CODE.PASS : EXIT_CODE.FAIL;
+}
+
 const mergeCommand = new Command('merge')
   .description('the report of a whole campaign from the reports of its shards')
   .argument('<files...>', 'what fuzz --shard i/n --output FILE wrote')
   .option('--output <file>', 'also write the report as JSON')
   .option('--coverage', 'list which ways accesses went')
+  .option('--html <file>', 'also write the coverage as a heat map')
   .addOption(OPTION.json())
   .action((files: string[], _: unknown, command: Command) => {
     const options = command.optsWithGlobals<Options>();
@@ -161,6 +232,16 @@ export const fuzzCommand = new Command('fuzz')
   .option('--time <time>', 'how long instead: 90s, 5m, 2h', time)
   .option('--seed <text>', 'what the cases are drawn from', 'counterpoint')
   .option('--shard <i/n>', 'every nth case only, from the ith on', shard, { part: 1, of: 1 })
+  .option(
+    '--exhaustive',
+    'every MSR of both bitmap ranges, every form, every CPL, all of RDPMC, instead',
+  )
+  .option(
+    '--leaky <channel>',
+    'open a leak channel of 1 to 26 on purpose, or all in turn, and probe it',
+  )
+  .option('--jobs <n>', 'child processes to share the work', jobs, 1)
+  .option('--html <file>', 'also write the coverage as a heat map that opens from disk')
   .option('--findings <folder>', 'write each finding to a file of its own, for --replay')
   .option('--replay <file>', 'run a finding again and explain it step by step')
   .option('--output <file>', 'also write the report as JSON, for fuzz merge')
@@ -176,27 +257,35 @@ Examples:
   counterpoint fuzz
   counterpoint fuzz --design passthrough,rfc-v1 --cases 20000 --findings found
   counterpoint fuzz --cases 1000000 --shard 2/4 --output 2.json
+  counterpoint fuzz --design passthrough -p sapphire-rapids --exhaustive --jobs 4
+  counterpoint fuzz --leaky all
   counterpoint fuzz merge 1.json 2.json 3.json 4.json`,
   )
   .addCommand(mergeCommand)
+  .addCommand(workerCommand, { hidden: true })
   .action(async (options: Options) => {
     const { design, profile, seed, quiet } = options;
     if (options.replay !== undefined) {
       showAgain(options.replay, options.json === true);
       return;
     }
+    if (options.leaky !== undefined) {
+      showLeaks(options.leaky, options);
+      return;
+    }
     const limited = options.time !== undefined;
+    const random = options.cases ?? (limited ? ENOUGH : CASES);
     const campaign = planCampaign({
       seed,
       ...(design && { designs: design }),
       ...(profile && { profiles: profile }),
-      cases: options.cases ?? (limited ? ENOUGH : CASES),
+      cases: options.exhaustive ? undefined : random,
     });
     const line = new ProgressLine({ quiet });
     const end = ending(options.time);
     const report = await runCampaign(campaign, {
       shard: options.shard,
-      executor: executeHere(),
+      executor: options.jobs === 1 ? executeHere() : executeInPool(WORKER, options.jobs),
       signal: end.signal,
       onProgress: ({ cases: done, of, findings }) =>
         line.show(done, of, 'cases', findings > 0 ? `, ${findings} findings` : ''),

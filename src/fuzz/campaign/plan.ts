@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 import { CounterpointError } from '../../bits/error.ts';
+import type { FuzzCase } from '../case.ts';
+import { exhaustiveCase, exhaustiveCases } from '../exhaustive.ts';
+import { generate } from '../generate.ts';
 import { DESIGN_NAMES, PROFILE_NAMES } from '../profiles.ts';
 
 /** Cases whose meaning a version of the generator fixes; a new one is a new campaign. */
@@ -7,6 +10,8 @@ const GENERATOR = 1;
 
 /** A list of cases, by what it is drawn from. */
 export interface Campaign {
+  /** Drawn at random, or everything there is. */
+  readonly kind: 'random' | 'exhaustive';
   readonly seed: string;
   readonly designs: readonly string[];
   readonly profiles: readonly string[];
@@ -49,22 +54,28 @@ export function planCampaign(told: {
   seed: string;
   designs?: readonly string[];
   profiles?: readonly string[];
-  cases: number;
+  /** How many cases; undefined is everything. */
+  cases: number | undefined;
 }): Campaign {
-  return {
+  const space = {
     seed: told.seed,
     designs: checked('design', (told.designs ?? []).map(aliased), DESIGN_NAMES),
     profiles: checked('profile', told.profiles ?? [], PROFILE_NAMES),
-    cases: told.cases,
   };
+  if (told.cases !== undefined) return { kind: 'random', ...space, cases: told.cases };
+  return { kind: 'exhaustive', ...space, cases: exhaustiveCases(space) };
 }
+
+/** Case number `index` of a campaign. */
+export const caseOf = (campaign: Campaign, index: number): FuzzCase =>
+  campaign.kind === 'random' ? generate(campaign, index) : exhaustiveCase(campaign, index);
 
 /** vPMU passthrough is what Linux calls a mediated vPMU. */
 const aliased = (name: string) => (name === 'passthrough' ? 'mediated' : name);
 
 export const campaignId = (campaign: Campaign): string =>
   createHash('sha256')
-    .update(JSON.stringify([GENERATOR, campaign.seed, campaign.designs, campaign.profiles]))
+    .update(JSON.stringify([GENERATOR, { ...campaign, cases: 0 }]))
     .digest('hex')
     .slice(0, 16);
 

@@ -2,9 +2,8 @@ import { type FuzzCase, isAccess } from '../case.ts';
 import { Coverage } from '../coverage.ts';
 import { Examiner } from '../examine.ts';
 import { type Finding, findingKey } from '../finding.ts';
-import { generate } from '../generate.ts';
 import { shrink } from '../shrink.ts';
-import { casesOf, type Job } from './plan.ts';
+import { caseOf, casesOf, type Job } from './plan.ts';
 import type { CountedFinding, Part } from './report.ts';
 
 /** Executes jobs. What a job comes to depends on nothing but the job. */
@@ -14,10 +13,7 @@ export class Worker {
   readonly #shrunk = new Map<string, Finding>();
 
   execute(job: Job): Part {
-    const { seed, designs, profiles } = job.campaign;
-    const space = { seed, designs, profiles };
-    const cases = casesOf(job).map((index) => generate(space, index));
-    return this.#examine(cases);
+    return this.#examine(casesOf(job).map((index) => caseOf(job.campaign, index)));
   }
 
   #examine(cases: readonly FuzzCase[]): Part {

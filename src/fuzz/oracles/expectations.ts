@@ -1,8 +1,7 @@
 import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
-import { instructionOf, registerOf, type Violation } from '../finding.ts';
-import { STUB } from '../guest/stub.ts';
+import { atStep, type Violation } from '../finding.ts';
 import { channelOf } from '../leaks/channel-of.ts';
-import type { Path, StepTrace, Trace } from '../trace.ts';
+import type { Path, Trace } from '../trace.ts';
 import { msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
 import { guestShape, hostShape, msrExits, rdpmcExits, type Shape } from './policy.ts';
 
@@ -59,19 +58,13 @@ export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
     if (!wrongWay && !wrongEnd) return [];
     const told = (how: string, what: string) => `${how === 'none' ? 'no access' : how}, ${what}`;
     return [
-      {
-        oracle: 'policy' as const,
-        step: at,
-        register: registerOf(step),
-        instruction: instructionOf(step),
-        rip: ripOf(step, seen),
+      atStep(fuzzed, at, {
+        oracle: 'policy',
+        rip: seen.rip,
         expected: told(path, verdict),
         actual: told(seen.path, seen.outcome),
         channel: channelOf(fuzzed, step),
-      },
+      }),
     ];
   });
 }
-
-export const ripOf = (step: FuzzCase['steps'][number], { rip }: StepTrace): string =>
-  `0x${(rip || BigInt(STUB.instructions[step.do] ?? 0)).toString(16)}`;

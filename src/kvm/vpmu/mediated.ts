@@ -196,6 +196,7 @@ export class MediatedVpmu implements Vpmu {
   }
 
   reset(): void {
+    if (this.#loaded) this.#clearHardware(this.#host);
     this.pmu.reset();
     for (const { index } of this.pmu.pmcs) {
       this.#counters.set(index, 0n);
@@ -288,8 +289,18 @@ export class MediatedVpmu implements Vpmu {
     this.#fixedCtrlHw = this.pmu.fixedCtrl;
   }
 
+  /** What the hardware holds for the guest goes, too. */
+  #clearHardware(host: HostCpu): void {
+    for (const pmc of this.pmu.pmcs) {
+      host.wrmsr(counterAddress(pmc), 0n);
+      if (pmc.index < FIXED_BASE) host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, 0n);
+    }
+    host.wrmsr(MSR.FIXED_CTR_CTRL, 0n);
+    host.wrmsr(MSR.GLOBAL_STATUS_RESET, host.rdmsr(MSR.GLOBAL_STATUS));
+  }
+
   #zeroUnexposed(host: HostCpu): void {
-    const { gp, fixed } = this.pmu.shape;
+    const { gp, fixed, perfMetrics } = this.pmu.shape;
     for (const index of indices(this.#hostPmu.gp & ~gp)) {
       host.wrmsr(MSR.A_PMC0 + index, 0n);
       host.wrmsr(MSR.PERFEVTSEL0 + index, 0n);
@@ -297,6 +308,8 @@ export class MediatedVpmu implements Vpmu {
     for (const index of indices(this.#hostPmu.fixed & ~fixed)) {
       host.wrmsr(MSR.FIXED_CTR0 + index, 0n);
     }
+    // RDPMC reads them as well.
+    if (this.#hostPmu.perfMetrics && !perfMetrics) host.wrmsr(MSR.PERF_METRICS, 0n);
   }
 }
 

@@ -1,0 +1,99 @@
+import { BareMachine } from '../machine/bare.ts';
+import { ENGINES } from '../machine/create.ts';
+import {
+  restoreProcessor,
+  type SavedProcessor,
+  saveProcessor,
+} from '../machine/processor-snapshot.ts';
+import type { FuzzCase } from './case.ts';
+import type { Chamber } from './chamber.ts';
+import { type Mode, stubImage } from './guest/image.ts';
+import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { readNmis, readResults, type StepResult, writeSteps } from './guest/tables.ts';
+import { profileOf } from './profiles.ts';
+
+const BUDGET = 10_000_000;
+const LVTPC = { PAGE_OFFSET: 0x340, NMI: 0x400n, MASKED: 0x1_0400n } as const;
+const SPURIOUS_VECTOR = { PAGE_OFFSET: 0xf0, ENABLED: 0x1ffn } as const;
+
+interface Saved {
+  readonly dirty: Uint8Array;
+  readonly processor: SavedProcessor;
+}
+
+export interface BareTrace {
+  readonly steps: readonly StepResult[];
+  readonly nmis: number;
+}
+
+/** The guest of a chamber on a processor of its own, whose PMU is the one that the hypervisor shows the guest. */
+export class BareChamber {
+  readonly #machine: BareMachine;
+  readonly #dirty: DataView;
+  readonly #boot: Saved;
+  readonly #snapshots = new Map<string, Saved>();
+
+  constructor(chamber: Chamber) {
+    const profile = profileOf(chamber.parts.profile);
+    const { shape } = chamber.guest.vcpu.vpmu.pmu;
+    this.#machine = new BareMachine({
+      image: stubImage({ cpl: 0, pce: false }),
+      profile: { ...profile, pmu: { ...profile.pmu, name: 'guest', shape } },
+      memorySize: 4 << 20,
+      engine: ENGINES['interpreter']!,
+      seed: 'bare',
+    });
+    const { hardware, board } = this.#machine;
+    board.ports.attach(READY_PORT, 1, {
+      read: () => 0,
+      write: () => hardware.current.cpu.stop(),
+    });
+    board.ports.attach(HOST_PORT, 1, { read: () => 0, write: () => {} });
+    const { linear } = hardware.memory;
+    const start = hardware.memory.offset(LAYOUT.DIRTY);
+    this.#dirty = new DataView(linear.buffer, start, LAYOUT.DIRTY_END - LAYOUT.DIRTY);
+    this.#processor.apic.page.write(SPURIOUS_VECTOR.PAGE_OFFSET, 4, SPURIOUS_VECTOR.ENABLED);
+    this.#boot = this.#save();
+  }
+
+  run(fuzzed: FuzzCase): BareTrace {
+    this.#restore(this.#snapshot(fuzzed));
+    writeSteps(this.#dirty, fuzzed.steps);
+    const { msrs, apic, cpu } = this.#processor;
+    for (const [address, value] of fuzzed.registers) msrs.wrmsr(address, BigInt(value));
+    apic.page.write(LVTPC.PAGE_OFFSET, 4, fuzzed.lvtpc === 'nmi' ? LVTPC.NMI : LVTPC.MASKED);
+    cpu.run(BUDGET);
+    return { steps: readResults(this.#dirty, fuzzed.steps.length), nmis: readNmis(this.#dirty) };
+  }
+
+  get #processor() {
+    return this.#machine.hardware.current;
+  }
+
+  #snapshot(mode: Mode): Saved {
+    const key = `${mode.cpl} ${mode.pce}`;
+    const known = this.#snapshots.get(key);
+    if (known) return known;
+    this.#restore(this.#boot);
+    stubImage(mode).load(this.#machine.hardware.memory);
+    const { reason } = this.#processor.cpu.run(BUDGET);
+    if (reason !== 'stopped') throw new RangeError(`the bare guest did not come up: ${reason}`);
+    const made = this.#save();
+    this.#snapshots.set(key, made);
+    return made;
+  }
+
+  get #bytes(): Uint8Array {
+    const { buffer, byteOffset, byteLength } = this.#dirty;
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  }
+
+  #save(): Saved {
+    return { dirty: this.#bytes.slice(), processor: saveProcessor(this.#processor) };
+  }
+
+  #restore(saved: Saved): void {
+    this.#bytes.set(saved.dirty);
+    restoreProcessor(this.#processor, saved.processor);
+  }
+}

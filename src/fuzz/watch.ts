@@ -1,0 +1,70 @@
+import type { Chamber } from './chamber.ts';
+import { guestShape, hostShape, RIGHTS } from './oracles/policy.ts';
+import { Provenance } from './provenance.ts';
+
+const MSR = { GLOBAL_CTRL: 0x38f, PEBS_ENABLE: 0x3f1, LVTPC: 0x834 } as const;
+const MEDIATED_PMI_VECTOR = 0xf5n;
+const VECTOR_AND_MODE = 0x7ffn;
+
+const LISTS = ['VM_EXIT_MSR_STORE', 'VM_EXIT_MSR_LOAD', 'VM_ENTRY_MSR_LOAD'] as const;
+type ListField = (typeof LISTS)[number];
+
+const ones = (count: number) => (1n << BigInt(count)) - 1n;
+
+/**
+ * Watches the boundary between host and guest of a chamber: whose values the guest reads, what counts on either side
+ * of VM entry and exit, where the physical LVTPC points. What is not as it is to be goes to `chamber.foreign`.
+ */
+export function watch(chamber: Chamber): Provenance {
+  const { processor, guest, parts } = chamber;
+  const { vcpu } = guest;
+  const shape = guestShape(parts.profile, parts.design, parts.exposure);
+  const host = hostShape(parts.profile);
+  const mediated = vcpu.vpmu.design.kind === 'mediated';
+  // Where the guest reaches GLOBAL_CTRL itself it has whatever counters the host has.
+  const own = RIGHTS[parts.design]!.globalCtrl === 'direct' ? host : shape;
+  const guests = ones(own.gp) | (ones(own.fixed) << 32n) | (own.metrics ? 1n << 48n : 0n);
+  const provenance = new Provenance(processor, vcpu, ({ kind, address, owner }) =>
+    chamber.tell({ what: `reads a value of the ${owner}`, kind, address }),
+  );
+  const read = (address: number): bigint => {
+    const value = processor.msrs.rdmsr(address);
+    return typeof value === 'bigint' ? value : 0n;
+  };
+  const inGuestRam = (field: ListField) => {
+    const { ram } = guest;
+    const at = chamber.machine.hardware.memory.offset(Number(vcpu.read(`${field}_ADDRESS`)));
+    return at >= ram.ramBase && at < ram.ramBase + ram.ramSize;
+  };
+  let unknown = 0;
+  chamber.onEntry = () => {
+    const { unknownNmis } = chamber.host;
+    if (unknownNmis > unknown) {
+      chamber.tell({ what: 'took an interrupt that nobody on the host knows', address: MSR.LVTPC });
+    }
+    unknown = unknownNmis;
+    for (const field of LISTS) {
+      if (vcpu.read(`${field}_COUNT`) === 0n || !inGuestRam(field)) continue;
+      chamber.tell({ what: 'enters with a list of MSRs in memory of the guest', address: 0 });
+    }
+    if (!mediated) return;
+    const lvtpc = read(MSR.LVTPC) & VECTOR_AND_MODE;
+    if (lvtpc !== MEDIATED_PMI_VECTOR) {
+      chamber.tell({ what: 'enters with the LVTPC of the host', address: MSR.LVTPC });
+    }
+  };
+  chamber.onExit = () => {
+    if (!mediated) return;
+    const open = vcpu.read('GUEST_IA32_PERF_GLOBAL_CTRL');
+    if ((open & ~guests) !== 0n) {
+      chamber.tell({ what: 'ran with counters of the host open', address: MSR.GLOBAL_CTRL });
+    }
+    if ((open & read(MSR.PEBS_ENABLE)) !== 0n && !shape.pebs) {
+      chamber.tell({ what: 'ran with PEBS of the host armed', address: MSR.PEBS_ENABLE });
+    }
+    if (read(MSR.GLOBAL_CTRL) !== 0n) {
+      chamber.tell({ what: 'left with counters open', address: MSR.GLOBAL_CTRL });
+    }
+  };
+  return provenance;
+}
