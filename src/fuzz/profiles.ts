@@ -1,6 +1,6 @@
 import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { GuestOptions } from '../machine/host-machine.ts';
-import { PROFILES, type Profile, profileNamed } from '../machine/profiles.ts';
+import { type Profile, profileNamed } from '../machine/profiles.ts';
 import type { Exposure } from './case.ts';
 
 type PmuExposure = NonNullable<GuestOptions['exposure']>;
@@ -17,7 +17,14 @@ export const exposureOf = (exposure: Exposure): PmuExposure => EXPOSURES[exposur
 
 export const EXPOSURE_NAMES = Object.keys(EXPOSURES) as readonly Exposure[];
 export const DESIGN_NAMES: readonly string[] = Object.keys(DESIGNS);
-export const PROFILE_NAMES: readonly string[] = Object.keys(PROFILES);
+/** Processors that campaigns are about unless told: their PMUs have counters and nothing else. */
+export const PROFILE_NAMES: readonly string[] = ['sapphire-rapids', 'skylake-server'];
+/** Those that the policy knows. */
+export const KNOWN_PROFILES: readonly string[] = [
+  ...PROFILE_NAMES,
+  'sapphire-rapids-whole',
+  'skylake-server-whole',
+];
 
 export const designOf = (name: string): VpmuDesign => DESIGNS[name as keyof typeof DESIGNS];
 export const profileOf = (name: string): Profile => profileNamed(name);

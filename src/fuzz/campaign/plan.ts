@@ -3,7 +3,7 @@ import { CounterpointError } from '../../bits/error.ts';
 import type { FuzzCase } from '../case.ts';
 import { exhaustiveCase, exhaustiveCases } from '../exhaustive.ts';
 import { generate } from '../generate.ts';
-import { DESIGN_NAMES, PROFILE_NAMES } from '../profiles.ts';
+import { DESIGN_NAMES, KNOWN_PROFILES, PROFILE_NAMES } from '../profiles.ts';
 
 /** Cases whose meaning a version of the generator fixes; a new one is a new campaign. */
 const GENERATOR = 1;
@@ -38,7 +38,12 @@ export interface Job {
 
 export const WHOLE: Shard = { part: 1, of: 1 };
 
-const checked = (kind: string, told: readonly string[], known: readonly string[]) => {
+const checked = (
+  kind: string,
+  told: readonly string[],
+  known: readonly string[],
+  otherwise: readonly string[] = known,
+) => {
   for (const name of told) {
     if (known.includes(name)) continue;
     throw new CounterpointError(
@@ -46,7 +51,7 @@ const checked = (kind: string, told: readonly string[], known: readonly string[]
       `there is no ${kind} '${name}': ${known.join(', ')}`,
     );
   }
-  return told.length > 0 ? [...told] : [...known];
+  return told.length > 0 ? [...told] : [...otherwise];
 };
 
 /** A campaign as a user asks for it. @throws CounterpointError `unknown-design`, `unknown-profile` */
@@ -60,7 +65,7 @@ export function planCampaign(told: {
   const space = {
     seed: told.seed,
     designs: checked('design', (told.designs ?? []).map(aliased), DESIGN_NAMES),
-    profiles: checked('profile', told.profiles ?? [], PROFILE_NAMES),
+    profiles: checked('profile', told.profiles ?? [], KNOWN_PROFILES, PROFILE_NAMES),
   };
   if (told.cases !== undefined) return { kind: 'random', ...space, cases: told.cases };
   return { kind: 'exhaustive', ...space, cases: exhaustiveCases(space) };
