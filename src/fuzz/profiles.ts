@@ -15,7 +15,6 @@ const EXPOSURES: Readonly<Record<Exposure, PmuExposure>> = {
 
 export const exposureOf = (exposure: Exposure): PmuExposure => EXPOSURES[exposure];
 
-export const EXPOSURE_NAMES = Object.keys(EXPOSURES) as readonly Exposure[];
 export const DESIGN_NAMES: readonly string[] = Object.keys(DESIGNS);
 /** Processors that campaigns are about unless told: their PMUs have counters and nothing else. */
 export const PROFILE_NAMES: readonly string[] = ['sapphire-rapids', 'skylake-server'];
