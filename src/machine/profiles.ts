@@ -92,7 +92,10 @@ const ROWS: Readonly<Record<string, Omit<Profile, 'name'>>> = {
   'perfmon-v3': version(3, '4 + 3 counters, AnyThread'),
   'perfmon-v4': version(4, '4 + 3 counters, streamlined freezing'),
   'perfmon-v5': version(5, '8 + 4 counters, fixed ones by bitmap'),
-  'perfmon-v6': version(6, 'counters with gaps, leaf 23H, architectural PEBS, auto counter reload'),
+  'perfmon-v6': version(
+    6,
+    'counters with gaps, leaf 23H, UMASK2, EQ, RDPMC user disable, blocks from 1900H',
+  ),
 };
 
 /** Every processor that can be named. */

@@ -20,6 +20,17 @@ export const GENERIC_EVENTS: Readonly<Record<string, bigint>> = {
   'bus-cycles':          0x013cn,  'ref-cycles':   0x0300n,  'slots':         0x0400n,
 };
 
+/** perf's names of cache events, and Intel's of what Linux counts for them; the offcore ones are not there. */
+// biome-ignore format: a table
+const CACHE_EVENTS: Readonly<Record<string, string>> = {
+  'L1-dcache-loads':  'MEM_INST_RETIRED.ALL_LOADS',       'L1-dcache-load-misses': 'L1D.REPLACEMENT',
+  'L1-dcache-stores': 'MEM_INST_RETIRED.ALL_STORES',
+  'dTLB-loads':       'MEM_INST_RETIRED.ALL_LOADS',       'dTLB-load-misses':      'DTLB_LOAD_MISSES.WALK_COMPLETED',
+  'dTLB-stores':      'MEM_INST_RETIRED.ALL_STORES',      'dTLB-store-misses':     'DTLB_STORE_MISSES.WALK_COMPLETED',
+  'iTLB-load-misses': 'ITLB_MISSES.WALK_COMPLETED',
+  'branch-loads':     'BR_INST_RETIRED.ALL_BRANCHES',     'branch-load-misses':    'BR_MISP_RETIRED.ALL_BRANCHES',
+};
+
 /** The row that `config` selects: the one defined with these very CMASK, INV and EDGE, or the plain one of its encoding. */
 export function eventOf(config: bigint, events: readonly EventRow[]): EventRow | undefined {
   const all = [...events, ...FIXED_EVENTS];
@@ -30,12 +41,14 @@ export function eventOf(config: bigint, events: readonly EventRow[]): EventRow |
   );
 }
 
-/** The encoding of a generic or Intel name, in any case. */
+/** The encoding of a generic, cache or Intel name, in any case. */
 export function configNamed(name: string, events: readonly EventRow[]): bigint | undefined {
   const wanted = name.toLowerCase();
   const generic = Object.hasOwn(GENERIC_EVENTS, wanted) ? GENERIC_EVENTS[wanted] : undefined;
   if (generic !== undefined) return generic;
-  const row = [...events, ...FIXED_EVENTS].find((each) => each.name.toLowerCase() === wanted);
+  const cache = Object.keys(CACHE_EVENTS).find((each) => each.toLowerCase() === wanted);
+  const intel = (cache ? CACHE_EVENTS[cache]! : name).toLowerCase();
+  const row = [...events, ...FIXED_EVENTS].find((each) => each.name.toLowerCase() === intel);
   return row && configOf(row);
 }
 
@@ -43,6 +56,7 @@ export function configNamed(name: string, events: readonly EventRow[]): bigint |
 export function likeliest(name: string, events: readonly EventRow[]): string | undefined {
   const known = [
     ...Object.keys(GENERIC_EVENTS),
+    ...Object.keys(CACHE_EVENTS),
     ...[...events, ...FIXED_EVENTS].map((e) => e.name),
   ];
   const ranked = known

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   ARCHITECTURAL_PROFILES,
+  ICE_LAKE_SERVER,
   NO_PMU,
   type PmuProfile,
   SAPPHIRE_RAPIDS,
@@ -169,6 +170,19 @@ const SAPPHIRE_WHOLE: readonly Row[] = [
   ['1600-161f',  '0-63',                    '='],
 ];
 
+/** LBR format 5, PEBS format 4 with baseline, full-width writes, metrics. */
+// biome-ignore format: a table
+const ICE_LAKE: readonly Row[] = [
+  ...SAPPHIRE_WHOLE.filter(([addresses]) => !/^(1d9|345|14c|1[256]00)/.test(addresses)),
+  ['1d9',        '0,1,11,12',               '='],
+  ['345',        '',                        'ro', 0xe4c5n],
+  ['1c8',        '0-9',                     '='],
+  ['1c9',        '0-4',                     '='],
+  ['680-69f',    '0-63',                    '='],
+  ['6c0-6df',    '0-63',                    '='],
+  ['dc0-ddf',    '0-15,61-63',              '='],
+];
+
 const [v1, v2, v3, v4, v5, v6] = ARCHITECTURAL_PROFILES as PmuProfile[];
 
 const EXPECTED: readonly (readonly [PmuProfile, readonly Row[]])[] = [
@@ -182,6 +196,7 @@ const EXPECTED: readonly (readonly [PmuProfile, readonly Row[]])[] = [
   [SKYLAKE_SERVER, SKYLAKE],
   [SKYLAKE_SERVER_WHOLE, SKYLAKE_WHOLE],
   [SAPPHIRE_RAPIDS_WHOLE, SAPPHIRE_WHOLE],
+  [ICE_LAKE_SERVER, ICE_LAKE],
   [NO_PMU, [['1d9', '1', '='], MISC(0x4_1801n)]],
 ];
 
