@@ -80,7 +80,7 @@ const rdpmc: ExitHandler = (vcpu) => {
 
 const hlt: ExitHandler = (vcpu) => {
   vcpu.skipInstruction();
-  vcpu.mpState = 'HALTED';
+  vcpu.halt();
   return 'enter';
 };
 

@@ -1,12 +1,13 @@
 import { LocalApic, type SavedLocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
+import { isSet } from '../bits/bitfield.ts';
 import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import { MsrBus } from '../msr/bus.ts';
 import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { PRIMARY } from '../msr/vmx.ts';
 import type { PerfTask } from '../perf/perf.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
-import { BLOCKING } from './control-registers.ts';
+import { BLOCKING, RFLAGS } from './control-registers.ts';
 import { singleStep } from './emulation.ts';
 import type { InjectedEvent } from './events.ts';
 import { ExitTimes, type SavedExitTimes } from './exit-times.ts';
@@ -49,6 +50,7 @@ export interface SavedVcpu {
   readonly statistics: SavedStatistics;
   readonly exitTimes: SavedExitTimes;
   readonly mpState: MpState;
+  readonly interruptible: boolean;
   readonly exception: InjectedEvent | undefined;
   readonly tscOffset: bigint;
   readonly requests: Requests;
@@ -80,6 +82,8 @@ export class Vcpu {
   exception: InjectedEvent | undefined;
   /** KVM_MP_STATE_*: application processors wait for SIPI from the start, as firmware leaves them. */
   mpState: MpState;
+  /** Of one that sleeps in HLT, whether RFLAGS.IF lets an interrupt end that. */
+  #interruptible = true;
   /** In non-root operation, stopped by the budget: `schedOut` must wait for the next exit. */
   inGuest = false;
   #host: HostCpu;
@@ -237,7 +241,14 @@ export class Vcpu {
     if (this.apic.pendingSignal() !== undefined) return true;
     if (this.mpState === 'INIT_RECEIVED') return false;
     if (this.requests.pmi || this.exception) return true;
-    return this.apic.nmiPending() || this.apic.pendingVector() !== undefined;
+    if (this.apic.nmiPending()) return true;
+    return this.#interruptible && this.apic.pendingVector() !== undefined;
+  }
+
+  /** HLT, which has retired. */
+  halt(): void {
+    this.mpState = 'HALTED';
+    this.#interruptible = isSet(this.read('GUEST_RFLAGS'), RFLAGS.IF);
   }
 
   /** Ticks at which its own timer or a device next wants it; Infinity if never. */
@@ -294,6 +305,7 @@ export class Vcpu {
       statistics: saveStatistics(this.statistics),
       exitTimes: this.exitTimes.save(),
       mpState: this.mpState,
+      interruptible: this.#interruptible,
       exception: this.exception,
       tscOffset: this.#tscOffset,
       requests: { ...this.requests },
@@ -315,6 +327,7 @@ export class Vcpu {
     restoreStatistics(this.statistics, saved.statistics);
     this.exitTimes.restore(saved.exitTimes);
     this.mpState = saved.mpState;
+    this.#interruptible = saved.interruptible;
     this.exception = saved.exception;
     this.#tscOffset = saved.tscOffset;
     Object.assign(this.requests, saved.requests);

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { DESIGNS } from '../../src/kvm/vpmu/designs.ts';
 import { GuestCode } from '../../src/lab/scenarios/guest-code.ts';
+import { HostMachine } from '../../src/machine/host-machine.ts';
 import { bareReadings, hostedReadings } from './bare-differential.ts';
 
 const program = (start: GuestCode, ...bytes: number[]) =>
@@ -47,3 +49,42 @@ describe.each(['emulated', 'mediated'] as const)(
     });
   },
 );
+
+describe('HLT', () => {
+  const SELF_IPI = 0x83f;
+  const CLI = 0xfa;
+  const STI_HLT = [0xfb, 0xf4];
+  const HLT = 0xf4;
+  /** An interrupt to itself while interrupts are off, then the bytes. */
+  const run = (...bytes: number[]) => {
+    const start = new GuestCode().onInterrupts([[0x40, (handler) => handler.reportMsr(0x1b)]]);
+    start.lvtpc(0x1_0000n);
+    const code = program(
+      start,
+      ...[CLI, ...new GuestCode().wrmsr(SELF_IPI, 0x40n).bytes, ...bytes],
+    );
+    const machine = new HostMachine();
+    const guest = machine.start({ code, design: DESIGNS.emulated });
+    machine.run(2_000_000);
+    return { ended: guest.ended, interrupts: guest.readings.length };
+  };
+
+  it('ends by an interrupt that is pending, if RFLAGS.IF lets it', () => {
+    expect(run(...STI_HLT)).toEqual({ ended: true, interrupts: 1 });
+  });
+
+  it('with interrupts off sleeps on beside it', () => {
+    expect(run(HLT)).toEqual({ ended: false, interrupts: 0 });
+  });
+
+  it('is not ended by a counter that it makes overflow in software: that waits for the next interrupt', () => {
+    const start = new GuestCode().lvtpc(0x40n).wrmsr(0x38f, 0n).wrmsr(0x186, 0x53_00c0n);
+    // The enabling WRMSR is one, STI another, HLT the third.
+    const code = program(start.wrmsr(0xc1, 0xffff_fffdn).wrmsr(0x38f, 1n), ...STI_HLT);
+    const machine = new HostMachine({ perf: { minimumPeriod: 1n } });
+    const guest = machine.start({ code, design: DESIGNS.emulated });
+    machine.run(2_000_000);
+    expect(guest.ended).toBe(false);
+    expect(guest.vcpu.statistics.pmis).toBe(0);
+  });
+});
