@@ -119,9 +119,9 @@ export class CounterRegisters {
     if (!this.#lvtProgrammed) this.armLvtpc();
   }
 
-  /** What GLOBAL_CTRL must be on either side of a VM entry; equal when no event excludes a side. */
-  guestMsrs(): GuestMsr[] {
-    const { all } = this;
+  /** What GLOBAL_CTRL must be on either side of a VM entry; equal when no event excludes a side. `open` once it has been. */
+  guestMsrs(open: boolean): GuestMsr[] {
+    const all = open ? this.all : 0n;
     return [
       {
         address: MSR.GLOBAL_CTRL,

@@ -282,7 +282,7 @@ export class X86Pmu {
 
   /** perf_guest_get_msrs. */
   guestMsrs(): GuestMsr[] {
-    return this.#registers.guestMsrs();
+    return this.#registers.guestMsrs(this.#enabled);
   }
 
   /** Before VM entry: events of the guest's side take the counters they share. */

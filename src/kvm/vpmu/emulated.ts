@@ -1,9 +1,6 @@
 import { bit, isSet } from '../../bits/bitfield.ts';
 import type { HostCpu } from '../../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
-import { perfEventAttr, RAW_EVENT_MASK } from '../../perf/attr.ts';
-import { PerfError } from '../../perf/error.ts';
-import type { PerfEvent } from '../../perf/event.ts';
 import type { Perf } from '../../perf/perf.ts';
 import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
 import type { VpmuDesign } from './designs.ts';
@@ -11,25 +8,12 @@ import { isAllowed } from './event-filter.ts';
 import { guestPmuShape } from './exposure.ts';
 import { GuestLbr } from './guest-lbr.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
+import { PerfCounter, type SavedPerfCounter } from './perf-counter.ts';
 import { MSR } from './registers.ts';
-
-/** kvm_pmc beside what the guest wrote: the counter's value is the sum of its parts. */
-interface Backing {
-  /** Value when the event behind it was last folded in. */
-  counter: bigint;
-  /** Increments by emulated instructions that are not folded in yet. */
-  emulated: bigint;
-  /** Selector, or fixed nibble, that the event was made for. */
-  config: bigint;
-  event: PerfEvent | undefined;
-  paused: boolean;
-  /** An overflow asks for a PMI. */
-  interrupt: boolean;
-}
 
 interface SavedEmulated {
   readonly pmu: SavedGuestPmu;
-  readonly counters: readonly (Omit<Backing, 'event'> & { readonly event: number | undefined })[];
+  readonly counters: readonly SavedPerfCounter[];
   readonly reprogram: bigint;
   readonly inUse: bigint;
   readonly needsCleanup: boolean;
@@ -46,7 +30,7 @@ export class EmulatedVpmu implements Vpmu {
   readonly rdpmcExits = true;
   readonly #owner: VpmuOwner;
   readonly #perf: Perf;
-  readonly #backing = new Map<number, Backing>();
+  readonly #counters = new Map<number, PerfCounter>();
   readonly #passesGlobalCtrl: boolean;
   readonly #lbr: GuestLbr | undefined;
   /** Counters to look at again before the next entry. */
@@ -68,7 +52,10 @@ export class EmulatedVpmu implements Vpmu {
       write: (pmc, value) => this.#write(pmc, value),
       changed: (pmc) => this.#request(pmc),
     });
-    for (const { index } of this.pmu.pmcs) this.#backing.set(index, fresh());
+    const { mask } = this.pmu;
+    for (const { index } of this.pmu.pmcs) {
+      this.#counters.set(index, new PerfCounter({ owner, perf, design, index, mask }));
+    }
     const { lbr } = this.pmu.shape;
     if (lbr?.kind === 'legacy') this.#lbr = new GuestLbr(owner, perf, lbr.depth);
   }
@@ -137,7 +124,7 @@ export class EmulatedVpmu implements Vpmu {
     for (const pmc of this.pmu.pmcs) {
       if (!this.pmu.countsRetired(pmc, { branch, cpl })) continue;
       if (!isAllowed(this.#owner.filter(), pmc)) continue;
-      this.#of(pmc).emulated += 1n;
+      this.#of(pmc).add();
       this.#request(pmc);
     }
   }
@@ -175,24 +162,20 @@ export class EmulatedVpmu implements Vpmu {
     this.#reprogram = 0n;
     this.#lbr?.release();
     for (const pmc of this.pmu.pmcs) {
-      this.#release(pmc);
-      Object.assign(this.#of(pmc), fresh());
+      this.#of(pmc).reset();
     }
     this.pmu.reset();
   }
 
   release(): void {
     this.#lbr?.release();
-    for (const pmc of this.pmu.pmcs) this.#release(pmc);
+    for (const counter of this.#counters.values()) counter.release();
   }
 
   save(): SavedEmulated {
     return {
       pmu: this.pmu.save(),
-      counters: this.pmu.pmcs.map((pmc) => {
-        const backing = this.#of(pmc);
-        return { ...backing, event: backing.event?.id };
-      }),
+      counters: this.pmu.pmcs.map((pmc) => this.#of(pmc).save()),
       reprogram: this.#reprogram,
       inUse: this.#inUse,
       needsCleanup: this.#needsCleanup,
@@ -206,10 +189,7 @@ export class EmulatedVpmu implements Vpmu {
     if (lbr) this.#lbr?.restore(lbr);
     this.pmu.restore(pmu);
     this.pmu.pmcs.forEach((pmc, at) => {
-      const { event: id, ...rest } = counters[at]!;
-      const event = id === undefined ? undefined : this.#perf.event(id);
-      if (event) event.overflowHandler = () => this.#overflowed(pmc);
-      Object.assign(this.#of(pmc), rest, { event });
+      this.#of(pmc).restore(counters[at]!, () => this.#overflowed(pmc));
     });
     this.#reprogram = reprogram;
     this.#inUse = inUse;
@@ -226,8 +206,8 @@ export class EmulatedVpmu implements Vpmu {
     return this.#owner.host();
   }
 
-  #of({ index }: Pmc): Backing {
-    return this.#backing.get(index)!;
+  #of({ index }: Pmc): PerfCounter {
+    return this.#counters.get(index)!;
   }
 
   #request(pmc: Pmc): void {
@@ -236,35 +216,20 @@ export class EmulatedVpmu implements Vpmu {
     this.#owner.requestPmu();
   }
 
-  /** pmc_read_counter. An event in ERROR adds nothing: its counter stands still. */
   #read(pmc: Pmc): bigint {
     this.#inUse |= bit(pmc.index);
-    const { counter, emulated, event, paused } = this.#of(pmc);
-    const live = event && !paused ? (this.#perf.read(event)?.count ?? event.count) : 0n;
-    return (counter + emulated + live) & this.pmu.mask;
+    return this.#of(pmc).read();
   }
 
-  /** pmc_write_counter: relative to what the event behind it has counted, which stays. */
   #write(pmc: Pmc, value: bigint): void {
     this.#inUse |= bit(pmc.index);
-    const backing = this.#of(pmc);
-    backing.emulated = 0n;
-    backing.counter = (backing.counter + value - this.#read(pmc)) & this.pmu.mask;
-    const { event, paused } = backing;
-    if (!event || paused || !event.isSampling) return;
-    this.#host.within('perf-event-period', () => this.#perf.setPeriod(event, this.#period(pmc)));
-  }
-
-  /** get_sample_period: events until the counter's base wraps. */
-  #period(pmc: Pmc): bigint {
-    const left = -this.#of(pmc).counter & this.pmu.mask;
-    return left === 0n ? this.pmu.mask + 1n : left;
+    this.#of(pmc).write(value);
   }
 
   /** reprogram_counter; false if perf refused the event. */
   #reprogramCounter(pmc: Pmc): boolean {
-    const backing = this.#of(pmc);
-    const wrapped = this.#pause(pmc);
+    const counter = this.#of(pmc);
+    const wrapped = counter.pause();
     const control = this.pmu.localControl(pmc);
     // Where GLOBAL_CTRL passes, the hardware gates: the event is there as long as it is locally enabled.
     const gated = !this.design.identity && !this.pmu.isGloballyEnabled(pmc);
@@ -276,76 +241,9 @@ export class EmulatedVpmu implements Vpmu {
       pmc.index < FIXED_BASE
         ? pmc.eventsel
         : (this.pmu.fixedCtrl >> BigInt(4 * (pmc.index - FIXED_BASE))) & 0xfn;
-    if (backing.config === config && this.#resume(pmc)) return true;
-    this.#release(pmc);
-    backing.config = config;
-    return this.#create(pmc, control);
-  }
-
-  /** pmc_pause_counter: folds everything into the counter; true if emulated instructions made it wrap. */
-  #pause(pmc: Pmc): boolean {
-    const backing = this.#of(pmc);
-    const { event } = backing;
-    if (event && !backing.paused) {
-      backing.counter += this.#host.within('perf-event-pause', () => this.#perf.pause(event, true));
-    }
-    const before = backing.counter & this.pmu.mask;
-    backing.counter = (before + backing.emulated) & this.pmu.mask;
-    backing.emulated = 0n;
-    backing.paused = true;
-    return backing.counter < before;
-  }
-
-  /** pmc_resume_counter. */
-  #resume(pmc: Pmc): boolean {
-    const backing = this.#of(pmc);
-    const { event } = backing;
-    if (!event) return false;
-    this.#host.within('perf-event-resume', () => {
-      if (event.isSampling) this.#perf.setPeriod(event, this.#period(pmc));
-      this.#perf.enable(event);
-    });
-    backing.paused = false;
-    return true;
-  }
-
-  #create(pmc: Pmc, control: { os: boolean; user: boolean; interrupt: boolean }): boolean {
-    const backing = this.#of(pmc);
-    const attr = perfEventAttr({
-      config: pmc.eventsel & RAW_EVENT_MASK,
-      pinned: true,
-      priority: this.design.alwaysWins,
-      counter: this.design.identity ? pmc.index : -1,
-      excludeHost: true,
-      excludeIdle: true,
-      excludeUser: !control.user,
-      excludeKernel: !control.os,
-      samplePeriod: this.#period(pmc),
-    });
-    try {
-      backing.event = this.#host.within('perf-event-create', () =>
-        this.#perf.create(
-          attr,
-          { task: this.#owner.task },
-          { overflow: () => this.#overflowed(pmc) },
-        ),
-      );
-    } catch (error) {
-      if (error instanceof PerfError) return false;
-      throw error;
-    }
-    backing.paused = false;
-    backing.interrupt = control.interrupt;
-    return true;
-  }
-
-  #release(pmc: Pmc): void {
-    const backing = this.#of(pmc);
-    const { event } = backing;
-    if (!event) return;
-    this.#host.within('perf-event-release', () => this.#perf.release(event));
-    backing.event = undefined;
-    backing.config = 0n;
+    if (counter.resume(config)) return true;
+    counter.release();
+    return counter.create(config, pmc.eventsel, control, () => this.#overflowed(pmc));
   }
 
   /** kvm_perf_overflow, in the host's NMI: ignored if the counter is to be reprogrammed anyway. */
@@ -357,7 +255,7 @@ export class EmulatedVpmu implements Vpmu {
 
   #overflow(pmc: Pmc): void {
     this.pmu.globalStatus |= bit(pmc.index);
-    if (this.#of(pmc).interrupt) this.#owner.requestPmi();
+    if (this.#of(pmc).interrupts) this.#owner.requestPmi();
   }
 
   /** kvm_pmu_cleanup: events of counters that a whole scheduling slice did not touch are given back. */
@@ -366,21 +264,9 @@ export class EmulatedVpmu implements Vpmu {
     for (const pmc of this.pmu.pmcs) {
       const used = isSet(this.#inUse, bit(pmc.index));
       if (used || this.pmu.localControl(pmc).enabled) continue;
-      const backing = this.#of(pmc);
-      backing.counter = this.#read(pmc);
-      backing.emulated = 0n;
-      this.#release(pmc);
+      this.#of(pmc).stop();
     }
     this.#inUse = 0n;
     this.#lbr?.cleanup();
   }
 }
-
-const fresh = (): Backing => ({
-  counter: 0n,
-  emulated: 0n,
-  config: 0n,
-  event: undefined,
-  paused: false,
-  interrupt: false,
-});
