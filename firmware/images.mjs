@@ -7,8 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 export const FIRMWARE = fileURLToPath(new URL('.', import.meta.url));
 
-/** Sources beside this file, by name without the suffix. */
-export const GUESTS = readdirSync(FIRMWARE)
+/** Sources beside this file and programs for Linux, by name without the suffix. */
+export const GUESTS = ['', 'linux/']
+  .flatMap((folder) => readdirSync(join(FIRMWARE, folder)).map((file) => folder + file))
   .filter((file) => file.endsWith('.asm'))
   .map((file) => file.slice(0, -'.asm'.length))
   .sort();

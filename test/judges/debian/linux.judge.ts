@@ -1,107 +1,100 @@
-import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createMachine } from '../../../src/machine/create.ts';
+import { buildCommand, start } from '../../cli/command.ts';
+import { initramfs } from './initramfs.ts';
+import { DebianPackages } from './packages.ts';
 
-const PACKAGES = ['busybox-static', 'cpio'];
 const APPEND =
   'console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr panic=-1 reboot=t tsc=reliable no_timer_check mitigations=off';
-const INIT = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc
+const INIT = `/bin/busybox mkdir -p /proc
 /bin/busybox mount -t proc proc /proc
-echo "user space: $(/bin/busybox uname -sm)"
+echo "user space: $(/bin/busybox uname -sm), $(/bin/busybox nproc) processors"
+/bin/perf-count
 /bin/busybox poweroff -f
 `;
 
-/** Runs a command in a folder; its output. */
-const run = (folder: string, command: string, ...options: string[]): string =>
-  execFileSync(command, options, {
-    cwd: folder,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
+let packages: DebianPackages;
+let initrd = '';
+
+beforeAll(async () => {
+  packages = new DebianPackages(['linux-image-cloud-amd64', 'busybox-static', 'cpio']);
+  if (packages.missing === undefined) initrd = initramfs(packages, INIT);
+  await buildCommand();
+}, 600_000);
+
+afterAll(() => packages.remove());
+
+/** Boots the kernel by the command as a user would; prints when it reached what. */
+async function boot(...options: string[]) {
+  const kernel = packages.path('boot/vmlinuz-');
+  const child = start(
+    ...[
+      'run',
+      kernel,
+      '--initrd',
+      initrd,
+      '--append',
+      APPEND,
+      '--max-instructions',
+      '9_000_000_000',
+    ],
+    ...options,
+  );
+  const began = performance.now();
+  let console = '';
+  let report = '';
+  child.stdout.on('data', (bytes: Buffer) => {
+    console += bytes.toString();
   });
-
-let folder: string;
-let available = true;
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'counterpoint-debian-'));
-  try {
-    const kernel = /Depends: (linux-image-\S+)/.exec(
-      run(folder, 'apt-cache', 'depends', 'linux-image-cloud-amd64'),
-    )?.[1];
-    run(folder, 'apt-get', 'download', kernel!, ...PACKAGES);
-    for (const file of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
-      run(folder, 'dpkg', '-x', file, 'root');
-    }
-  } catch {
-    available = false;
-    console.log(
-      `SKIP: Debian's packages cannot be had: linux-image-cloud-amd64, ${PACKAGES.join(', ')}`,
-    );
-  }
-});
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-/** An initramfs with busybox and a script as its first process. */
-function initramfs(): Uint8Array {
-  const tree = join(folder, 'initramfs');
-  mkdirSync(join(tree, 'bin'), { recursive: true });
-  copyFileSync(join(folder, 'root/bin/busybox'), join(tree, 'bin/busybox'));
-  symlinkSync('busybox', join(tree, 'bin/sh'));
-  writeFileSync(join(tree, 'init'), INIT);
-  chmodSync(join(tree, 'init'), 0o755);
-  const archive = execFileSync(join(folder, 'root/bin/cpio'), ['-o', '-H', 'newc'], {
-    cwd: tree,
-    input: '.\nbin\nbin/busybox\nbin/sh\ninit\n',
-    stdio: ['pipe', 'pipe', 'ignore'],
-    maxBuffer: 2 ** 28,
+  child.stderr.on('data', (bytes: Buffer) => {
+    report += bytes.toString();
   });
-  return new Uint8Array(archive);
+  const status = await new Promise((resolve) => child.on('close', resolve));
+  const seconds = ((performance.now() - began) / 1000).toFixed(0);
+  process.stdout.write(`  ${options.join(' ') || 'bare'}: ${seconds} s; ${report}`);
+  return { status, console, report };
 }
 
-function bootDebian(machine: string) {
-  const boot = join(folder, 'root/boot');
-  const vmlinuz = readdirSync(boot).find((name) => name.startsWith('vmlinuz-'))!;
-  const built = createMachine(new Uint8Array(readFileSync(join(boot, vmlinuz))), {
-    machine,
-    memory: 512 << 20,
-    boot: { commandLine: APPEND, initrd: initramfs() },
-  });
-  const result = built.run({ maxInstructions: 6_000_000_000n });
-  return { reason: result.reason, console: built.board.console };
+/** What the program must have counted, and one more for each interrupt on the way. */
+function expectCounts(console: string): void {
+  const count = (name: string) => Number(new RegExp(`perf ${name}:u (-?\\d+)`).exec(console)?.[1]);
+  const interrupts = count('instructions') - 2_000_006;
+  expect(interrupts).toBeGreaterThanOrEqual(0);
+  expect(interrupts).toBeLessThan(20);
+  expect(count('branches') - 1_000_001).toBeGreaterThanOrEqual(0);
+  expect(count('branches') - 1_000_001).toBeLessThan(20);
 }
 
 describe("Debian's cloud kernel, unpatched", () => {
-  it('finds the PMU, runs busybox and switches the bare machine off', ({ skip }) => {
-    if (!available) skip();
-    const { reason, console } = bootDebian('bare');
+  it('finds the PMU, counts a program with it and switches the bare machine off', async ({
+    skip,
+  }) => {
+    if (packages.missing) skip(packages.missing);
+    const { status, console } = await boot();
     expect(console).toMatch(/Performance Events: Sapphire Rapids events.*Intel PMU driver/);
     expect(console).toMatch(/\.\.\. version: +5/);
     expect(console).toContain('NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.');
-    expect(console).toContain('user space: Linux x86_64');
-    expect(reason).toBe('shutdown');
+    expect(console).toContain('user space: Linux x86_64, 1 processors');
+    expectCounts(console);
+    expect(status).toBe(0);
   });
 
-  it('does the same in a virtual machine, whose emulated vPMU is of version 2', ({ skip }) => {
-    if (!available) skip();
-    const { reason, console } = bootDebian('emulated');
-    expect(console).toMatch(/Performance Events: Sapphire Rapids events.*Intel PMU driver/);
-    expect(console).toMatch(/\.\.\. version: +2/);
-    expect(console).toContain('user space: Linux x86_64');
-    expect(reason).toBe('shutdown');
+  it('starts four processors by INIT and SIPI', async ({ skip }) => {
+    if (packages.missing) skip(packages.missing);
+    const { status, console } = await boot('--cpus', '4');
+    expect(console).toContain('user space: Linux x86_64, 4 processors');
+    expectCounts(console);
+    expect(status).toBe(0);
   });
+
+  it.each(['emulated', 'passthrough'])(
+    'does the same in a virtual machine: %s vPMU',
+    async (machine) => {
+      if (packages.missing) return;
+      const { status, console } = await boot('-m', machine, '--memory', '256M');
+      expect(console).toMatch(/Performance Events: Sapphire Rapids events.*Intel PMU driver/);
+      expect(console).toContain('user space: Linux x86_64, 1 processors');
+      expectCounts(console);
+      expect(status).toBe(0);
+    },
+  );
 });
