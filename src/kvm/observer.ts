@@ -23,6 +23,7 @@ export interface KvmObserver {
   }): void;
   /** An RDPMC that exited. */
   rdpmc?(record: { vcpu: number; ecx: number; value: bigint | '#GP' }): void;
+  /** A PMI goes through the guest's LVTPC, which is not masked. */
   pmi?(record: { vcpu: number }): void;
   /** KVM has carried out an instruction on the guest's behalf. */
   retired?(record: { vcpu: number; branch: boolean; cpl: number }): void;

@@ -20,8 +20,10 @@ export function handleRequests(vcpu: Vcpu): void {
     }
     if (requests.pmi) {
       requests.pmi = false;
-      if (!vcpu.pmiMasked) vcpu.statistics.pmis += 1;
-      vcpu.vm.observer?.pmi?.({ vcpu: vcpu.id });
+      if (!vcpu.pmiMasked) {
+        vcpu.statistics.pmis += 1;
+        vcpu.vm.observer?.pmi?.({ vcpu: vcpu.id });
+      }
       freezeLbrs(vcpu);
       vcpu.apic.raisePmi();
     }

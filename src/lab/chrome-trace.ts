@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<number, string>> = {
 
 /**
  * Collects what happens in a virtual machine as Chrome trace JSON, which Perfetto opens: entries and exits as slices,
- * PMIs as flows to the entry that delivers them, exits so far as counters. The clock is virtual, never the wall's.
+ * PMIs as slices with a flow to the entry that delivers them, exits so far as counters. The clock is virtual, never the wall's.
  */
 export class ChromeTrace {
   readonly #events: TraceEvent[] = [];
@@ -30,7 +30,9 @@ export class ChromeTrace {
   #entered: number | undefined;
   #left: { at: number; reason: string; rip: bigint } | undefined;
   #loaded: number | undefined;
-  #waitingPmi = false;
+  /** When a PMI was asked for that is still to be delivered, and that of the one this entry delivers. */
+  #requested: number | undefined;
+  #delivered: number | undefined;
   /** Events beyond the limit, which were not kept. */
   dropped = 0;
 
@@ -56,18 +58,8 @@ export class ChromeTrace {
         this.#slice(TRACK.ROOT, reason, from, at, { rip: hexString(exitRip) });
         this.#left = undefined;
       }
-      if (this.#waitingPmi && interruption !== 0) {
-        this.#push({
-          ph: 'f',
-          bp: 'e',
-          name: 'PMI',
-          cat: 'pmi',
-          id: this.#pmis,
-          tid: TRACK.GUEST,
-          ts: at,
-        });
-        this.#waitingPmi = false;
-      }
+      this.#delivered = interruption === 0 ? undefined : this.#requested;
+      if (this.#delivered !== undefined) this.#requested = undefined;
       this.#entered = at;
     },
     exit: ({ reason, rip, qualification }) => {
@@ -76,6 +68,7 @@ export class ChromeTrace {
       if (this.#entered !== undefined) {
         const args = { exit: name, qualification: hexString(qualification) };
         this.#slice(TRACK.GUEST, 'guest', this.#entered, at, args);
+        if (this.#delivered !== undefined) this.#pmi(this.#delivered, this.#entered);
         this.#entered = undefined;
       }
       this.#exits += 1;
@@ -83,11 +76,7 @@ export class ChromeTrace {
       this.#left = { at, reason: name, rip };
     },
     pmi: () => {
-      const ts = this.#time();
-      this.#pmis += 1;
-      this.#waitingPmi = true;
-      this.#push({ ph: 'i', s: 't', name: 'PMI', tid: TRACK.PMU, ts });
-      this.#push({ ph: 's', name: 'PMI', cat: 'pmi', id: this.#pmis, tid: TRACK.PMU, ts });
+      this.#requested ??= this.#time();
     },
     vpmu: ({ step }) => {
       const at = this.#time();
@@ -105,6 +94,16 @@ export class ChromeTrace {
 
   #time(): number {
     return Number(this.#now()) / TICKS_PER_MICROSECOND;
+  }
+
+  /** A slice from request to delivery, and a flow from it into the guest's slice; a flow belongs to the slice before it. */
+  #pmi(from: number, to: number): void {
+    this.#delivered = undefined;
+    this.#pmis += 1;
+    const flow = { name: 'PMI', cat: 'pmi', id: `${this.#pid}.${this.#pmis}` };
+    this.#slice(TRACK.PMU, 'PMI', from, to, {});
+    this.#push({ ph: 's', ...flow, tid: TRACK.PMU, ts: from });
+    this.#push({ ph: 'f', bp: 'e', ...flow, tid: TRACK.GUEST, ts: to });
   }
 
   #slice(tid: number, name: string, from: number, to: number, args: object): void {

@@ -13,6 +13,9 @@ export interface StatLine {
   readonly metric?: { readonly value: number; readonly name: string };
 }
 
+/** Width of the column of metrics, filled or not. */
+const METRIC = 38;
+
 const MISSING = { uncounted: '<not counted>', unsupported: '<not supported>' } as const;
 
 const missing = (value: StatLine['value']): string | undefined =>
@@ -34,9 +37,8 @@ export function statText(target: string, lines: readonly StatLine[], seconds: nu
     const number = absent ?? grouped(value as bigint);
     const head = `${number.padStart(18)} ${unit.padEnd(4)} ${event.padEnd(32)}`;
     const tail = metric ? ` # ${metric.value.toFixed(2).padStart(7)}  ${metric.name}` : '';
-    const share =
-      !absent && running !== enabled ? `              (${percent(line).toFixed(2)}%)` : '';
-    return `${head}${tail}${share}`.trimEnd();
+    const share = !absent && running !== enabled ? `  (${percent(line).toFixed(2)}%)` : '';
+    return `${head}${tail.padEnd(METRIC)}${share}`.trimEnd();
   });
   return [
     '',

@@ -29,6 +29,14 @@ describe('perf stat', () => {
     );
   });
 
+  it('keeps the column of the metric where there is none', () => {
+    const { metric: _, ...plain } = multiplexed;
+    const text = statText('g', [{ ...plain, event: 'branches' }], 1).split('\n')[3]!;
+    expect(text).toBe(
+      `         1,250,004      branches${' '.repeat(24)}${' '.repeat(38)}  (49.97%)`,
+    );
+  });
+
   it('separates fields verbatim under -x', () => {
     expect(statSeparated(';', [multiplexed, absent])).toBe(
       '1250004;;instructions;166580;49.97;1.25;insn per cycle\n<not supported>;;slots;0;0.00;;\n',
