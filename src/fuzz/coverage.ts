@@ -5,7 +5,7 @@ import type { Trace } from './trace.ts';
 /** Accesses of one kind that went one way. */
 export interface CoverageCell {
   readonly design: string;
-  /** Class of the register, or `counter`, `fixed`, `metrics`, `other` of RDPMC. */
+  /** Class of the register, or `counter`, `fixed`, `metrics`, `other type` of RDPMC. */
   readonly register: string;
   readonly form: string;
   /** Path and outcome. */
@@ -52,7 +52,7 @@ export class Coverage {
 
 function rdpmcKind(ecx: number): string {
   const type = ecx >>> 16;
-  if (type === 0) return 'RDPMC counter';
-  if (type === 0x4000) return 'RDPMC fixed';
-  return type === 0x2000 ? 'RDPMC metrics' : 'RDPMC other';
+  if (type === 0) return 'counter';
+  if (type === 0x4000) return 'fixed';
+  return type === 0x2000 ? 'metrics' : 'other type';
 }
