@@ -23,6 +23,7 @@ export interface SavedCpu {
   readonly halted: boolean;
   readonly monitoring: boolean;
   readonly waiting: boolean;
+  readonly repeating: boolean;
 }
 
 /** One logical processor: slices of execution (`execution.ts`) and events between them (`events/`), in turn. */
@@ -82,7 +83,7 @@ export class Cpu {
     resetState(this.state, kind);
     this.#raising.faults = [];
     this.#activity.restore(false);
-    this.core.monitoring = this.core.waiting = false;
+    this.core.monitoring = this.core.waiting = this.core.repeating = false;
     this.engine.flush({});
     this.core.breakpoints.refresh();
   }
@@ -95,6 +96,7 @@ export class Cpu {
       halted: this.#activity.halted,
       monitoring: this.core.monitoring,
       waiting: this.core.waiting,
+      repeating: this.core.repeating,
     };
   }
 
@@ -104,6 +106,7 @@ export class Cpu {
     this.#activity.restore(saved.halted);
     this.core.monitoring = saved.monitoring;
     this.core.waiting = saved.waiting;
+    this.core.repeating = saved.repeating;
     this.core.engine.debugChanged();
   }
 
@@ -188,6 +191,7 @@ export class Cpu {
     const { delivering } = this.core;
     this.core.delivering = undefined;
     const next = this.ports.vmx.vmExit(thrown, delivering);
+    this.core.repeating = false;
     return next === 'leave' ? { reason: 'vm-exit' } : undefined;
   }
 

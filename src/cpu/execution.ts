@@ -60,6 +60,7 @@ export class Execution {
       watched ||
       breakpoints.onInstructions ||
       ports.vmx?.nonRoot?.watchful;
+    this.#core.repeating = false;
     return single
       ? this.#single((flags & TF) !== 0, (flags & RF) !== 0, blocking)
       : this.#slice(ticks);
@@ -81,7 +82,7 @@ export class Execution {
     if (blocking !== 0) {
       state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
     }
-    if (rf && !core.keepRf) {
+    if (rf && !core.keepRf && !core.repeating) {
       state.set(STATE.RFLAGS_SYSTEM, state.get(STATE.RFLAGS_SYSTEM) & ~RFLAGS.RF);
     }
     const trap = core.stepTrap && !(ports.debug?.branchesOnly() && this.#taken === branches);
@@ -147,9 +148,10 @@ export class Execution {
   #retire(insn: Insn, repeats: boolean): void {
     const { state, observer, nextRip } = this.#core;
     this.#unretired = undefined;
+    this.#core.repeating = insn.rep !== undefined && repeats;
     state.addTotal('ticks', 1n);
     state.addTotal('unhaltedTicks', 1n);
-    if (insn.rep !== undefined && repeats) {
+    if (this.#core.repeating) {
       state.addTotal('repIterations', 1n);
     } else {
       state.addTotal('instructions', 1n);

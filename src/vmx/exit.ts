@@ -147,7 +147,8 @@ export function vmExit(parts: {
   const blocking = state.get32(STATE.INTERRUPTIBILITY);
   saveGuestState(machine, vmcs, controls);
   const rflags = vmcs.read32(FIELDS.GUEST_RFLAGS);
-  const rf = resumeFlag(exit, delivering, (rflags & RF) !== 0);
+  const current = (rflags & RF) !== 0 || machine.core.repeating;
+  const rf = resumeFlag(exit, delivering, current);
   if (rf !== ((rflags & RF) !== 0)) vmcs.write(FIELDS.GUEST_RFLAGS, BigInt(rflags ^ RF));
   const debugException =
     exit.reason === EXIT_REASON.EXCEPTION_NMI &&

@@ -31,7 +31,7 @@ export class Raising {
       state.addTotal('exceptions', 1n);
     }
     if (isException && event.vector === VECTORS['#DB']) this.#latchDebug(conditions);
-    this.#deliver(event, false, isException ? [this.#record(event)] : []);
+    this.#deliver(event, this.#core.repeating, isException ? [this.#record(event)] : []);
   }
 
   /** What VM entry injects: it is intercepted by nothing. @throws VmExit */
@@ -55,6 +55,7 @@ export class Raising {
     try {
       deliver(core, event, resumeFlag);
       core.delivering = undefined;
+      core.repeating = false;
       core.observer?.delivered?.(from, core.state.rip);
       core.ports.branched?.(from, core.state.rip, cpl, core.state.cpl);
       // A counter of interrupts may have overflowed: it has its say before the handler's first instruction.

@@ -68,6 +68,11 @@ export class Core {
   stepTrap = false;
   /** Whether the instruction under way loaded RF, which then holds for the one after it. */
   keepRf = false;
+  /**
+   * Whether RIP is at a repeated instruction that some iterations are done of: an event then pushes RF set.
+   * Vol. 3, "Instruction-Breakpoint Exception Condition".
+   */
+  repeating = false;
   /** Whether MONITOR has armed a range since the last MWAIT. */
   monitoring = false;
   /** Whether MWAIT waits: until an event, and at the latest until the end of the slice. */

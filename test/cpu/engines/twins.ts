@@ -62,6 +62,7 @@ export interface Start {
 export class Twin {
   readonly memory: PhysicalMemory;
   readonly state: State;
+  readonly core: Core;
   readonly engine!: Engine;
   readonly #start: Start;
 
@@ -82,6 +83,7 @@ export class Twin {
     this.#start = start;
     this.reset();
     const core = new Core(this.state, ports, features, reach);
+    this.core = core;
     core.armed = start.armed ?? false;
     if (start.observed) core.observer = new MicroArchitecture(TINY, surroundings(core));
     this.engine = engine = makeEngine(core);
@@ -193,9 +195,10 @@ export class Twins {
       const fuel = 1 + Math.floor(random() ** 3 * 60);
       const before = oracle.snapshot();
       const exits = [oracle, interpreter].map(({ engine }) => reason(engine.run(fuel)));
-      const [expected, got] = [oracle, interpreter].map(
-        (twin, i) => `${exits[i]}\n${twin.snapshot()}`,
-      ) as [string, string];
+      const [expected, got] = [oracle, interpreter].map((twin, i) => {
+        const within = exits[i] === 'slice' && twin.core.repeating ? ', repeating' : '';
+        return `${exits[i]}${within}\n${twin.snapshot()}`;
+      }) as [string, string];
       if (expected !== got) {
         return { before: `fuel ${fuel}\n${before}`, oracle: expected, interpreter: got };
       }

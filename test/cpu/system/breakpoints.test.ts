@@ -80,6 +80,55 @@ describe('single-stepping', () => {
   });
 });
 
+describe('RF between two iterations of a repeated instruction', () => {
+  const REP_STOSB = 'f3aa f4';
+  /** REP STOSB five times, and something that happens before it is done; the flags that are pushed. */
+  function pushed(vector: number, happen: (machine: TestMachine) => void, before = 2): bigint {
+    const machine = new TestMachine().long().load(AT.CODE, REP_STOSB).haltingHandlers(vector);
+    machine.state.gpr[1] = 5n;
+    machine.state.gpr[7] = BigInt(AT.DATA);
+    machine.state.set(STATE.RFLAGS_SYSTEM, 0x202n);
+    machine.run(before);
+    happen(machine);
+    machine.run();
+    expect(machine.handled).toBe(vector);
+    return machine.stack(3)[2]!;
+  }
+
+  it.each<[string, number, (machine: TestMachine) => void]>([
+    ['an interrupt', 0x30, (machine) => machine.vectors.push(0x30)],
+    [
+      'an NMI',
+      2,
+      (machine) => {
+        machine.nmi = true;
+      },
+    ],
+    ['a single-step trap', 1, ({ state }) => state.set(STATE.RFLAGS_SYSTEM, 0x202n | TF)],
+  ])('is set in what %s pushes', (_what, vector, happen) => {
+    expect(pushed(vector, happen) & RF).toBe(RF);
+  });
+
+  it('is not before the first iteration, nor after the last', () => {
+    expect(pushed(0x30, (machine) => machine.vectors.push(0x30), 0) & RF).toBe(0n);
+    expect(pushed(0x30, (machine) => machine.vectors.push(0x30), 5) & RF).toBe(0n);
+  });
+
+  it('stays until the last one, so that a breakpoint on the instruction is met once', () => {
+    const machine = armed(REP_STOSB, AT.CODE, 1n);
+    machine.load(
+      AT.HANDLER + 16,
+      '49ffc0 814c2410 00000100 48cf ; inc r8; or dword [rsp + 16], 10000H; iretq',
+    );
+    machine.state.gpr[1] = 5n;
+    machine.state.gpr[7] = BigInt(AT.DATA);
+    machine.run();
+    expect(machine.state.gpr[8]).toBe(1n);
+    expect(machine.state.rip).toBe(BigInt(AT.CODE + 3));
+    expect(machine.state.get(STATE.RFLAGS_SYSTEM) & RF).toBe(0n);
+  });
+});
+
 describe('an instruction breakpoint', () => {
   it('faults before the instruction, pushing RF clear, and not while RF is set', () => {
     const machine = armed('90 90 f4', AT.CODE + 1, 1n);

@@ -83,6 +83,7 @@ export class Oracle implements Engine {
     state.addTotal('ticks', 1n);
     state.addTotal('unhaltedTicks', 1n);
     const repeats = emit.outcome === 'repeats';
+    this.#core.repeating = repeats;
     if (repeats) state.addTotal('repIterations', 1n);
     else this.#retire(insn);
     if (linear !== undefined) {

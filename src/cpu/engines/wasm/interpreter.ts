@@ -162,6 +162,7 @@ export class Interpreter implements Engine {
         continue;
       }
       const why = this.#runtime.enter(record);
+      this.#core.repeating = why === LEAVE.REPEATING;
       if (why === LEAVE.LINK) this.#link(this.#record);
       else if (why === LEAVE.HOT) this.#promote(state.rip);
       else if (why === LEAVE.SYSTEM) {

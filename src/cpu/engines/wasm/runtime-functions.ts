@@ -61,6 +61,8 @@ export function importRuntime(module: ModuleBuilder): RuntimeIndices {
 export const LEAVE = {
   /** No ticks left; RIP is the next instruction. */
   HORIZON: 1,
+  /** No ticks left, between two iterations of the instruction at RIP. */
+  REPEATING: 6,
   /** RIP is not in the code TLB or not decoded. */
   MISS: 2,
   /** The stub in RECORD is a direct edge to be linked. */

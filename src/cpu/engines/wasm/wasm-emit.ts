@@ -102,7 +102,7 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
           f.if(undefined, () => this.leaveBefore(LEAVE.MISS));
         });
         f.get(PARAMETER.FUEL).branchIf(next);
-        this.leaveBefore(LEAVE.HORIZON);
+        this.leaveBefore(LEAVE.REPEATING);
       });
     });
     this.known = undefined;
