@@ -27,6 +27,8 @@ export interface PmuShape {
   readonly umask2?: boolean;
   readonly equal?: boolean;
   readonly userDisable?: boolean;
+  /** Bits of the auxiliary selectors of events (offcore responses, front-end latencies), where the CPU has them. */
+  readonly selectors?: { readonly offcore: bigint; readonly frontEnd: bigint };
   /** Last branch records, where the CPU has them. */
   readonly lbr?: LegacyLbrShape | ArchitecturalLbrShape;
   /** Processor event-based sampling, where the CPU has it. */

@@ -108,11 +108,22 @@ const V4 = 'Architectural Performance Monitoring Version 4';
 const V6 = 'Architectural Performance Monitoring Version 6';
 const FULL_WIDTH = 'Full-Width Writes to Performance Counter Registers';
 const METRICS = 'Performance Metrics';
+const OFFCORE = 'Off-core Response Performance Monitoring';
+const PEBS_LOAD = 'Load Latency Performance Monitoring Facility';
 const MODEL_SPECIFIC = 'Vol. 4, "Architectural MSRs"';
 
 /** The registers of a performance-monitoring unit, as CPUID sizes it. Vol. 3, "Architectural Performance Monitoring". */
 export function pmuMsrs(shape: PmuShape) {
-  const { version, gpWidth, fixedWidth, fullWidthWrites, perfMetrics = false, lbr, pebs } = shape;
+  const {
+    version,
+    gpWidth,
+    fixedWidth,
+    fullWidthWrites,
+    perfMetrics = false,
+    lbr,
+    pebs,
+    selectors,
+  } = shape;
   const gp = version >= 1 ? shape.gp : 0n;
   const fixed = fixedCounters(shape);
   const gpBank = { count: bankSize(gp), present: gp };
@@ -130,6 +141,10 @@ export function pmuMsrs(shape: PmuShape) {
   // biome-ignore format: a table
   return defineMsrs({
     IA32_PMC:                      { address: 0x0c1,  ...gpBank,                    writable: ones(64),             sdm: V1 },
+    // No event that the model knows asks them: what is written is kept.
+    MSR_OFFCORE_RSP:               { address: 0x1a6, count: selectors ? 2 : 0,      writable: selectors?.offcore ?? 0n,  sdm: OFFCORE },
+    MSR_PEBS_LD_LAT:               { address: 0x3f6, ...onlyIf(selectors !== undefined), writable: ones(16),             sdm: PEBS_LOAD },
+    MSR_PEBS_FRONTEND:             { address: 0x3f7, ...onlyIf(selectors !== undefined), writable: selectors?.frontEnd ?? 0n, sdm: MODEL_SPECIFIC },
     IA32_PERFEVTSEL:               { address: 0x186,  ...gpBank,                    writable: select, ignored: PERFEVTSEL.PC, sdm: V1 },
     IA32_MISC_ENABLE:              { address: 0x1a0,  writable: FAST_STRINGS, ignored: maskOf(...Object.values(constants)),
                                      reset: FAST_STRINGS | MONITOR_FSM | (version >= 1 ? PERFMON_AVAILABLE : 0n) | BTS_UNAVAILABLE | (pebs ? 0n : PEBS_UNAVAILABLE), sdm: MODEL_SPECIFIC },

@@ -5,6 +5,7 @@ import { PEBS_DATA_CFG, pebsMsrs } from '../msr/pebs.ts';
 import type { PebsShape, PmuShape } from '../msr/pmu-shape.ts';
 import type { Lbr } from './lbr.ts';
 import type { SampledState, Sampling } from './ports.ts';
+import type { Slot } from './slot.ts';
 
 /** Offsets in the DS buffer management area. Vol. 3, "DS Save Area and IA-32e Mode Operation". */
 // biome-ignore format: a table
@@ -69,6 +70,21 @@ export class Pebs {
   /** Whether the counter of this bit records the overflowing event itself rather than the next one. */
   precise(mask: bigint): boolean {
     return isSet(this.#pebs.precise, mask);
+  }
+
+  /**
+   * A sampling counter has moved: writes the record that is due, reloads the counter.
+   * @returns whether the DS buffer has reached its threshold
+   */
+  moved(slot: Slot, wrapped: boolean): boolean {
+    const later = wrapped && slot.counter.value > 0n;
+    const due = slot.recordsNext || later || (wrapped && this.precise(slot.mask));
+    slot.recordsNext = wrapped && !due;
+    if (!due) return false;
+    const outcome = this.record(slot.mask, slot.adaptive);
+    const reset = this.resetValue(slot.index, slot.fixed);
+    if (reset !== undefined) slot.counter.load(reset);
+    return outcome === 'threshold';
   }
 
   /** The value that a counter gets after its record; undefined where the DS area cannot be read. */

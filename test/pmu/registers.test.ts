@@ -141,6 +141,9 @@ const SKYLAKE_WHOLE: readonly Row[] = [
   ['dc0-ddf',    '0-15,61-63',              '='],
   ['3f1',        '0-3',                     '='],
   ['600',        '0-63',                    'canonical'],
+  ['1a6-1a7',    '0-11,15-37',              '='],
+  ['3f6',        '0-15',                    '='],
+  ['3f7',        '0-2,4,8-22',              '='],
 ];
 
 /** LBR format 3FH, PEBS format 4 with baseline, full-width writes, metrics. */
@@ -168,14 +171,19 @@ const SAPPHIRE_WHOLE: readonly Row[] = [
   ['1200-121f',  '0-15,56-63',              '='],
   ['1500-151f',  '0-63',                    '='],
   ['1600-161f',  '0-63',                    '='],
+  ['1a6-1a7',    '0-37',                    '='],
+  ['3f6',        '0-15',                    '='],
+  ['3f7',        '0-4,8-22',                '='],
 ];
 
 /** LBR format 5, PEBS format 4 with baseline, full-width writes, metrics. */
 // biome-ignore format: a table
 const ICE_LAKE: readonly Row[] = [
-  ...SAPPHIRE_WHOLE.filter(([addresses]) => !/^(1d9|345|14c|1[256]00)/.test(addresses)),
+  ...SAPPHIRE_WHOLE.filter(([addresses]) => !/^(1d9|345|14c|1[256]00|1a6|3f7)/.test(addresses)),
   ['1d9',        '0,1,11,12',               '='],
   ['345',        '',                        'ro', 0xe4c5n],
+  ['1a6-1a7',    '0-13,15-37',              '='],
+  ['3f7',        '0-2,4,8-22',              '='],
   ['1c8',        '0-9',                     '='],
   ['1c9',        '0-4',                     '='],
   ['680-69f',    '0-63',                    '='],
