@@ -1,4 +1,4 @@
-import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/control-registers.ts';
+import { ACTIVITY, BLOCKING, EFER, RFLAGS } from '../cpu/control-registers.ts';
 import { EVENT_TYPE, type Event } from '../cpu/event.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import { isFaultClass } from '../cpu/system/exceptions.ts';
@@ -16,9 +16,15 @@ import type { PreemptionTimer } from './preemption-timer.ts';
 import type { Vmcs } from './vmcs.ts';
 
 /** VMX-abort indicators. Vol. 3, "VMX Aborts". */
-export const VMX_ABORT = { SAVING_MSRS: 1, HOST_PDPTES: 2, LOADING_MSRS: 4 } as const;
+export const VMX_ABORT = {
+  SAVING_MSRS: 1,
+  HOST_PDPTES: 2,
+  LOADING_MSRS: 4,
+  HOST_IS_32_BIT: 6,
+} as const;
 
 const RF = Number(RFLAGS.RF);
+const LMA = Number(EFER.LMA);
 const DEBUG = 1;
 const DOUBLE_FAULT = 8;
 const VALID = INTERRUPTION.VALID;
@@ -166,6 +172,10 @@ export function vmExit(parts: {
   const store = vmcs.read32(FIELDS.VM_EXIT_MSR_STORE_COUNT);
   if (storeMsrs(machine, Number(vmcs.read(FIELDS.VM_EXIT_MSR_STORE_ADDRESS)), store)) {
     return VMX_ABORT.SAVING_MSRS;
+  }
+  const longMode = (state.get32(STATE.EFER) & LMA) !== 0;
+  if (longMode && (controls.exit & EXIT.HOST_ADDRESS_SPACE_SIZE) === 0) {
+    return VMX_ABORT.HOST_IS_32_BIT;
   }
   // Blocking by NMI: of the guest where it is physical; by the exit itself where an NMI caused it.
   const byNmi =

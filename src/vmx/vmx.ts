@@ -24,13 +24,14 @@ import { Entry } from './entry-checks/entry.ts';
 import { eptpIsValid, eptRoot } from './ept.ts';
 import { type Abort, vmExit } from './exit.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
-import { FIELDS, type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
+import { FIELDS } from './fields.ts';
+import { HeldVmcss, type SavedVmcss } from './held-vmcss.ts';
 import { vmxInstructions } from './instructions.ts';
 import type { VmxMachine } from './machine.ts';
 import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
-import { type SavedVmcs, Vmcs } from './vmcs.ts';
+import type { Vmcs } from './vmcs.ts';
 
 const NO_VMCS = MASK64;
 
@@ -38,9 +39,7 @@ const NO_VMCS = MASK64;
 export interface SavedVmx {
   readonly featureControl: bigint;
   readonly vmxon: number | undefined;
-  readonly active: readonly SavedVmcs[];
-  /** Physical address of the current VMCS. */
-  readonly current: number | undefined;
+  readonly vmcss: SavedVmcss;
   readonly nonRoot: (SavedNonRoot & { readonly vmcs: number }) | undefined;
   readonly timer: SavedTimer;
   readonly rootIsTypeScript: boolean;
@@ -61,8 +60,7 @@ export class Vmx implements VmxPort {
   aborted: Abort | undefined;
   readonly #memory: PhysicalMemory;
   readonly #msr: MsrBus;
-  readonly #fields: ReadonlyMap<number, Field>;
-  readonly #active = new Map<number, Vmcs>();
+  readonly #vmcss: HeldVmcss;
   /** The latest VMCS that was entered, as its checks see it. */
   #entry: Entry | undefined;
   #core: Core | undefined;
@@ -71,7 +69,6 @@ export class Vmx implements VmxPort {
   #featureControl = 0n;
   /** Physical address of the VMXON region; undefined outside VMX operation. */
   #vmxon: number | undefined;
-  #current: Vmcs | undefined;
   #nonRoot: NonRootOperation | undefined;
   #rootIsTypeScript = false;
 
@@ -79,7 +76,7 @@ export class Vmx implements VmxPort {
     this.shape = shape;
     this.#memory = memory;
     this.#msr = msr;
-    this.#fields = fieldsOf(shape);
+    this.#vmcss = new HeldVmcss(memory, shape);
   }
 
   /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
@@ -131,15 +128,13 @@ export class Vmx implements VmxPort {
   vmxon(region: bigint): VmxOutcome {
     if (this.operation) return this.#fail(VM_INSTRUCTION_ERROR.VMXON_IN_ROOT);
     if (!this.#isRegion(region)) return 'VMfailInvalid';
-    if (Vmcs.revision(this.#memory, Number(region)) !== this.shape.revision) return 'VMfailInvalid';
+    if (!this.#vmcss.isOurs(Number(region))) return 'VMfailInvalid';
     this.#vmxon = Number(region);
     return 'VMsucceed';
   }
 
   vmxoff(): VmxOutcome {
-    for (const vmcs of this.#active.values()) vmcs.store(this.#memory);
-    this.#active.clear();
-    this.#current = undefined;
+    this.#vmcss.release();
     this.#vmxon = undefined;
     return 'VMsucceed';
   }
@@ -148,11 +143,7 @@ export class Vmx implements VmxPort {
     if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_BAD_ADDRESS);
     const address = Number(pointer);
     if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_VMXON_POINTER);
-    const vmcs = this.#active.get(address) ?? this.#load(address);
-    vmcs.launched = false;
-    vmcs.store(this.#memory);
-    this.#active.delete(address);
-    if (this.#current === vmcs) this.#current = undefined;
+    this.#vmcss.clear(address);
     return 'VMsucceed';
   }
 
@@ -160,19 +151,15 @@ export class Vmx implements VmxPort {
     if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_ADDRESS);
     const address = Number(pointer);
     if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
-    // A set shadow-VMCS indicator makes the dword differ: shadow VMCSs do not exist here.
-    if (Vmcs.revision(this.#memory, address) !== this.shape.revision) {
-      return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
-    }
-    const vmcs = this.#active.get(address) ?? this.#load(address);
-    this.#active.set(address, vmcs);
-    this.#current = vmcs;
+    if (!this.#vmcss.isOurs(address)) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
+    this.#vmcss.load(address);
     return 'VMsucceed';
   }
 
   /** The current-VMCS pointer; all ones without one. */
   vmptrst(): bigint {
-    return this.#current ? BigInt(this.#current.address) : NO_VMCS;
+    const { current } = this.#vmcss;
+    return current ? BigInt(current.address) : NO_VMCS;
   }
 
   /** A field of the current VMCS; undefined where VMREAD fails. */
@@ -183,19 +170,19 @@ export class Vmx implements VmxPort {
 
   /** VMREAD with its failures. */
   readField(encoding: bigint): bigint | VmxOutcome {
-    const vmcs = this.#current;
+    const vmcs = this.#vmcss.current;
     if (!vmcs) return 'VMfailInvalid';
-    const field = this.#field(encoding);
+    const field = this.#vmcss.field(encoding);
     if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
     const value = vmcs.read(field);
     return (encoding & 1n) === 0n ? value : value >> 32n;
   }
 
   vmwrite(encoding: number | bigint, value: bigint): VmxOutcome {
-    const vmcs = this.#current;
+    const vmcs = this.#vmcss.current;
     if (!vmcs) return 'VMfailInvalid';
     const wide = BigInt(encoding);
-    const field = this.#field(wide);
+    const field = this.#vmcss.field(wide);
     if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
     if (field.type === 'information' && !isSet(this.shape.misc, VMX_MISC.VMWRITE_ANY_FIELD)) {
       return this.#fail(VM_INSTRUCTION_ERROR.READ_ONLY_FIELD);
@@ -244,7 +231,7 @@ export class Vmx implements VmxPort {
    * to the host. Vol. 3, "VM Entries".
    */
   enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire = () => {}): VmxOutcome {
-    const vmcs = this.#current;
+    const vmcs = this.#vmcss.current;
     if (!vmcs) return 'VMfailInvalid';
     const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(this.machine, vmcs);
     this.#entry = entry;
@@ -306,8 +293,7 @@ export class Vmx implements VmxPort {
     return {
       featureControl: this.#featureControl,
       vmxon: this.#vmxon,
-      active: [...this.#active.values()].map((vmcs) => vmcs.save()),
-      current: this.#current?.address,
+      vmcss: this.#vmcss.save(),
       nonRoot: this.#nonRoot && { vmcs: this.#nonRoot.vmcs.address, ...this.#nonRoot.save() },
       timer: this.#timer!.save(),
       rootIsTypeScript: this.#rootIsTypeScript,
@@ -320,17 +306,10 @@ export class Vmx implements VmxPort {
     const { nonRoot } = saved;
     this.#featureControl = saved.featureControl;
     this.#vmxon = saved.vmxon;
-    const known = new Map(this.#active);
-    this.#active.clear();
-    for (const each of saved.active) {
-      const vmcs = known.get(each.address) ?? new Vmcs(each.address);
-      vmcs.restore(each);
-      this.#active.set(each.address, vmcs);
-    }
-    this.#current = saved.current === undefined ? undefined : this.#active.get(saved.current);
+    this.#vmcss.restore(saved.vmcss);
     const timer = this.#timer!;
     timer.restore(saved.timer);
-    const running = nonRoot && this.#active.get(nonRoot.vmcs);
+    const running = nonRoot && this.#vmcss.active(nonRoot.vmcs);
     this.#nonRoot = running && new NonRootOperation(this.machine, running, timer);
     if (nonRoot) this.#nonRoot?.restore(nonRoot);
     this.#rootIsTypeScript = saved.rootIsTypeScript;
@@ -349,8 +328,9 @@ export class Vmx implements VmxPort {
   }
 
   #fail(error: number): VmxOutcome {
-    if (!this.#current) return 'VMfailInvalid';
-    this.#current.write32(FIELDS.VM_INSTRUCTION_ERROR, error);
+    const { current } = this.#vmcss;
+    if (!current) return 'VMfailInvalid';
+    current.write32(FIELDS.VM_INSTRUCTION_ERROR, error);
     return { VMfailValid: error };
   }
 
@@ -373,19 +353,6 @@ export class Vmx implements VmxPort {
     const halted = state.get32(STATE.ACTIVITY) !== ACTIVITY.ACTIVE;
     ports.time.modeChanged({ cpl: state.cpl, halted });
     engine.endSlice();
-  }
-
-  #field(encoding: bigint): Field | undefined {
-    if (encoding >> 32n !== 0n) return undefined;
-    const number = Number(encoding);
-    const field = this.#fields.get(number & ~HIGH_ACCESS);
-    return field && (number & HIGH_ACCESS) !== 0 && field.width !== 64 ? undefined : field;
-  }
-
-  #load(address: number): Vmcs {
-    const vmcs = new Vmcs(address);
-    vmcs.load(this.#memory);
-    return vmcs;
   }
 
   #isRegion(pointer: bigint): boolean {

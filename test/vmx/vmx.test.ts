@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { STATE } from '../../src/cpu/state/layout.ts';
 import { VmExit } from '../../src/cpu/vm-exit.ts';
 import { SAPPHIRE_RAPIDS_WHOLE_VMX } from '../../src/msr/vmx.ts';
-import { OTHER_VMCS, Processor, VMCS, VMXON_REGION } from './processor.ts';
+import { type Fields, OTHER_VMCS, Processor, VMCS, VMXON_REGION } from './processor.ts';
 
 describe('VMX instructions with their operands read', () => {
   let cpu: Processor;
@@ -56,7 +56,7 @@ describe('VMX instructions with their operands read', () => {
     expect(cpu.vmx.vmread(0x2803)).toBe(0x3333_3333n);
     expect(cpu.vmx.readField(0x0803n)).toEqual({ VMfailValid: 12 });
     expect(cpu.vmx.readField(0x1_0000_0802n)).toEqual({ VMfailValid: 12 });
-    expect(cpu.vmx.vmwrite(0x2016, 0n)).toEqual({ VMfailValid: 12 }); // posted interrupts: absent
+    expect(cpu.vmx.vmwrite(0x4020, 0n)).toEqual({ VMfailValid: 12 }); // PLE_Gap: no PAUSE-loop exiting
   });
 
   it('VMLAUNCH needs a clear VMCS, VMRESUME a launched one', () => {
@@ -76,6 +76,103 @@ describe('VMX instructions with their operands read', () => {
     cpu.enterable();
     cpu.state.set32(STATE.INTERRUPTIBILITY, 2);
     expect(cpu.vmx.vmlaunch()).toEqual({ VMfailValid: 26 });
+  });
+});
+
+describe('what invalidates translations', () => {
+  const cpu = new Processor().enterable();
+  const EPTP = 0x1_a01en;
+
+  // biome-ignore format: a table
+  it.each([
+    ['of one EPTP',                       1, EPTP,                'VMsucceed'],
+    ['of all',                            2, 0n,                  'VMsucceed'],
+    ['of type 0',                         0, EPTP,                { VMfailValid: 28 }],
+    ['of type 3',                         3, EPTP,                { VMfailValid: 28 }],
+    ['of an EPTP of a walk of 5 levels',  1, EPTP | 0x38n,        { VMfailValid: 28 }],
+    ['of an EPTP of a reserved memory type', 1, EPTP & ~7n | 1n,  { VMfailValid: 28 }],
+    ['of an EPTP with a reserved bit',    1, EPTP | 0x800n,       { VMfailValid: 28 }],
+    ['of an EPTP beyond physical memory', 1, EPTP | (1n << 50n),  { VMfailValid: 28 }],
+  ])('INVEPT %s', (_what, type, eptp, outcome) => {
+    expect(cpu.vmx.invept(type, eptp)).toEqual(outcome);
+  });
+
+  // biome-ignore format: a table
+  it.each([
+    ['of an address',                       0, 1n,         0x1000n,                'VMsucceed'],
+    ['of a VPID',                           1, 0xffffn,    0n,                     'VMsucceed'],
+    ['of all VPIDs',                        2, 0n,         0n,                     'VMsucceed'],
+    ['of a VPID but global translations',   3, 1n,         0n,                     'VMsucceed'],
+    ['of type 4',                           4, 1n,         0n,                     { VMfailValid: 28 }],
+    ['of an address of VPID 0',             0, 0n,         0n,                     { VMfailValid: 28 }],
+    ['of VPID 0',                           1, 0n,         0n,                     { VMfailValid: 28 }],
+    ['of VPID 0 but global translations',   3, 0n,         0n,                     { VMfailValid: 28 }],
+    ['with a reserved bit of the descriptor', 1, 0x1_0001n, 0n,                    { VMfailValid: 28 }],
+    ['of an address that is not canonical', 0, 1n,         0x8000_0000_0000n,      { VMfailValid: 28 }],
+  ])('INVVPID %s', (_what, type, vpid, linear, outcome) => {
+    expect(cpu.vmx.invvpid(type, vpid, linear)).toEqual(outcome);
+  });
+});
+
+describe('a VMCS in memory', () => {
+  it('holds after VMCLEAR what was written, for VMPTRLD to find, and is clear', () => {
+    const cpu = new Processor().enterable({ GUEST_RIP: 0x1234_5678n });
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+    cpu.vmx.vmExit(new VmExit(10), undefined);
+    expect(cpu.vmx.vmclear(VMCS)).toBe('VMsucceed');
+    expect(cpu.vmx.vmptrst()).toBe(0xffff_ffff_ffff_ffffn);
+    const region = Array.from({ length: 512 }, (_, i) => cpu.memory.read(Number(VMCS) + i * 8, 8));
+    cpu.vmx.vmptrld(OTHER_VMCS);
+    cpu.vmx.vmclear(OTHER_VMCS);
+    // Copied elsewhere, as a hypervisor migrates one.
+    for (const [i, word] of region.entries()) cpu.memory.write(Number(OTHER_VMCS) + i * 8, 8, word);
+    expect(cpu.vmx.vmptrld(OTHER_VMCS)).toBe('VMsucceed');
+    expect(cpu.get('GUEST_RIP')).toBe(0x1234_5678n);
+    expect(cpu.vmx.vmresume()).toEqual({ VMfailValid: 5 });
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+  });
+
+  it('of a wrong revision, or with the shadow-VMCS indicator, is not loaded', () => {
+    const cpu = new Processor().enterable();
+    cpu.memory.write(Number(OTHER_VMCS), 4, 0x8000_0012n);
+    expect(cpu.vmx.vmptrld(OTHER_VMCS)).toEqual({ VMfailValid: 11 });
+  });
+});
+
+describe('VMX aborts', () => {
+  /** A 32-bit host and a 32-bit guest. */
+  const NARROW: Fields = {
+    VM_EXIT_CONTROLS: 0x3_6dfb,
+    VM_ENTRY_CONTROLS: 0x11fb,
+    GUEST_CS_ACCESS_RIGHTS: 0xc09b,
+    GUEST_CR4: 0x2000n,
+    HOST_FS_BASE: 0n,
+    HOST_GS_BASE: 0n,
+    GUEST_CR0: 0x8000_0031n,
+  };
+  const narrow = (changes: Fields = {}) => {
+    const cpu = new Processor().enterable({ ...NARROW, ...changes });
+    cpu.state.set(STATE.EFER, 0n);
+    cpu.state.set(STATE.CR4, 0x2000n);
+    expect(cpu.vmx.vmlaunch()).toBe('VMsucceed');
+    expect(cpu.vmx.lastFailure).toBeUndefined();
+    return cpu;
+  };
+
+  it('with indicator 6: a guest that has entered IA-32e mode exits to a 32-bit host', () => {
+    const cpu = narrow({ HOST_CR4: 0x2000n });
+    cpu.state.set(STATE.EFER, 0x500n);
+    cpu.vmx.vmExit(new VmExit(10), undefined);
+    expect(cpu.vmx.aborted).toBe(6);
+    expect(cpu.memory.read(Number(VMCS) + 4, 4)).toBe(6n);
+    expect(cpu.state.get32(STATE.ACTIVITY)).toBe(2);
+  });
+
+  it('with indicator 2: the PDPTEs of a host with PAE paging have reserved bits set', () => {
+    const cpu = narrow({ HOST_CR4: 0x2020n, HOST_CR3: 0x2000n });
+    cpu.memory.write(0x2000, 8, 0x1ffn);
+    cpu.vmx.vmExit(new VmExit(10), undefined);
+    expect(cpu.vmx.aborted).toBe(2);
   });
 });
 
