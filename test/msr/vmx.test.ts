@@ -47,14 +47,18 @@ describe('the VMX capability MSRs', () => {
 
   // biome-ignore format: a table
   it.each([
-    ['posted interrupts',                0x48d,  7, false],
+    ['posted interrupts',                0x48d,  7, true],
     ['virtual NMIs',                     0x48d,  5, true],
     ['the preemption timer',             0x48d,  6, true],
     ['tertiary controls',                0x48e, 17, false],
     ['MSR bitmaps',                      0x48e, 28, true],
     ['RDPMC exiting',                    0x48e, 11, true],
-    ['APIC-access virtualization',       0x48b,  0, false],
+    ['APIC-access virtualization',       0x48b,  0, true],
     ['EPT',                              0x48b,  1, true],
+    ['x2APIC-mode virtualization',       0x48b,  4, true],
+    ['APIC-register virtualization',     0x48b,  8, true],
+    ['virtual-interrupt delivery',       0x48b,  9, true],
+    ['PAUSE-loop exiting',               0x48b, 10, false],
     ['VPID',                             0x48b,  5, true],
     ['unrestricted guest',               0x48b,  7, true],
     ['VM functions',                     0x48b, 13, true],
