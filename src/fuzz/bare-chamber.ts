@@ -8,13 +8,12 @@ import {
 import type { FuzzCase } from './case.ts';
 import type { Chamber } from './chamber.ts';
 import { type Mode, stubImage } from './guest/image.ts';
+import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { readNmis, readResults, type StepResult, writeSteps } from './guest/tables.ts';
 import { profileOf } from './profiles.ts';
 
 const BUDGET = 10_000_000;
-const LVTPC = { PAGE_OFFSET: 0x340, NMI: 0x400n, MASKED: 0x1_0400n } as const;
-const SPURIOUS_VECTOR = { PAGE_OFFSET: 0xf0, ENABLED: 0x1ffn } as const;
 
 interface Saved {
   readonly dirty: Uint8Array;
@@ -52,7 +51,7 @@ export class BareChamber {
     const { linear } = hardware.memory;
     const start = hardware.memory.offset(LAYOUT.DIRTY);
     this.#dirty = new DataView(linear.buffer, start, LAYOUT.DIRTY_END - LAYOUT.DIRTY);
-    this.#processor.apic.page.write(SPURIOUS_VECTOR.PAGE_OFFSET, 4, SPURIOUS_VECTOR.ENABLED);
+    enableApic(this.#processor.apic.page);
     this.#boot = this.#save();
   }
 
@@ -61,7 +60,7 @@ export class BareChamber {
     writeSteps(this.#dirty, fuzzed.steps);
     const { msrs, apic, cpu } = this.#processor;
     for (const [address, value] of fuzzed.registers) msrs.wrmsr(address, BigInt(value));
-    apic.page.write(LVTPC.PAGE_OFFSET, 4, fuzzed.lvtpc === 'nmi' ? LVTPC.NMI : LVTPC.MASKED);
+    setLvtpc(apic.page, fuzzed);
     cpu.run(BUDGET);
     return { steps: readResults(this.#dirty, fuzzed.steps.length), nmis: readNmis(this.#dirty) };
   }

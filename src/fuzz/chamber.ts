@@ -7,6 +7,7 @@ import { perfEventAttr } from '../perf/attr.ts';
 import type { PerfEvent } from '../perf/event.ts';
 import type { FuzzCase, HostAction } from './case.ts';
 import { type Mode, stubImage } from './guest/image.ts';
+import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
 import { designOf, exposureOf, profileOf } from './profiles.ts';
@@ -18,8 +19,6 @@ import { watch } from './watch.ts';
 
 const RDI = 7;
 const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
-const LVTPC = { PAGE_OFFSET: 0x340, NMI: 0x400n, MASKED: 0x1_0400n } as const;
-const SPURIOUS_VECTOR = { PAGE_OFFSET: 0xf0, ENABLED: 0x1ffn } as const;
 /** Ticks a case may take: the slowest host does a few million. */
 const BUDGET = 400_000_000n;
 /** Work that another task of the host does when it gets the CPU. */
@@ -84,8 +83,7 @@ export class Chamber {
       this.#paths[this.step] = 'direct';
     });
     this.#telling = tellingRegisters(this.processor);
-    // Fixed delivery needs an enabled APIC; the mask is the case's.
-    vcpu.apic.page.write(SPURIOUS_VECTOR.PAGE_OFFSET, 4, SPURIOUS_VECTOR.ENABLED);
+    enableApic(vcpu.apic.page);
     this.#provenance = watch(this);
     alter?.(this);
     this.#boot = new ChamberSnapshot(this);
@@ -146,8 +144,7 @@ export class Chamber {
       }
     }
     for (const [address, value] of fuzzed.registers) vcpu.vpmu.wrmsr(address, BigInt(value));
-    const lvtpc = fuzzed.lvtpc === 'nmi' ? LVTPC.NMI : LVTPC.MASKED;
-    vcpu.apic.page.write(LVTPC.PAGE_OFFSET, 4, lvtpc);
+    setLvtpc(vcpu.apic.page, fuzzed);
     vcpu.schedIn(this.host);
   }
 

@@ -90,8 +90,6 @@ export class Tally {
   }
 }
 
-const lastOf = (shard: Shard) => shard.of;
-
 /** The report of the whole from the reports of its shards. @throws CounterpointError `bad-shards` */
 export function mergeReports(reports: readonly Report[]): Report {
   const [head] = reports;
@@ -104,7 +102,7 @@ export function mergeReports(reports: readonly Report[]): Report {
   for (const report of reports) {
     if (JSON.stringify(report.campaign) !== campaign) bad('the reports are of different campaigns');
   }
-  const of = lastOf(shards[0]!);
+  const { of } = shards[0]!;
   const parts = shards.map(({ part }) => part);
   if (shards.some((shard) => shard.of !== of)) bad('the shards are of different divisions');
   if (new Set(parts).size !== parts.length) bad('a shard is there twice');
