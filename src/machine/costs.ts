@@ -15,11 +15,18 @@ export interface Cost {
   readonly source: string;
 }
 
-/** Where root-mode time went, dearest first; nothing on the bare machine. */
+/** Where root-mode time went on all processors, dearest first; nothing on the bare machine. */
 export function costs(machine: Machine): Cost[] {
   if (!(machine instanceof VirtualMachine)) return [];
-  return [...machine.host.account.rows()]
-    .map(({ name, times, ticks }) => {
+  const sums = new Map<CostName, { times: number; ticks: number }>();
+  for (const { account } of machine.hosts) {
+    for (const { name, times, ticks } of account.rows()) {
+      const sum = sums.get(name) ?? { times: 0, ticks: 0 };
+      sums.set(name, { times: sum.times + times, ticks: sum.ticks + ticks });
+    }
+  }
+  return [...sums]
+    .map(([name, { times, ticks }]) => {
       const { cycles, low, high, provenance, source } = COSTS[name];
       return { row: name, times, cycles: ticks, each: cycles, low, high, provenance, source };
     })

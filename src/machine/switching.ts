@@ -22,22 +22,32 @@ export interface Switching {
   readonly switches: Readonly<Operations>;
 }
 
-/** The run loop's own figures; `undefined` on the bare machine. */
+/** The run loop's own figures, of all vCPUs; `undefined` on the bare machine. */
 export function switching(machine: Machine): Switching | undefined {
   if (!(machine instanceof VirtualMachine)) return undefined;
-  const { entries, fastpath, loads, puts, pmis, emulatedInstructions, switching } =
-    machine.vcpu.statistics;
-  const { rdmsr, wrmsr, rdpmc } = machine.host.operations;
+  const vcpus = machine.vm.vcpus.map(({ statistics }) => statistics);
+  const { rdmsr, wrmsr, rdpmc } = operations(machine.hosts.map(({ operations: own }) => own));
   return {
-    entries,
-    fastpath,
-    loads,
-    puts,
-    pmis,
-    emulated: emulatedInstructions,
+    entries: sum(vcpus, ({ entries }) => entries),
+    fastpath: sum(vcpus, ({ fastpath }) => fastpath),
+    loads: sum(vcpus, ({ loads }) => loads),
+    puts: sum(vcpus, ({ puts }) => puts),
+    pmis: sum(vcpus, ({ pmis }) => pmis),
+    emulated: sum(vcpus, ({ emulatedInstructions }) => emulatedInstructions),
     rdmsr,
     wrmsr,
     rdpmc,
-    switches: { ...switching },
+    switches: operations(vcpus.map(({ switching }) => switching)),
   };
 }
+
+const sum = <T>(each: readonly T[], value: (one: T) => number): number =>
+  each.reduce((total, one) => total + value(one), 0);
+
+const operations = (each: readonly Readonly<Operations>[]): Operations => ({
+  rdmsr: sum(each, ({ rdmsr }) => rdmsr),
+  wrmsr: sum(each, ({ wrmsr }) => wrmsr),
+  rdpmc: sum(each, ({ rdpmc }) => rdpmc),
+  vmread: sum(each, ({ vmread }) => vmread),
+  vmwrite: sum(each, ({ vmwrite }) => vmwrite),
+});
