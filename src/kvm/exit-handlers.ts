@@ -169,7 +169,7 @@ const exception: ExitHandler = (vcpu) => {
 const eptViolation: ExitHandler = (vcpu) => emulate(vcpu, 0);
 
 const timer: ExitHandler = (vcpu) => {
-  vcpu.apic.elapse();
+  vcpu.elapse();
   return 'enter';
 };
 

@@ -8,7 +8,7 @@ const X2APIC_ICR = 0x830;
 /** Whether the exit was one of the few that need nothing but an answer, and has been answered. */
 export function fastpath(vcpu: Vcpu, reason: number): boolean {
   if (reason === EXIT_REASON.PREEMPTION_TIMER) {
-    vcpu.apic.elapse();
+    vcpu.elapse();
     return true;
   }
   if (reason !== EXIT_REASON.MSR_WRITE) return false;

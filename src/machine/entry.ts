@@ -1,18 +1,11 @@
 import { RFLAGS } from '../cpu/control-registers.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import type { State } from '../cpu/state/state.ts';
-import type { EntryRegister, EntryState, SegmentState } from '../platform/boot/entry-state.ts';
-
-const NUMBER: Readonly<Record<EntryRegister, number>> = {
-  RAX: 0,
-  RCX: 1,
-  RDX: 2,
-  RBX: 3,
-  RSP: 4,
-  RBP: 5,
-  RSI: 6,
-  RDI: 7,
-};
+import {
+  ENTRY_REGISTERS,
+  type EntryState,
+  type SegmentState,
+} from '../platform/boot/entry-state.ts';
 
 /** Puts a processor that was just reset into the state in which a boot protocol hands it over. */
 export function enter(state: State, entry: EntryState): void {
@@ -23,8 +16,8 @@ export function enter(state: State, entry: EntryState): void {
     rights,
   });
   state.gpr.fill(0n);
-  for (const [name, value] of Object.entries(entry.registers)) {
-    state.gpr[NUMBER[name as EntryRegister]] = value;
+  for (const [number, name] of ENTRY_REGISTERS.entries()) {
+    state.gpr[number] = entry.registers[name] ?? 0n;
   }
   state.rip = entry.rip;
   state.set(STATE.RFLAGS_SYSTEM, RFLAGS.FIXED);

@@ -1,17 +1,10 @@
 import type { GuestState } from '../kvm/guest-state.ts';
 import { RESET_STATE } from '../kvm/guest-state.ts';
-import type { EntryRegister, EntryState, SegmentState } from '../platform/boot/entry-state.ts';
-
-const NUMBERS: readonly (EntryRegister | undefined)[] = [
-  'RAX',
-  'RCX',
-  'RDX',
-  'RBX',
-  'RSP',
-  'RBP',
-  'RSI',
-  'RDI',
-];
+import {
+  ENTRY_REGISTERS,
+  type EntryState,
+  type SegmentState,
+} from '../platform/boot/entry-state.ts';
 
 /** What user space sets a new vCPU to, so that it starts as a boot protocol has it. */
 export function guestState(entry: EntryState): GuestState {
@@ -25,7 +18,7 @@ export function guestState(entry: EntryState): GuestState {
   return {
     ...RESET_STATE,
     gpr: Array.from({ length: 16 }, (_, i) => {
-      const name = NUMBERS[i];
+      const name = ENTRY_REGISTERS[i];
       return name === undefined ? 0n : (entry.registers[name] ?? 0n);
     }),
     rip: entry.rip,

@@ -1,13 +1,13 @@
 import { readStatusFlags } from '../cpu/flags.ts';
 import { STATE } from '../cpu/state/layout.ts';
+import { ENTRY_REGISTERS } from '../platform/boot/entry-state.ts';
 import type { Machine } from './machine.ts';
 import { VirtualMachine } from './virtual.ts';
 
 /** Registers of a guest's processor, by the manual's names. */
 export type GuestRegisterFile = Readonly<Record<string, bigint>>;
 
-const GPR = ['RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI'];
-const NAMES = [...GPR, ...Array.from({ length: 8 }, (_, i) => `R${i + 8}`)];
+const NAMES = [...ENTRY_REGISTERS, ...Array.from({ length: 8 }, (_, i) => `R${i + 8}`)];
 
 /** What the processor that ran last holds of its guest. */
 export function guestRegisters(machine: Machine): GuestRegisterFile {

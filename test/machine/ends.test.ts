@@ -41,3 +41,20 @@ it.each([0, 9, 1.5])('there is no machine of %s processors', (processors) => {
     /1 to 8/,
   );
 });
+
+// The PIT as a rate generator of 1 kHz; jmp to itself.
+const SPIN_UNDER_PIT = 'b0 34 e6 43 b0 a9 e6 40 b0 04 e6 40 eb fe';
+
+it.each(['bare', 'emulated', 'mediated', 'blend'])(
+  'a timer that nobody listens to does not keep a guest from running: %s',
+  (machine) => {
+    const built = createMachine(code(SPIN_UNDER_PIT), {
+      machine,
+      memory: 4 << 20,
+      boot: { format: 'flat' },
+    });
+    const { reason, instructions } = built.run({ maxInstructions: 20_000_000n });
+    expect(reason).toBe('budget');
+    expect(instructions).toBe(20_000_000n);
+  },
+);

@@ -8,7 +8,9 @@ export interface SegmentState {
   readonly rights: number;
 }
 
-export type EntryRegister = 'RAX' | 'RBX' | 'RCX' | 'RDX' | 'RSI' | 'RDI' | 'RBP' | 'RSP';
+/** In the order of their numbers. */
+export const ENTRY_REGISTERS = ['RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI'] as const;
+export type EntryRegister = (typeof ENTRY_REGISTERS)[number];
 
 /** The state in which a boot protocol hands the CPU over. Registers that are not named are 0; interrupts are off. */
 export interface EntryState {
