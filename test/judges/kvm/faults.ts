@@ -30,7 +30,7 @@ export const FAULTS: readonly Fault[] = [
     ['if (this.#fixedCtrlHw !== 0n) host.wrmsr(MSR.FIXED_CTR_CTRL, 0n);', ''],
     ['this.#counters.set(pmc.index, value);\n      if (value', 'if (value'],
     ['if (value !== 0n) host.wrmsr(counterAddress(pmc), 0n);', ''],
-    ['host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, 0n);', ''],
+    ['!== 0n) {\n        host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, 0n);', '!== 0n) {'],
     ['this.#perf.putGuestLvtpc(host.id);', ''],
     ['if (this.#hostHasPmu) this.#perf.putGuestContext(host.id);', ''],
     ['if (masked === this.#lvtpcMasked) return;', 'return;'],
