@@ -10,7 +10,7 @@ const HOST_MEMORY = 16 << 20;
 // biome-ignore format: a table
 const RETIRED = [
   'instructions', 'branches', 'conditionalBranches', 'conditionalTaken', 'nearCalls', 'nearReturns', 'nearTaken',
-  'indirectBranches', 'farBranches', 'exceptions',
+  'indirectBranches', 'farBranches',
 ] as const;
 
 /** Everything a guest saw and left, but for time. */
