@@ -26,7 +26,7 @@ describe('root-mode work', () => {
     const before = rig.totals.get('instructions');
     expect(rig.host.rdmsr(0x186)).toBe(0x43_00c0n);
     expect(rig.totals.get('instructions')! - before!).toBe(1n);
-    expect(rig.host.operations).toEqual({ rdmsr: 1, wrmsr: 1, rdpmc: 0 });
+    expect(rig.host.operations).toEqual({ rdmsr: 1, wrmsr: 1, rdpmc: 0, vmread: 0, vmwrite: 0 });
   });
 
   it('that faults says which register', () => {
