@@ -17,7 +17,7 @@ import { DESIGNS, type VpmuDesign } from './vpmu/designs.ts';
 import { EmulatedVpmu } from './vpmu/emulated.ts';
 import { checkEventFilter, type PmuEventFilter } from './vpmu/event-filter.ts';
 import type { PmuExposure } from './vpmu/exposure.ts';
-import { MediatedVpmu } from './vpmu/mediated.ts';
+import { checkHostPmu, MediatedVpmu } from './vpmu/mediated.ts';
 import { extraRegisters } from './vpmu/registers.ts';
 
 const FEATURE_CONTROL = 0x3a;
@@ -119,11 +119,13 @@ export class Vm {
   readonly #bitmaps = new Map<number, MsrBitmap>();
   readonly #emulators = new Map<number, Emulator>();
 
+  /** KVM_CREATE_VM. @throws CounterpointError `mediated-unsupported` where the host's PMU cannot be handed over. */
   constructor(kvm: Kvm, host: HostCpu, options: VmOptions) {
+    this.design = options.design ?? DESIGNS.emulated;
+    checkHostPmu(this.design, kvm.perf.cpu(host.id).pmu.shape);
     this.kvm = kvm;
     this.id = kvm.nextVm();
     this.ports = options.ports;
-    this.design = options.design ?? DESIGNS.emulated;
     this.exposure = options.exposure ?? {};
     this.observer = options.observer;
     this.forceEmulationPrefix = options.forceEmulationPrefix ?? true;

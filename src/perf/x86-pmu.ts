@@ -70,9 +70,12 @@ export class X86Pmu {
     this.#mask = ones(this.shape.width);
   }
 
-  /** Longest period one counter run can cover. */
+  /**
+   * Longest period one counter run can cover: half the counter's range, and where writes reach bit 31 only and are
+   * sign-extended, half of theirs, fixed counters included.
+   */
   get maximumPeriod(): bigint {
-    return this.#mask >> 1n;
+    return (this.shape.fullWidthWrites ? this.#mask : ones(32)) >> 1n;
   }
 
   /** Events that have a counter, started or stopped. */

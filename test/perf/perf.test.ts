@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { type PerfEventAttr, perfEventAttr } from '../../src/perf/attr.ts';
 import { type PerfEvent, STATE } from '../../src/perf/event.ts';
 import { Perf, type PerfTask, scaled } from '../../src/perf/perf.ts';
+import { ARCHITECTURAL_PROFILES } from '../../src/pmu/profiles.ts';
 import { physicalCpu } from '../host/rig.ts';
 
 const INSTRUCTIONS = 0x00c0n;
@@ -31,6 +32,24 @@ describe('a counting event', () => {
     rig.host.work(1000, 700);
     // Reading is one RDPMC, which counts as one instruction after it has been read.
     expect(perf.read(event)!.count - before).toBe(701n);
+  });
+
+  it('counts on beyond bit 31 where counters are written without their upper bits', () => {
+    const { host } = physicalCpu({ profile: ARCHITECTURAL_PROFILES[1]! });
+    const old = new Perf([host]);
+    const events = [INSTRUCTIONS, BRANCHES].map((config) =>
+      old.create(perfEventAttr({ config, samplePeriod: 2n ** 35n }), { cpu: 0 }),
+    );
+    const before = events.map((event) => old.read(event)!.count);
+    host.work(2 ** 33, 2 ** 33);
+    const [instructions, branches] = events.map(
+      (event, at) => old.read(event)!.count - before[at]!,
+    );
+    expect(instructions).toBeGreaterThanOrEqual(2n ** 33n);
+    expect(instructions).toBeLessThan(2n ** 33n + 100_000n);
+    expect(branches).toBeGreaterThan(2n ** 33n / 6n);
+    expect(branches).toBeLessThan(2n ** 33n / 4n);
+    expect(events.map(({ hw }) => hw.index)).toEqual([32, 0]);
   });
 
   it('that excludes the host counts nothing in root mode', () => {

@@ -1,4 +1,5 @@
 import { bit } from '../../bits/bitfield.ts';
+import { CounterpointError } from '../../bits/error.ts';
 import type { HostCpu } from '../../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
 import { PERFEVTSEL } from '../../msr/pmu.ts';
@@ -21,6 +22,23 @@ interface SavedMediated {
   readonly loaded: boolean;
   readonly lvtpcMasked: boolean;
   readonly extras: ReturnType<ExtraState['save']>;
+}
+
+/** STATUS_SET, which LOAD restores a guest's overflows with, comes with this version. */
+const LEAST_VERSION = 4;
+
+/**
+ * Whether the host's PMU can be loaded and put (is_mediated_pmu_supported). Linux falls back to the emulated vPMU in
+ * silence; here nobody measures another design than the one asked for.
+ * @throws CounterpointError `mediated-unsupported`
+ */
+export function checkHostPmu({ kind, name }: VpmuDesign, host: HostPmu): void {
+  if (kind !== 'mediated' || (host.version >= LEAST_VERSION && host.fullWidthWrites)) return;
+  const writes = host.fullWidthWrites ? 'with' : 'without';
+  throw new CounterpointError(
+    'mediated-unsupported',
+    `design ${name} needs a host PMU of version ${LEAST_VERSION} or later with full-width writes: this one is version ${host.version} ${writes} them`,
+  );
 }
 
 /**
@@ -85,10 +103,10 @@ export class MediatedVpmu implements Vpmu {
     return this.pmu.rdpmc(ecx);
   }
 
-  /** kvm_mediated_pmu_load. */
   /** Legacy LBRs are not virtualised, architectural ones do not need it. */
   debugctlWritten(): void {}
 
+  /** kvm_mediated_pmu_load. */
   load(): void {
     const host = this.#host;
     if (this.#hostHasPmu) this.#perf.loadGuestContext(host.id, this.#meeting);
