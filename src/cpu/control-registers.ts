@@ -36,6 +36,9 @@ export const DR7 = { LE: bit(8), GE: bit(9), GD: bit(13), FIXED: bit(10) } as co
 /** Extended control register 0. */
 export const XCR0 = { X87: bit(0), SSE: bit(1), AVX: bit(2), PKRU: bit(9) } as const;
 
+/** IA32_XSS. Vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features". */
+export const XSS = { ARCH_LBR: bit(15) } as const;
+
 /** Interruptibility state, as the VMCS has it. */
 export const BLOCKING = { STI: 1, MOV_SS: 2, SMI: 4, NMI: 8 } as const;
 

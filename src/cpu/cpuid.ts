@@ -5,7 +5,7 @@ import {
   perfmonLeaf,
   TICKS_PER_CRYSTAL_CYCLE,
 } from '../msr/pmu-shape.ts';
-import { CR4 } from './control-registers.ts';
+import { CR4, XSS } from './control-registers.ts';
 import type { CpuidContext, CpuidRegisters } from './ports.ts';
 import type { CpuProfile } from './profiles.ts';
 
@@ -64,13 +64,21 @@ export interface ProcessorIdentity {
   readonly processors: number;
 }
 
-/** State components of XSAVE beyond the legacy area: size and offset in the standard format. */
+/**
+ * State components of XSAVE beyond the legacy area: size and offset in the standard format, which supervisor
+ * components are not in. Architectural LBRs have room for the 32 entries that profiles have at most.
+ */
 // biome-ignore format: a table
 export const XSAVE_COMPONENTS: Readonly<Record<number, { size: number; offset: number }>> = {
-  2: { size: 256, offset: 576 },
-  9: { size: 8,   offset: 2688 },
+  2:  { size: 256, offset: 576 },
+  9:  { size: 8,   offset: 2688 },
+  15: { size: 808, offset: 0 },
 };
 const XSAVE_HEADER_END = 576;
+
+/** State components that IA32_XSS may enable. */
+export const supervisorStates = ({ lbr }: Pick<PmuShape, 'lbr'>): bigint =>
+  lbr?.kind === 'architectural' ? XSS.ARCH_LBR : 0n;
 
 const ZERO: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 type Leaf = (subleaf: number, context: CpuidContext) => CpuidRegisters;
@@ -201,6 +209,7 @@ export function cpuid(
       0xd,
       (subleaf, { xcr0, xss }) => {
         const user = profile.xcr0;
+        const supervisor = supervisorStates(pmu);
         if (subleaf === 0) {
           return {
             eax: Number(user & 0xffff_ffffn),
@@ -211,11 +220,12 @@ export function cpuid(
         }
         if (subleaf === 1) {
           const compacted = has('XSAVEC') || has('XSAVES') ? xsaveSize(xcr0 | xss, true) : 0;
-          return { ...announced(0xd, 1), ebx: compacted, ecx: 0, edx: 0 };
+          return { ...announced(0xd, 1), ebx: compacted, ecx: Number(supervisor), edx: 0 };
         }
         const component = XSAVE_COMPONENTS[subleaf];
-        if (!component || (user >> BigInt(subleaf)) % 2n === 0n) return ZERO;
-        return { eax: component.size, ebx: component.offset, ecx: 0, edx: 0 };
+        const inXss = Number((supervisor >> BigInt(subleaf)) & 1n);
+        if (!component || ((user | supervisor) >> BigInt(subleaf)) % 2n === 0n) return ZERO;
+        return { eax: component.size, ebx: component.offset, ecx: inXss, edx: 0 };
       },
     ],
     // TSC = crystal · EBX / EAX

@@ -25,8 +25,18 @@ export interface CpuPorts {
   predictionBarrier?(): void;
   /** What of IA32_DEBUGCTL the core obeys. */
   readonly debug?: DebugPort;
+  /** Architectural LBRs, where the CPU has them. */
+  readonly lbrs?: StateComponent;
   /** VMX, where the CPU has it. */
   readonly vmx?: VmxPort;
+}
+
+/** State that XSAVES and XRSTORS manage and another device keeps. */
+export interface StateComponent {
+  /** Its quadwords as they lie in the XSAVE area; undefined in its initial configuration. */
+  save(): readonly bigint[] | undefined;
+  /** Loads it, or its initial configuration. Nothing is changed where a value is not allowed. */
+  restore(quadwords: readonly bigint[] | undefined): '#GP' | undefined;
 }
 
 export interface MsrPort {

@@ -1,6 +1,7 @@
 import { maskOf } from '../bits/bitfield.ts';
+import type { PmuShape } from '../msr/pmu-shape.ts';
 import { CR4, XCR0 } from './control-registers.ts';
-import type { Feature } from './cpuid.ts';
+import { type Feature, supervisorStates } from './cpuid.ts';
 import type { Features } from './system/core.ts';
 
 /** A cache as CPUID leaf 4 describes it; lines are 64 bytes. */
@@ -88,13 +89,16 @@ const CR4_ALWAYS = maskOf(
 );
 
 /** What the core needs to know of a profile. */
-export const coreFeatures = ({ features, physicalWidth, xcr0 }: CpuProfile): Features => ({
+export const coreFeatures = (
+  { features, physicalWidth, xcr0 }: CpuProfile,
+  pmu: Pick<PmuShape, 'lbr'> = {},
+): Features => ({
   physicalWidth,
   cr4: CR4_FEATURES.reduce(
     (allowed, [feature, bits]) => (features.includes(feature) ? allowed | bits : allowed),
     CR4_ALWAYS,
   ),
   xcr0,
-  xss: 0n,
+  xss: features.includes('XSAVES') ? supervisorStates(pmu) : 0n,
   speculationControl: features.includes('IBRS_IBPB'),
 });

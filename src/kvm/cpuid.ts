@@ -25,6 +25,8 @@ const LEAF_7_EDX = { ARCH_LBR: 1 << 19, IBRS_IBPB: 1 << 26 } as const;
 
 /** CPUID.0DH.1:EAX. */
 const XSAVES = 1 << 3;
+/** CPUID.0DH.n:ECX of a component that IA32_XSS enables. */
+const IN_XSS = 1;
 
 /** Leaves a guest sees nothing in: what they announce is not virtualised. */
 const HIDDEN = [0x05, 0x06, 0x12, 0x14, 0x23];
@@ -62,6 +64,7 @@ export function guestCpuid(
   }
   // VMX here has no "enable XSAVES/XRSTORS" control: XSAVES, XRSTORS and IA32_XSS do not exist in a guest.
   if (leaf === 0x0d && subleaf === 1) return { eax: eax & ~XSAVES, ebx, ecx: 0, edx: 0 };
+  if (leaf === 0x0d && (ecx & IN_XSS) !== 0) return NOTHING;
   if (leaf === 4) return { eax: cacheSharing(eax, view), ebx, ecx, edx };
   if (leaf === 0x0b) return topologyLeaf(subleaf, view);
   return { eax, ebx, ecx, edx };

@@ -67,7 +67,7 @@ export function guestEmulator(
     },
     vmx: { ...({} as NonNullable<CpuPorts['vmx']>), nonRoot, operation: true },
   };
-  const core = new Core(state, ports, coreFeatures(profile.cpu), {
+  const core = new Core(state, ports, coreFeatures(profile.cpu, profile.pmu.shape), {
     flush: () => oracle.flush(),
     retagged: () => oracle.retagged(),
     debugChanged: () => {},

@@ -81,7 +81,7 @@ export class Processor {
 
   constructor(parts: ProcessorParts) {
     const { id, processors, profile, memory, stateBase, engine, io, random, send } = parts;
-    const features = coreFeatures(profile.cpu);
+    const features = coreFeatures(profile.cpu, profile.pmu.shape);
     const state = new State(memory.linear, stateBase);
     const attention = () => this.cpu?.attention();
     this.state = state;
@@ -223,6 +223,7 @@ export class Processor {
           if (isSet(debugctl, ended)) this.msrs.wrmsr(IA32_DEBUGCTL, debugctl & ~ended);
         },
       },
+      ...(this.pmu.lbrState && { lbrs: this.pmu.lbrState }),
       vmx: this.vmx,
     };
   }

@@ -239,16 +239,16 @@ export class Lbr {
     return cycles;
   }
 
-  #setDepth(value: bigint): '#GP' | undefined {
+  /** Whether IA32_LBR_DEPTH may have this value. */
+  supports(depth: bigint): boolean {
     const { lbr } = this.#shape;
-    const bitOfDepth = value / 8n - 1n;
-    const supported =
-      lbr?.kind === 'architectural' &&
-      value % 8n === 0n &&
-      value >= 8n &&
-      value <= 64n &&
-      isSet(BigInt(lbr.depths), 1n << bitOfDepth);
-    if (!supported) return '#GP';
+    if (lbr?.kind !== 'architectural' || depth % 8n !== 0n || depth < 8n || depth > 64n)
+      return false;
+    return isSet(BigInt(lbr.depths), 1n << (depth / 8n - 1n));
+  }
+
+  #setDepth(value: bigint): '#GP' | undefined {
+    if (!this.supports(value)) return '#GP';
     this.#depth = Number(value);
     this.#clear();
     return undefined;

@@ -7,6 +7,7 @@ import { Demands } from './demands.ts';
 import { EventChoice, type UnsupportedEvent } from './event-choice.ts';
 import { GlobalRegisters, type SavedGlobals } from './global-registers.ts';
 import { Lbr, type SavedLbr, type TakenBranch } from './lbr.ts';
+import { LbrState } from './lbr-state.ts';
 import { PerfMetrics } from './metrics.ts';
 import { Pebs, type SavedPebs } from './pebs.ts';
 import { Pmi, type SavedPmi } from './pmi.ts';
@@ -37,6 +38,8 @@ export class Pmu {
   readonly profile: PmuProfile;
   readonly deviations: Deviations;
   readonly timing: Timing;
+  /** Architectural LBRs as XSAVES sees them, where there are any. */
+  readonly lbrState: LbrState | undefined;
   readonly #msrs: ReturnType<typeof pmuMsrs>;
   readonly #totals: Totals;
   readonly #demands: Demands;
@@ -77,6 +80,9 @@ export class Pmu {
       raisePmi();
     });
     this.#lbr = shape.lbr && new Lbr(shape, change);
+    if (this.#lbr && shape.lbr?.kind === 'architectural') {
+      this.lbrState = new LbrState(this.#lbr, change);
+    }
     this.#totals = {
       read: (name) => (name === 'lbrInserts' ? (this.#lbr?.inserts ?? 0n) : totals.read(name)),
     };

@@ -98,6 +98,18 @@ describe.each(PROFILES)('CPUID of $name', (profile) => {
     expect(coreFeatures(profile).xcr0).toBe(0x203n);
   });
 
+  it('has architectural LBRs as a supervisor component of 808 bytes, where there are any', () => {
+    const pmu: PmuShape = { ...PMU_V5, lbr: { kind: 'architectural', depths: 0b1111 } };
+    const leafOf = cpuid(SAPPHIRE_RAPIDS, pmu, { apicId: 0, processors: 1 });
+    expect(leafOf(0xd, 15, IDLE)).toEqual({ eax: 808, ebx: 0, ecx: 1, edx: 0 });
+    const sub1 = leafOf(0xd, 1, { ...IDLE, xcr0: 0x203n, xss: 0x8000n });
+    expect([sub1.ebx, sub1.ecx]).toEqual([584 + 808, 0x8000]);
+    expect(leafOf(0xd, 0, { ...IDLE, xcr0: 0x203n }).ecx).toBe(2696);
+    const hidden = cpuid(SAPPHIRE_RAPIDS, PMU_V5, { apicId: 0, processors: 1 });
+    expect(hidden(0xd, 15, IDLE)).toEqual({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
+    expect(hidden(0xd, 1, IDLE).ecx).toBe(0);
+  });
+
   it('gives the TSC frequency as crystal times ratio, so that nothing has to be calibrated', () => {
     const { eax, ebx, ecx } = leaf(0x15);
     expect((ecx * ebx) / eax).toBe(3_000_000_000);

@@ -1,4 +1,4 @@
-import { CR0, CR4, XCR0 } from '../control-registers.ts';
+import { CR0, CR4, XCR0, XSS } from '../control-registers.ts';
 import { XSAVE_COMPONENTS } from '../cpuid.ts';
 import { Fault } from '../fault.ts';
 import type { Insn } from '../insn.ts';
@@ -24,20 +24,30 @@ const XCOMP_BV = 520;
 const COMPACTED = 1n << 63n;
 const EXTENDED = 576;
 const PKRU = 9;
+const ARCH_LBR = 15;
 
 const isSet = (bits: bigint, mask: bigint) => (bits & mask) !== 0n;
 
+interface Layout {
+  readonly pkru: number;
+  /** In the compacted format only. */
+  readonly lbrs: number;
+  readonly end: number;
+}
+
 /** Where an extended component lies in the area, and where the area ends. */
-function layout(components: bigint, compacted: boolean): { pkru: number; end: number } {
+function layout(components: bigint, compacted: boolean): Layout {
   let pkru = XSAVE_COMPONENTS[PKRU]!.offset;
+  let lbrs = 0;
   let end = EXTENDED;
   for (const [index, { size, offset }] of Object.entries(XSAVE_COMPONENTS)) {
     if (!isSet(components, 1n << BigInt(index))) continue;
     const at = compacted ? end : offset;
     if (Number(index) === PKRU) pkru = at;
+    if (Number(index) === ARCH_LBR) lbrs = at;
     end = at + size;
   }
-  return { pkru, end };
+  return { pkru, lbrs, end };
 }
 
 /** @throws Fault #UD, #NM: Vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features" */
@@ -84,9 +94,10 @@ interface Save {
 function save(core: Core, insn: Insn, { compacted, optimized }: Save, enabled: bigint): void {
   const { state } = core;
   const components = requested(core, enabled);
-  const { pkru, end } = layout(components, compacted);
+  const { pkru, lbrs, end } = layout(components, compacted);
   const area = new Area(core, insn, end, 'write', { demanded: 64 });
-  let used = inUse(state) & components;
+  const records = isSet(components, XSS.ARCH_LBR) ? core.ports.lbrs?.save() : undefined;
+  let used = (inUse(state) & components) | (records ? XSS.ARCH_LBR : 0n);
   if (compacted && isSet(components, XCR0.SSE) && state.get32(STATE.MXCSR) !== MXCSR_RESET) {
     used |= XCR0.SSE;
   }
@@ -95,6 +106,9 @@ function save(core: Core, insn: Insn, { compacted, optimized }: Save, enabled: b
   if (isSet(compacted ? written : components, XCR0.SSE | XCR0.AVX)) saveMxcsr(area, state);
   if (isSet(written, XCR0.SSE)) saveXmm(area, state);
   if (isSet(written, XCR0.PKRU)) area.write(pkru, 8, state.get(STATE.PKRU));
+  records?.forEach((value, i) => {
+    area.write(lbrs + 8 * i, 8, value);
+  });
   const kept = compacted ? 0n : area.read(XSTATE_BV, 8) & ~components;
   area.write(XSTATE_BV, 8, kept | used);
   if (compacted) area.write(XCOMP_BV, 8, components | COMPACTED);
@@ -112,11 +126,18 @@ function restore(core: Core, insn: Insn, enabled: bigint, onlyCompacted: boolean
     : onlyCompacted || isSet(present, ~enabled) || format !== 0n || !header.isClear(528, 8);
   if (wrong) throw new Fault('#GP', 0);
 
-  const { pkru, end } = layout(compacted ? format & ~COMPACTED : components, compacted);
+  const { pkru, lbrs, end } = layout(compacted ? format & ~COMPACTED : components, compacted);
   const area = new Area(core, insn, end, 'read', { demanded: 64 });
   const loaded = components & present;
   const fromMemory = compacted ? isSet(loaded, XCR0.SSE) : isSet(components, XCR0.SSE | XCR0.AVX);
   const mxcsr = fromMemory ? mxcsrOf(area) : MXCSR_RESET;
+  if (isSet(components, XSS.ARCH_LBR)) {
+    const quadwords = Array.from({ length: XSAVE_COMPONENTS[ARCH_LBR]!.size / 8 }, (_, i) => i);
+    const records = isSet(loaded, XSS.ARCH_LBR)
+      ? quadwords.map((i) => area.read(lbrs + 8 * i, 8))
+      : undefined;
+    if (core.ports.lbrs?.restore(records) === '#GP') throw new Fault('#GP', 0);
+  }
   if (isSet(loaded, XCR0.X87)) restoreX87(area, state, insn);
   else if (isSet(components, XCR0.X87)) initX87(state);
   if (isSet(components, XCR0.SSE)) restoreXmm(isSet(loaded, XCR0.SSE) ? area : undefined, state);
