@@ -2,13 +2,14 @@
 import { Command, CommanderError } from 'commander';
 import { CounterpointError } from '../bits/error.ts';
 import { compareCommand } from './commands/compare.ts';
-import { fuzzCommand } from './commands/fuzz.ts';
+import { fuzzCommand } from './commands/fuzz/fuzz.ts';
 import { listCommand } from './commands/list.ts';
 import { runCommand } from './commands/run.ts';
 import { scenarioCommand } from './commands/scenario.ts';
 import { statCommand } from './commands/stat.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { menu } from './menu.ts';
+import { VERSION } from './version.ts';
 
 /** One line on stderr, and the documented exit code. */
 function fail(message: string, code: number): void {
@@ -24,7 +25,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const program = new Command('counterpoint')
   .description('An x86-64 machine whose performance-monitoring unit is exact.')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('(counterpoint --help tells more)')
   .exitOverride()
   .configureOutput({ outputError: (text) => process.stderr.write(text) });

@@ -1,30 +1,18 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildCommand, counterpoint } from './command.ts';
 
-const CLI = join('node_modules', '.cli-under-test', 'fuzz.mjs');
 let folder: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'counterpoint-fuzz-'));
-  await build({
-    entryPoints: ['src/cli/main.ts'],
-    outfile: CLI,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-    logLevel: 'silent',
-  });
+  await buildCommand();
 }, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const fuzz = (...args: string[]) =>
-  spawnSync(process.execPath, [CLI, 'fuzz', ...args], { encoding: 'utf8' });
+const fuzz = (...args: string[]) => counterpoint('fuzz', ...args);
 
 describe('counterpoint fuzz', () => {
   it('ends with 0 and one report where nothing was found', () => {
@@ -53,6 +41,9 @@ describe('counterpoint fuzz', () => {
     [['--leaky', '27'], /there is no leak channel '27'/],
     [['--replay', 'no-such-file'], /no-such-file: cannot be read \(ENOENT\)/],
     [['merge', 'no-such-file'], /no-such-file: cannot be read \(ENOENT\)/],
+    [['worker'], /fuzz worker is told where the queue is by --redis/],
+    [['--redis', 'http://x:1'], /'http:\/\/x:1' is no redis:\/\/host:port/],
+    [['--redis', 'redis://:secret@127.0.0.1:1'], /redis:\/\/127.0.0.1:1: no Redis answers/],
   ])('refuses %j with 2', (args, message) => {
     const { status, stderr } = fuzz(...args);
     expect(status).toBe(2);

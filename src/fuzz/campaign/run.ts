@@ -17,8 +17,8 @@ export interface Progress {
 export interface Executor {
   /** How many jobs it takes at a time. */
   readonly width: number;
-  /** A job that cannot be executed is filed. */
-  execute(job: Job): Promise<Part | FiledJob>;
+  /** A job that cannot be executed is filed; undefined if it was given up, for the run ends early. */
+  execute(job: Job): Promise<Part | FiledJob | undefined>;
   close(): Promise<void>;
 }
 
@@ -46,6 +46,10 @@ export async function runCampaign(campaign: Campaign, options: RunOptions): Prom
       const next = jobs.next();
       if (next.done) return;
       const came = await executor.execute(next.value);
+      if (!came) {
+        complete = false;
+        return;
+      }
       if ('why' in came) {
         tally.file(came);
         complete = false;

@@ -1,0 +1,41 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CounterpointError } from '../../../bits/error.ts';
+import type { Finding } from '../../../fuzz/finding.ts';
+import { findingFile, parseFinding, replay } from '../../../fuzz/replay.ts';
+import { EXIT_CODE } from '../../exit-code.ts';
+import { replayText } from '../../fuzz-text.ts';
+import { json } from '../../json.ts';
+import { writeWhole } from '../../write-whole.ts';
+
+export function saveFindings(folder: string, findings: readonly Finding[]): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CounterpointError('unwritable-file', `${folder}: cannot be created (${code})`);
+  }
+  for (const finding of findings) {
+    const { name, content } = findingFile(finding);
+    writeWhole(join(folder, name), content);
+  }
+}
+
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CounterpointError('unreadable-file', `${path}: cannot be read (${code})`);
+  }
+}
+
+/** Runs a finding again. Ends with 1 if it still shows. */
+export function showAgain(path: string, asJson: boolean): void {
+  const finding = parseFinding(readText(path), path);
+  const seen = replay(finding);
+  const { again, violations, trace } = seen;
+  const { steps } = trace;
+  process.stdout.write(asJson ? json({ again, violations, steps }) : replayText(finding, seen));
+  process.exitCode = again ? EXIT_CODE.FAIL : EXIT_CODE.PASS;
+}
