@@ -21,12 +21,27 @@ function count(text: string): bigint {
   return BigInt(digits);
 }
 
+/** A file that a guest finds by another name. */
+export interface NamedFile {
+  readonly name: string;
+  readonly file: string;
+}
+
 /** `0x100000` or decimal. */
 function address(text: string): number {
   if (!/^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text)) {
     throw new InvalidArgumentError('an address is a number, as in 0x100000.');
   }
   return Number(text);
+}
+
+/** `name=file`, and those before. */
+function namedFile(text: string, before: readonly NamedFile[] = []): readonly NamedFile[] {
+  const [, name, file] = /^([^=]{1,55})=(.+)$/s.exec(text) ?? [];
+  if (name === undefined || file === undefined) {
+    throw new InvalidArgumentError('it takes a name of up to 55 bytes, = and a file.');
+  }
+  return [...before, { name, file }];
 }
 
 const TICKS_PER_SECOND = 3e9;
@@ -91,6 +106,11 @@ export const OPTION = {
     new Option('--module <file...>', 'modules of a multiboot image').argParser(
       (file: string, before: readonly string[] = []) => [...before, file],
     ),
+  fwCfg: () =>
+    new Option(
+      '--fw-cfg <name=file...>',
+      'files that firmware finds in the configuration device, as floppyimg/disk.img=disk.img',
+    ).argParser(namedFile),
   flat: () =>
     new Option(
       '--flat <address>',
@@ -125,6 +145,7 @@ export const OPTION = {
       'elf64',
       'multiboot',
       'linux',
+      'bios',
       'flat',
     ]),
   cpus: () =>

@@ -5,7 +5,7 @@ import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import type { PageAllocator } from '../host/pages.ts';
 import type { Perf } from '../perf/perf.ts';
 import { PERF_GUEST_MEDIATED_PMI_VECTOR } from '../perf/perf.ts';
-import { buildEpt, type GuestRam } from './ept.ts';
+import { buildEpt, type GuestRam, type GuestRom } from './ept.ts';
 import { MsrBitmap } from './msr-bitmap.ts';
 import { GUEST_MSRS } from './msrs.ts';
 import type { KvmObserver } from './observer.ts';
@@ -92,6 +92,7 @@ export class Kvm {
 
 export interface VmOptions {
   readonly ram: GuestRam;
+  readonly rom?: GuestRom;
   readonly ports: VmPorts;
   readonly design?: VpmuDesign;
   readonly exposure?: PmuExposure;
@@ -130,7 +131,7 @@ export class Vm {
     this.observer = options.observer;
     this.forceEmulationPrefix = options.forceEmulationPrefix ?? true;
     this.#ram = options.ram;
-    this.eptp = buildEpt(host.memory, kvm.pages, options.ram);
+    this.eptp = buildEpt(host.memory, kvm.pages, options.ram, options.rom);
   }
 
   get config(): VmcsConfig {

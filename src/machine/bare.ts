@@ -2,6 +2,7 @@ import { isSet } from '../bits/bitfield.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/control-registers.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import type { FaultRecord } from '../cpu/stop-reason.ts';
+import { fwCfgItems } from '../platform/fw-cfg.ts';
 import { Board } from './board.ts';
 import { type Budget, isUsedUp, type Left, leftOf, Stillness } from './budget.ts';
 import { enter } from './entry.ts';
@@ -28,7 +29,6 @@ export class BareMachine implements Machine {
 
   constructor(parts: MachineParts) {
     const { image, profile, memorySize, engine, seed, onOutput, input, processors = 1 } = parts;
-    const { commandLine, initrd } = image.boot;
     this.board = new Board({
       onExit: () => this.hardware.current.cpu.stop(),
       ...(onOutput && { onOutput }),
@@ -36,8 +36,7 @@ export class BareMachine implements Machine {
       pc: {
         ramSize: memorySize,
         apicIds: Array.from({ length: processors }, (_, id) => id),
-        ...(commandLine !== undefined && { commandLine }),
-        ...(initrd && { initrd }),
+        ...fwCfgItems(image.boot),
       },
       around: {
         now: () => Number(this.#bootstrap.state.total('ticks')),

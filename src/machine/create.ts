@@ -6,6 +6,7 @@ import type { KvmObserver } from '../kvm/observer.ts';
 import { DESIGNS, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { BootOptions } from '../platform/boot/boot.ts';
 import { enterElf64 } from '../platform/boot/entry-state.ts';
+import { fwCfgItems } from '../platform/fw-cfg.ts';
 import { countingName, type Deviations, IDEAL } from '../pmu/silicon.ts';
 import type { Timing } from '../pmu/timing.ts';
 import { BareMachine } from './bare.ts';
@@ -102,11 +103,11 @@ export function resumeMachine(snapshot: Snapshot, options: ResumeOptions = {}): 
       `the snapshot is of ${part} ${has[part]}, not ${asked[part]}`,
     );
   }
-  const { regions, commandLine, initrd, ...create } = recipe;
+  const { regions, commandLine: _, initrd: __, files: ___, ...create } = recipe;
   const image: GuestImage = {
     format: 'flat',
     regions,
-    boot: { ...(commandLine !== undefined && { commandLine }), ...(initrd && { initrd }) },
+    boot: fwCfgItems(recipe),
     load: (memory) => enterElf64(memory, 0),
   };
   try {

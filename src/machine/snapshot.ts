@@ -3,6 +3,7 @@ import { deflateSync, inflateSync } from 'node:zlib';
 import { CounterpointError } from '../bits/error.ts';
 import { PAGE_SIZE, type PhysicalMemory } from '../memory/physical-memory.ts';
 import type { Region } from '../platform/boot/regions.ts';
+import { type FwCfgItems, fwCfgItems } from '../platform/fw-cfg.ts';
 import type { Deviations } from '../pmu/silicon.ts';
 import type { Timing } from '../pmu/timing.ts';
 import type { Machine } from './machine.ts';
@@ -28,7 +29,7 @@ const LARGEST_BODY = 2 ** 32;
 const LONGEST_RUN = 4096;
 
 /** What another machine alike is made from. */
-export interface Recipe {
+export interface Recipe extends FwCfgItems {
   readonly machine: string;
   readonly profile: string;
   readonly timing: Timing;
@@ -38,8 +39,6 @@ export interface Recipe {
   readonly processors: number;
   readonly seed: string;
   readonly regions: readonly Region[];
-  readonly commandLine?: string;
-  readonly initrd?: Uint8Array;
 }
 
 /** What a snapshot file holds. */
@@ -65,8 +64,7 @@ export function recipeOf(machine: Machine): Recipe {
     processors: processors.length,
     seed,
     regions,
-    ...(boot.commandLine !== undefined && { commandLine: boot.commandLine }),
-    ...(boot.initrd && { initrd: boot.initrd }),
+    ...fwCfgItems(boot),
   };
 }
 

@@ -1,7 +1,10 @@
 import type { Left } from './budget.ts';
 
-/** Ticks each of several processors runs before the next one's turn. */
-const QUANTUM = 10_000n;
+/**
+ * Ticks each of several processors runs before the next one's turn. A prime, so that no loop ends every turn at the same
+ * place: one that opens a lock for an instruction or two would never let anybody in.
+ */
+const QUANTUM = 9_973n;
 
 /** A processor that takes turns with others. */
 export interface TurnTaker {

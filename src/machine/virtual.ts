@@ -9,6 +9,8 @@ import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { PmuExposure } from '../kvm/vpmu/exposure.ts';
 import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { Perf } from '../perf/perf.ts';
+import { BIOS_AREA } from '../platform/boot/bios.ts';
+import { fwCfgItems } from '../platform/fw-cfg.ts';
 import { Board } from './board.ts';
 import { type Budget, isUsedUp, type Left, leftOf, runningLeft, Stillness } from './budget.ts';
 import { guestEmulator } from './emulator.ts';
@@ -53,7 +55,6 @@ export class VirtualMachine implements Machine {
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
     const { image, profile, memorySize, engine, seed, onOutput, input, design, observer } = parts;
     const { processors = 1 } = parts;
-    const { commandLine, initrd } = image.boot;
     if (observer) this.watch(observer);
     const nothing = { read: () => 0xffff_ffff, write: () => {} };
     this.hardware = new Hardware({
@@ -82,8 +83,7 @@ export class VirtualMachine implements Machine {
       pc: {
         ramSize: memorySize,
         apicIds: this.hosts.map(({ id }) => id),
-        ...(commandLine !== undefined && { commandLine }),
-        ...(initrd && { initrd }),
+        ...fwCfgItems(image.boot),
       },
       around: {
         now: () => Number(this.host.now()),
@@ -101,6 +101,7 @@ export class VirtualMachine implements Machine {
     const ram = { base: HOST_MEMORY, size: memorySize };
     this.vm = new Vm(kvm, this.host, {
       ram,
+      rom: { address: BIOS_AREA.alias, of: BIOS_AREA.base, size: BIOS_AREA.size },
       design,
       exposure: wholeExposure(design),
       observer: this.#observer,

@@ -10,13 +10,24 @@ export const FW_CFG = {
   FILE_DIRECTORY: 0x19,  FIRST_FILE: 0x20,
 } as const;
 
-export interface FwCfgContent {
-  readonly ramSize: number;
-  readonly cpus: number;
+/** What a guest is told that its boot protocol may tell it, too. */
+export interface FwCfgItems {
   readonly commandLine?: string;
   readonly initrd?: Uint8Array;
-  /** Named files. */
+  /** Files by name. */
   readonly files?: Readonly<Record<string, Uint8Array>>;
+}
+
+/** These of what may be more. */
+export const fwCfgItems = ({ commandLine, initrd, files }: FwCfgItems): FwCfgItems => ({
+  ...(commandLine !== undefined && { commandLine }),
+  ...(initrd && { initrd }),
+  ...(files && { files }),
+});
+
+export interface FwCfgContent extends FwCfgItems {
+  readonly ramSize: number;
+  readonly cpus: number;
 }
 
 const number = (bytes: number, value: number): Uint8Array => {

@@ -1,12 +1,13 @@
 import { IO_APIC_ADDRESS, IoApic } from '../apic/io-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
 import type { ExternalInterrupts } from '../apic/ports.ts';
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { MmioDevice, PhysicalMemory } from '../memory/physical-memory.ts';
 import { acpiTables } from './acpi.ts';
+import { BIOS_AREA } from './boot/bios.ts';
 import { FIRMWARE_AREA, writeBiosDataArea } from './boot/memory-map.ts';
 import type { Clock, Timed } from './clock.ts';
 import { attachDebugConsole, attachDebugExit } from './debug-ports.ts';
-import { FW_CFG_PORT, FwCfg } from './fw-cfg.ts';
+import { FW_CFG_PORT, FwCfg, type FwCfgItems, fwCfgItems } from './fw-cfg.ts';
 import { HPET_ADDRESS, Hpet } from './hpet.ts';
 import { Pit } from './i8254.ts';
 import { PicPair } from './i8259.ts';
@@ -17,12 +18,10 @@ import { Rtc } from './rtc.ts';
 import { Serial } from './serial.ts';
 import { TestDevice } from './test-device.ts';
 
-export interface PcOptions {
+export interface PcOptions extends FwCfgItems {
   readonly ramSize: number;
   /** Local APIC IDs of the processors, the bootstrap processor's first. */
   readonly apicIds: readonly number[];
-  readonly commandLine?: string;
-  readonly initrd?: Uint8Array;
   /** The date at power-up, seconds since 1970. */
   readonly epoch?: number;
   /** Ports of the test device: they lie where other hardware might. Off unless told. */
@@ -56,6 +55,8 @@ const PORT = {
 /** ISA interrupts. IRQ 0 is pin 2 of the I/O APIC, the others the pin of their number. */
 const IRQ = { TIMER: 0, COM1: 4, RTC: 8 } as const;
 const TIMER_PIN = 2;
+/** For SeaBIOS, which has no display here: its screen goes to COM1. */
+const CONSOLE_PORT = Uint8Array.of(PORT.COM1 & 0xff, PORT.COM1 >> 8);
 
 /** The board of a PC: every device around the processors, wired. */
 export class Pc implements Timed {
@@ -74,7 +75,7 @@ export class Pc implements Timed {
   readonly #options: PcOptions;
 
   constructor(options: PcOptions, ports: PcPorts) {
-    const { ramSize, apicIds, commandLine, initrd, epoch } = options;
+    const { ramSize, apicIds, epoch } = options;
     this.#options = options;
     this.ioApic = new IoApic((message) => ports.send(message));
     this.pic = new PicPair(() => ports.attention());
@@ -95,8 +96,8 @@ export class Pc implements Timed {
     this.fwCfg = new FwCfg({
       ramSize,
       cpus: apicIds.length,
-      ...(commandLine !== undefined && { commandLine }),
-      ...(initrd && { initrd }),
+      ...fwCfgItems(options),
+      files: { 'etc/sercon-port': CONSOLE_PORT, ...options.files },
     });
     this.#pci = new EmptyPci(() => ports.reset());
     this.#acpi = new AcpiRegisters(ports);
@@ -119,6 +120,7 @@ export class Pc implements Timed {
   attachMemory(memory: PhysicalMemory): void {
     memory.attach(IO_APIC_ADDRESS, 0x1000, this.ioApic);
     memory.attach(HPET_ADDRESS, 0x400, this.hpet);
+    memory.attach(BIOS_AREA.alias, BIOS_AREA.size, biosAlias(memory));
     writeBiosDataArea(memory);
     const { apicIds } = this.#options;
     memory.load(FIRMWARE_AREA, acpiTables({ apicIds, address: FIRMWARE_AREA, hpet: true }));
@@ -186,3 +188,9 @@ export class Pc implements Timed {
     }
   }
 }
+
+/** What lies below 1 MiB shows below 4 GiB, where the processor starts; it cannot be written there. */
+const biosAlias = (memory: PhysicalMemory): MmioDevice => ({
+  read: (offset, size) => memory.read(BIOS_AREA.base + offset, size as 1 | 2 | 4 | 8),
+  write: () => {},
+});

@@ -79,6 +79,13 @@ describe('the board', () => {
     expect(events).toEqual([event]);
   });
 
+  it('shows the firmware below 1 MiB again below 4 GiB, where it cannot be written', () => {
+    memory.write(0xf_fff0, 4, 0x1234_5678n);
+    memory.write(0xffff_fff0, 4, 0n);
+    expect(memory.read(0xffff_fff0, 4)).toBe(0x1234_5678n);
+    expect(memory.read(0xfffc_0000, 4)).toBe(memory.read(0xc_0000, 4));
+  });
+
   it('has no PCI device, but the configuration mechanism', () => {
     out(0xcf8, 0x8000_0000, 4);
     expect(input(0xcf8, 4)).toBe(0x8000_0000);

@@ -14,7 +14,7 @@ import { loadDisassembler } from '../disassembler.ts';
 import { EXIT_CODE, exitCodeOf } from '../exit-code.ts';
 import { faultReport } from '../fault-report.ts';
 import { json } from '../json.ts';
-import { OPTION } from '../options.ts';
+import { type NamedFile, OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
 import { type SessionOptions, session } from '../session.ts';
 import { TraceFile } from '../trace-file.ts';
@@ -33,6 +33,7 @@ interface Options {
   readonly append?: string;
   readonly initrd?: string;
   readonly module?: readonly string[];
+  readonly fwCfg?: readonly NamedFile[];
   readonly format?: ImageFormat;
   readonly flat?: number;
   readonly cpus: number;
@@ -49,11 +50,14 @@ interface Options {
 }
 
 /** What the image is booted with, files read. @throws CounterpointError `unreadable-file` */
-function bootOptions({ append, initrd, module, format, flat }: Options): BootOptions {
+function bootOptions({ append, initrd, module, fwCfg, format, flat }: Options): BootOptions {
   return {
     ...(append !== undefined && { commandLine: append }),
     ...(initrd !== undefined && { initrd: readFile(initrd) }),
     ...(module && { modules: module.map((text) => ({ bytes: readFile(text), text })) }),
+    ...(fwCfg && {
+      files: Object.fromEntries(fwCfg.map(({ name, file }) => [name, readFile(file)])),
+    }),
     ...(format && { format }),
     ...(flat !== undefined && { format: 'flat' as const, address: flat }),
   };
@@ -62,7 +66,7 @@ function bootOptions({ append, initrd, module, format, flat }: Options): BootOpt
 /** Options that say what a machine is made of, and with what it is booted: a snapshot knows them already. */
 // biome-ignore format: a table
 const OF_THE_MACHINE = ['machine', 'profile', 'timing', 'deviations', 'memory', 'cpus', 'seed'] as const;
-const OF_THE_BOOT = ['append', 'initrd', 'module', 'format', 'flat', 'input'] as const;
+const OF_THE_BOOT = ['append', 'initrd', 'module', 'fwCfg', 'format', 'flat', 'input'] as const;
 
 /** How the run is made, as often as it is wanted. @throws CounterpointError, ImageError */
 function maker(
@@ -206,6 +210,7 @@ export const runCommand = new Command('run')
   .addOption(OPTION.append())
   .addOption(OPTION.initrd())
   .addOption(OPTION.module())
+  .addOption(OPTION.fwCfg())
   .addOption(OPTION.format())
   .addOption(OPTION.flat())
   .addOption(OPTION.input())

@@ -1,5 +1,7 @@
 import { hex } from '../../bits/hex.ts';
 import type { PhysicalMemory } from '../../memory/physical-memory.ts';
+import type { FwCfgItems } from '../fw-cfg.ts';
+import { bootBios, isBios } from './bios.ts';
 import { isElf, loadElf, parseElf } from './elf.ts';
 import { BOOT, type EntryState, enterElf64, enterLongMode } from './entry-state.ts';
 import { ImageError } from './image-error.ts';
@@ -7,9 +9,9 @@ import { bootLinux, isBzImage, type LinuxOptions } from './linux.ts';
 import { bootMultiboot, findMultibootHeader, type MultibootOptions } from './multiboot.ts';
 import { type Region, readRegions } from './regions.ts';
 
-export type ImageFormat = 'elf64' | 'multiboot' | 'linux' | 'flat';
+export type ImageFormat = 'elf64' | 'multiboot' | 'linux' | 'bios' | 'flat';
 
-export interface BootOptions extends MultibootOptions, LinuxOptions {
+export interface BootOptions extends MultibootOptions, LinuxOptions, FwCfgItems {
   /** The format to take the image for; by its content unless told. A vmlinux needs to be told `linux`. */
   readonly format?: ImageFormat;
   /** Where a flat image goes, 1 MiB unless told. */
@@ -27,10 +29,11 @@ export function detectFormat(bytes: Uint8Array): ImageFormat {
   if (isBzImage(bytes)) return 'linux';
   if (findMultibootHeader(bytes) !== undefined) return 'multiboot';
   if (isElf(bytes)) return 'elf64';
+  if (isBios(bytes)) return 'bios';
   throw new ImageError(
     'image-unknown-format',
     0,
-    'the image is neither ELF, multiboot nor bzImage; a flat image needs its format told',
+    'the image is neither ELF, multiboot, bzImage nor a BIOS; a flat image needs its format told',
   );
 }
 
@@ -44,6 +47,7 @@ export function boot(bytes: Uint8Array, memory: PhysicalMemory, options: BootOpt
 type Protocol = (bytes: Uint8Array, memory: PhysicalMemory, options: BootOptions) => EntryState;
 
 const PROTOCOLS: Readonly<Record<ImageFormat, Protocol>> = {
+  bios: bootBios,
   elf64: bootElf64,
   flat: bootFlat,
   linux: bootLinux,

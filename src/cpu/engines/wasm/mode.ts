@@ -50,6 +50,11 @@ export class Contexts {
   readonly #contexts = new Map<string, CodeContext>();
   /** Contexts in 64-bit mode by what is armed, linear width and whether CPL is 3: the only ones looked up often. */
   readonly #long: (CodeContext | undefined)[] = [];
+  /** The last one in any other mode, as long as segments and mode stay what they were: loops on ports ask often. */
+  #last: CodeContext | undefined;
+  #lastMode = 0;
+  readonly #segments: Int32Array;
+  readonly #lastSegments: Int32Array;
   /** Called when numbers are about to be given out anew. */
   readonly #exhausted: () => void;
 
@@ -60,6 +65,10 @@ export class Contexts {
   constructor(state: State, exhausted: () => void) {
     this.#state = state;
     this.#exhausted = exhausted;
+    const { view, base } = state;
+    const words = (NAMES.length * SEGMENT.SIZE) / 4;
+    this.#segments = new Int32Array(view.buffer, base + STATE.SEGMENT, words);
+    this.#lastSegments = new Int32Array(words);
   }
 
   current(): CodeContext {
@@ -72,16 +81,38 @@ export class Contexts {
       this.#long[slot] ??= this.#long64(wide ? 57 : 48, user);
       return this.#long[slot];
     }
+    const stack = stackSize(state);
+    const virtual8086 = isVirtual8086(state);
+    const realLike = isRealLike(state);
+    const now =
+      size |
+      (stack << 4) |
+      (virtual8086 ? 0x100 : 0) |
+      (realLike ? 0x200 : 0) |
+      (user ? 0x400 : 0) |
+      (this.armed ? 0x800 : 0) |
+      (this.observed ? 0x1000 : 0);
+    if (this.#last && now === this.#lastMode && this.#sameSegments()) return this.#last;
     const flat = this.#limits();
     const { base, limit } = state.segment('CS');
-    const mode = this.#mode(size, stackSize(state), isVirtual8086(state), flat, 48);
-    const realLike = isRealLike(state);
-    return this.#context(`${this.#key(mode)} ${user} ${realLike} ${base} ${limit}`, {
+    const mode = this.#mode(size, stack, virtual8086, flat, 48);
+    const context = this.#context(`${this.#key(mode)} ${user} ${realLike} ${base} ${limit}`, {
       mode,
       base,
       realLike,
       isTarget: (ip) => ip <= BigInt(limit),
     });
+    this.#last = context;
+    this.#lastMode = now;
+    this.#lastSegments.set(this.#segments);
+    return context;
+  }
+
+  #sameSegments(): boolean {
+    for (let i = 0; i < this.#lastSegments.length; i++) {
+      if (this.#segments[i] !== this.#lastSegments[i]) return false;
+    }
+    return true;
   }
 
   #long64(width: 48 | 57, user: boolean): CodeContext {
@@ -100,6 +131,7 @@ export class Contexts {
       if (this.#contexts.size === MAX_CONTEXTS) {
         this.#contexts.clear();
         this.#long.length = 0;
+        this.#last = undefined;
         this.#exhausted();
       }
       context = { ...parts, number: this.#contexts.size };
