@@ -12,6 +12,7 @@ describe('overflow sees and leaves what it does on the bare machine, but for the
     const guest = signatureOf('overflow', design, PROFILE);
     expect(guest.accesses).toEqual(bare.accesses);
     expect(guest.retired).toEqual(bare.retired);
+    expect(guest.exceptions).toBe(bare.exceptions);
     expect(guest.verdicts).toEqual(bare.verdicts);
     expect(differences(bare.ram, guest.ram)).toEqual(PUBLISHED[PROFILE]);
   });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { onAccess } from '../../src/machine/accesses.ts';
 import { createMachine, DEFAULT_MEMORY } from '../../src/machine/create.ts';
+import type { Machine } from '../../src/machine/machine.ts';
 import { VirtualMachine } from '../../src/machine/virtual.ts';
 
 const image = (name: string) =>
@@ -19,6 +20,8 @@ export interface Signature {
   readonly accesses: readonly string[];
   /** What retired, by kind. */
   readonly retired: readonly bigint[];
+  /** Exceptions delivered through the guest's IDT, raised by its processor or injected by a hypervisor. */
+  readonly exceptions: bigint;
   readonly ram: Uint8Array;
   /** The PASS:, FAIL: and SKIP: lines. */
   readonly verdicts: readonly string[];
@@ -31,15 +34,37 @@ export function signatureOf(guest: string, machine: string, profile: string): Si
   onAccess(made, ({ kind, address, value }) => {
     accesses.push(`${kind} ${address.toString(16)} ${value}`);
   });
+  const injected = injectedExceptions(made);
   made.run({ maxInstructions: 100_000_000n });
   const { memory } = made.hardware;
   const from = memory.ramBase + (made instanceof VirtualMachine ? HOST_MEMORY : 0);
   return {
     accesses,
     retired: RETIRED.map((total) => made.ledger.read(total)),
+    exceptions: made.ledger.read('exceptions') + injected(),
     ram: memory.bytes.slice(from, from + DEFAULT_MEMORY),
     verdicts: made.board.console.split(/\r?\n/).filter((line) => /^(PASS|FAIL|SKIP):/.test(line)),
   };
+}
+
+const [VALID, HARDWARE_EXCEPTION] = [0x8000_0000, 3];
+const isException = (information: number): boolean =>
+  (information & VALID) !== 0 && ((information >> 8) & 7) === HARDWARE_EXCEPTION;
+
+/** Hardware exceptions that VM entries inject, but for those whose delivery a VM exit had interrupted. */
+function injectedExceptions(machine: Machine): () => bigint {
+  let injected = 0n;
+  if (machine instanceof VirtualMachine) {
+    machine.watch({
+      entry: ({ interruption }) => {
+        if (isException(interruption)) injected += 1n;
+      },
+      exit: ({ vectoring }) => {
+        if (isException(vectoring)) injected -= 1n;
+      },
+    });
+  }
+  return () => injected;
 }
 
 /** Bytes in which two memories differ, as pairs of what each holds. */
@@ -53,9 +78,9 @@ export function differences(one: Uint8Array, other: Uint8Array): [number, number
 }
 
 /** The signature as one number, to compare runs on machines that show the guest the same PMU. */
-export const digestOf = ({ accesses, retired, ram, verdicts }: Signature): string =>
+export const digestOf = ({ accesses, retired, exceptions, ram, verdicts }: Signature): string =>
   createHash('sha256')
-    .update([...accesses, ...retired, ...verdicts].join('\n'))
+    .update([...accesses, ...retired, exceptions, ...verdicts].join('\n'))
     .update(ram)
     .digest('hex');
 

@@ -14,6 +14,7 @@ describe.each(['sapphire-rapids', 'skylake-server'])('on %s', (profile) => {
         const hosted = signatureOf(guest, design, profile);
         expect(hosted.accesses).toEqual(bare.accesses);
         expect(hosted.retired).toEqual(bare.retired);
+        expect(hosted.exceptions).toBe(bare.exceptions);
         expect(hosted.verdicts).toEqual(bare.verdicts);
         expect(differences(bare.ram, hosted.ram)).toEqual(PUBLISHED[profile]);
       });
