@@ -6,6 +6,7 @@ import {
   type MachineReport,
   sensitivity,
 } from '../lab/comparison.ts';
+import type { HostEventReport } from '../machine/host-events.ts';
 import type { LostWindow } from '../machine/lost-windows.ts';
 import type { Spread } from '../machine/pmi-latency.ts';
 import type { Switching } from '../machine/switching.ts';
@@ -15,10 +16,14 @@ export type Row = readonly string[];
 
 type Machines = readonly MachineReport[];
 
-/** `+0.31 %`, from parts per million. */
-export function percent(ppm: bigint | undefined): string {
+type Read = Pick<EventComparison, 'read' | 'truth'>;
+
+/** `+0.31 %`; `exact` for what is equal to the truth, and nothing else. */
+export function percent(event: Read): string {
+  const ppm = errorPpm(event);
   if (ppm === undefined) return '';
-  if (ppm === 0n) return 'exact';
+  if (event.read === event.truth) return 'exact';
+  if (ppm === 0n) return '< 1 ppm';
   const sign = ppm < 0n ? '-' : '+';
   const absolute = ppm < 0n ? -ppm : ppm;
   if (absolute < 100n) return `${sign}0.00${grouped((absolute + 5n) / 10n)} %`;
@@ -33,7 +38,7 @@ function eventRows(name: string, machines: Machines): Row[] {
   const read = (event: EventComparison | undefined): Row => {
     if (!event) return ['absent', ''];
     if (event.read === undefined) return ['not counted', ''];
-    return [grouped(event.read), percent(errorPpm(event))];
+    return [grouped(event.read), percent(event)];
   };
   const truth = (event: EventComparison | undefined): Row => [
     event?.truth === undefined ? '' : grouped(event.truth),
@@ -170,6 +175,47 @@ export const windowLines = ({ machine, lost }: MachineReport): string[] =>
       `  VM exits there: ${reasons.join(', ') || 'none'}`,
     ];
   });
+
+/** Events of the host beside the guest: what perf reads, and what it had to count. */
+export function hostEvents(machines: Machines): Row[] {
+  const all = machines.map((machine) => machine.hostEvents);
+  const names = all.find((report) => report)?.events.map(({ name }) => name) ?? [];
+  const rows = names.flatMap((name, at): Row[] => {
+    const found = all.map((report) => report?.events[at]);
+    const row = (label: string, cells: (event: HostEventReport) => Row): Row => [
+      label,
+      ...found.flatMap((event) => (event ? cells(event) : ['', ''])),
+    ];
+    const share = ({ enabled, running }: HostEventReport): Row =>
+      enabled === 0n
+        ? ['', '']
+        : [`${(Number((running * 10_000n) / enabled) / 100).toFixed(2)} %`, ''];
+    const any = (is: (event: HostEventReport) => boolean) =>
+      found.some((event) => event !== undefined && is(event));
+    return [
+      row(name, (event) => [standing(event), percent(event)]),
+      row('  true', ({ truth }) => [truth === undefined ? '' : grouped(truth), '']),
+      ...(any(({ enabled, running }) => running < enabled) ? [row('  on a counter', share)] : []),
+      ...(any(({ errorAt }) => errorAt !== undefined)
+        ? [
+            row('  ERROR at instruction', ({ errorAt }) => [
+              errorAt === undefined ? '' : grouped(errorAt),
+              '',
+            ]),
+          ]
+        : []),
+    ];
+  });
+  if (rows.length === 0) return [];
+  const failed = all.flatMap((report) => [report ? grouped(report.guestErrors) : '', '']);
+  return [...rows, ['guest’s own in ERROR', ...failed]];
+}
+
+const standing = ({ refused, errorAt, read }: HostEventReport): string => {
+  if (refused !== undefined) return refused;
+  if (read !== undefined) return grouped(read);
+  return errorAt === undefined ? 'not counted' : 'ERROR';
+};
 
 /** What the host lost, in words: one cell a machine. */
 export function host(machines: Machines): Row[] {

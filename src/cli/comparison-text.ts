@@ -87,6 +87,7 @@ export function comparisonText(comparison: Comparison): string {
     section('instructions [exact]', machines, instructions),
     section('run loop [exact]', machines, rows.runLoop(machines)),
     section('PMU switch per entry [exact]', machines, rows.switchWork(machines)),
+    section('host events beside [exact]', machines, rows.hostEvents(machines)),
     section('what the host lost [exact]', machines, rows.host(machines), 1),
     section('root mode by exit [modelled]', machines, rows.exitCycles(machines)),
     section('cost in cycles [modelled]', machines, rows.costs(machines)),

@@ -11,7 +11,9 @@ import {
   type ResumeOptions,
   resumeMachine,
 } from '../machine/create.ts';
+import { type RequestedEvent, readEvents } from '../machine/event-list.ts';
 import { GroundTruth } from '../machine/ground-truth.ts';
+import { HostEvents } from '../machine/host-events.ts';
 import { LostWindows } from '../machine/lost-windows.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunResult } from '../machine/outcome.ts';
@@ -19,6 +21,7 @@ import { PmiLatency } from '../machine/pmi-latency.ts';
 import { ReferencePmu } from '../machine/reference-pmu.ts';
 import { readSnapshot, saveSnapshot } from '../machine/snapshot.ts';
 import { switching } from '../machine/switching.ts';
+import { VirtualMachine } from '../machine/virtual.ts';
 import { ChromeTrace } from './chrome-trace.ts';
 import {
   type Comparison,
@@ -36,6 +39,8 @@ export interface CompareOptions extends Omit<CreateOptions, 'machine' | 'observe
   /** The guest's name, for the report. */
   readonly name: string;
   readonly machines?: readonly string[];
+  /** Events of the host on all processors, opened beside each VM: a list as perf takes it. */
+  readonly hostEvents?: string;
   /** Instructions after which a guest that has not ended is stopped. */
   readonly maxInstructions?: bigint;
   /** Hears which machine is about to run. */
@@ -54,9 +59,11 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
     machines = COMPARED,
     onMachine,
     onTrace,
+    hostEvents: events,
     maxInstructions = DEFAULT_BUDGET,
     ...create
   } = options;
+  const hostEvents = events === undefined ? [] : readEvents(events, create.profile ?? PROFILE);
   if (machines.length === 0)
     throw new CounterpointError('no-machine', 'there is no machine to compare on');
   const reports = machines.map((machine, pid) => {
@@ -65,14 +72,17 @@ export function compare(image: Uint8Array, options: CompareOptions): Comparison 
       onTrace && machine !== 'bare'
         ? new ChromeTrace({ pid, name: `${name} on ${machine}` })
         : undefined;
-    const report = runOn(image, machine, maxInstructions, create, trace);
+    const report = runOn(image, machine, maxInstructions, create, { trace, hostEvents });
     if (trace) onTrace?.(trace);
     return machine === 'bare' ? report : { ...report, probes: probes(machine, create.profile) };
   });
   return { guest: name, ...reports[0]!.counted, machines: reports };
 }
 
-function probes(machine: string, profile = 'sapphire-rapids') {
+/** The processor unless told. */
+const PROFILE = 'sapphire-rapids';
+
+function probes(machine: string, profile = PROFILE) {
   const design = designNamed(machine);
   return { host: hostRights(design, profile), leaks: findLeaks(design, profile) };
 }
@@ -83,11 +93,18 @@ export function runOn(
   machine: string,
   maxInstructions: bigint,
   options: Omit<CreateOptions, 'machine'>,
-  trace?: ChromeTrace,
+  beside: Beside = {},
 ): MachineReport {
-  const run = GuestRun.start(image, machine, options, trace);
+  const run = GuestRun.start(image, machine, options, beside);
   run.advance({ maxInstructions });
   return run.report();
+}
+
+/** What goes on beside the guest. */
+interface Beside {
+  readonly trace?: ChromeTrace | undefined;
+  /** Events of the host, on a machine that has one. */
+  readonly hostEvents?: readonly RequestedEvent[];
 }
 
 /** What a run has observed so far. */
@@ -110,9 +127,10 @@ export class GuestRun {
   readonly #lost: LostWindows;
   readonly #blind: BlindTime;
   readonly #reference: ReferencePmu;
+  readonly #host: HostEvents | undefined;
   #result: RunResult | undefined;
 
-  private constructor(machine: Machine, name: string) {
+  private constructor(machine: Machine, name: string, hostEvents: readonly RequestedEvent[] = []) {
     this.#name = name;
     this.#machine = machine;
     this.#truth = new GroundTruth(machine, Object.values(GUEST_EVENTS));
@@ -124,6 +142,8 @@ export class GuestRun {
       tell: (access) => this.#lost.access(access),
       pmi: () => this.#pmis.due(),
     });
+    const beside = machine instanceof VirtualMachine && hostEvents.length > 0;
+    this.#host = beside ? new HostEvents(machine, hostEvents) : undefined;
   }
 
   /** @throws CounterpointError, ImageError */
@@ -131,13 +151,13 @@ export class GuestRun {
     image: Uint8Array,
     machine: string,
     options: Omit<CreateOptions, 'machine'>,
-    trace?: ChromeTrace,
+    { trace, hostEvents = [] }: Beside = {},
   ): GuestRun {
     const observer = trace && { observer: trace.observer };
     const made = createMachine(image, { ...options, machine, ...observer });
     const { hardware } = made;
     trace?.start(() => hardware.current.state.total('ticks'));
-    return new GuestRun(made, machine);
+    return new GuestRun(made, machine, hostEvents);
   }
 
   /** Goes on from a snapshot file. @throws CounterpointError `snapshot-…` */
@@ -191,8 +211,7 @@ export class GuestRun {
     if (!result) throw new RangeError('nothing has run yet');
     const { console } = machine.board;
     const said = verdicts(console);
-    const { state, pmu } = machine.hardware.current;
-    const { ledger } = machine;
+    const { pmu } = machine.hardware.current;
     const account = costs(machine);
     let digest: string | undefined;
     return {
@@ -223,12 +242,18 @@ export class GuestRun {
       costs: account,
       switching: switching(machine),
       guestInstructions: result.instructions,
-      rootInstructions: state.total('instructions') - ledger.read('instructions') + ledger.retired,
+      rootInstructions: machine.hardware.processors.reduce(
+        (sum, { state }, id) =>
+          sum + state.total('instructions') - machine.ledgers[id]!.inPerson('instructions'),
+        0n,
+      ),
       ticks: result.ticks,
       rootTicks: BigInt(account.reduce((sum, { cycles }) => sum + cycles, 0)),
       unsupported: pmu
         .unsupportedEvents()
         .map(({ event, umask }) => `event ${event.toString(16)}H umask ${umask.toString(16)}H`),
+      // Reading them is work of the host's own, which comes last.
+      ...(this.#host && { hostEvents: this.#host.read() }),
       get digest() {
         digest ??= result.digest();
         return digest;

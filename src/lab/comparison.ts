@@ -1,6 +1,7 @@
 import type { PmuAccess } from '../machine/accesses.ts';
 import type { Cost } from '../machine/costs.ts';
 import type { Hardware } from '../machine/hardware.ts';
+import type { HostEventsReport } from '../machine/host-events.ts';
 import type { LossReport } from '../machine/lost-windows.ts';
 import type { FaultRecord, RunReason } from '../machine/outcome.ts';
 import type { PmiReport } from '../machine/pmi-latency.ts';
@@ -51,6 +52,8 @@ export interface MachineReport {
   readonly accesses: readonly PmuAccess[];
   readonly pmis: PmiReport;
   readonly lost: LossReport;
+  /** Events of the host beside the guest, where they were asked for and there is a host. */
+  readonly hostEvents?: HostEventsReport;
   /** Ticks of root mode in which no host event could count. */
   readonly blindTicks: bigint;
   /** What small runs of their own found out about the design; absent on the bare machine, and for single runs. */
@@ -77,7 +80,10 @@ export interface Comparison extends Counted {
 }
 
 /** Error of a reading in parts per million of the truth, rounded to nearest; `undefined` without a truth above 0. */
-export function errorPpm({ read, truth }: EventComparison): bigint | undefined {
+export function errorPpm({
+  read,
+  truth,
+}: Pick<EventComparison, 'read' | 'truth'>): bigint | undefined {
   if (read === undefined || truth === undefined || truth === 0n) return undefined;
   const twice = ((read - truth) * 2_000_000n) / truth;
   return (twice + (twice < 0n ? -1n : 1n)) / 2n;

@@ -1,12 +1,16 @@
 import { CounterpointError } from '../bits/error.ts';
 import { perfOptionsOf } from '../kvm/vpmu/designs.ts';
 import { createMachine, designNamed } from '../machine/create.ts';
-import { EventTruth, type RequestedEvent, readEvents } from '../machine/event-list.ts';
+import {
+  attributesOf,
+  EventTruth,
+  type RequestedEvent,
+  readEvents,
+} from '../machine/event-list.ts';
 import { readGuestImage } from '../machine/guest-image.ts';
 import { HostMachine } from '../machine/host-machine.ts';
 import type { Deviations, Timing } from '../machine/profiles.ts';
 import { profileNamed, shaped } from '../machine/profiles.ts';
-import { perfEventAttr } from '../perf/attr.ts';
 import { PerfError } from '../perf/error.ts';
 import { type PerfTarget, scaled } from '../perf/perf.ts';
 import { type Counted, counted } from './comparison.ts';
@@ -129,7 +133,7 @@ function onHost(
   const opened = events.map((event) => {
     if (!event.row) return undefined;
     try {
-      return host.perf.create(attributes(event), target);
+      return host.perf.create(attributesOf(event), target);
     } catch (error) {
       if (!(error instanceof PerfError)) throw error;
       refused.push(`${event.name}: ${error.message}`);
@@ -160,21 +164,6 @@ function onHost(
     exitValue: guest.board.exitValue,
     counted: counted(host.hardware),
   };
-}
-
-/** The attributes perf makes of an event and its modifiers: what is named is counted, nothing is added. */
-function attributes({ config, user, kernel, host, guest, pinned, precise }: RequestedEvent) {
-  const levels = user || kernel;
-  const sides = host || guest;
-  return perfEventAttr({
-    config,
-    pinned,
-    preciseIp: precise,
-    excludeUser: levels && !user,
-    excludeKernel: levels && !kernel,
-    excludeHost: sides && !host,
-    excludeGuest: sides && !guest,
-  });
 }
 
 /** perf's own ratio: instructions per cycle, where both were counted. */

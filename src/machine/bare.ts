@@ -19,7 +19,7 @@ import { Turns, type TurnTaker } from './turns.ts';
 export class BareMachine implements Machine {
   readonly hardware: Hardware;
   readonly board: Board;
-  readonly ledger: GuestLedger;
+  readonly ledgers: readonly GuestLedger[];
   readonly regions: GuestImage['regions'];
   readonly boot: GuestImage['boot'];
   readonly memorySize: number;
@@ -64,9 +64,13 @@ export class BareMachine implements Machine {
       state.set32(STATE.ACTIVITY, ACTIVITY.WAIT_FOR_SIPI);
     }
     enter(current.state, image.load(memory));
-    this.ledger = new GuestLedger(current.state);
-    this.ledger.enter();
+    this.ledgers = this.hardware.processors.map(({ state }) => new GuestLedger(state));
+    for (const ledger of this.ledgers) ledger.enter();
     this.#turns = new Turns(this.hardware.processors.map((each) => this.#turnTaker(each)));
+  }
+
+  get ledger(): GuestLedger {
+    return this.ledgers[0]!;
   }
 
   get #bootstrap(): Processor {
@@ -98,7 +102,7 @@ export class BareMachine implements Machine {
     return {
       hardware: this.hardware.save(),
       board: this.board.save(),
-      ledger: this.ledger.save(),
+      ledgers: this.ledgers.map((ledger) => ledger.save()),
       stillness: this.#stillness.save(),
       faults: this.#faults,
       turns: this.#turns.save(),
@@ -108,7 +112,7 @@ export class BareMachine implements Machine {
   restore(saved: ReturnType<BareMachine['save']>): void {
     this.hardware.restore(saved.hardware);
     this.board.restore(saved.board);
-    this.ledger.restore(saved.ledger);
+    for (const [at, ledger] of this.ledgers.entries()) ledger.restore(saved.ledgers[at]!);
     this.#stillness.restore(saved.stillness);
     this.#faults = saved.faults;
     this.#turns.restore(saved.turns);

@@ -12,10 +12,11 @@ export interface Truth {
   readonly event: string;
 }
 
-/** Exact counts of a guest's regions, taken by watching where it is: not an instruction is added to it. */
+/** Exact counts of a guest's regions, of all processors together, taken by watching where it is: not an instruction is added. */
 export class GroundTruth {
   readonly #machine: Machine;
-  readonly #open = new Map<string, ReadonlyMap<Total, bigint>>();
+  /** By processor and region, the totals at its begin. */
+  readonly #open: readonly Map<string, ReadonlyMap<Total, bigint>>[];
   readonly #sums = new Map<string, Map<Total, bigint>>();
   readonly #passes = new Map<string, number>();
   readonly #totals: readonly Total[];
@@ -27,11 +28,13 @@ export class GroundTruth {
     this.#timing = machine.hardware.profile.timing ? 'modelled' : 'unit';
     const sources = encodings.flatMap(({ event, umask }) => this.#source(event, umask) ?? []);
     this.#totals = [...new Set(sources.flatMap(readBy))];
-    for (const { cpu, instruments } of machine.hardware.processors) {
+    const { processors } = machine.hardware;
+    this.#open = processors.map(() => new Map());
+    for (const [id, { cpu, instruments }] of processors.entries()) {
       instruments.keep(this.#totals, this);
       for (const { name, begin, end } of machine.regions) {
-        cpu.watch(begin, () => this.#begin(name));
-        cpu.watch(end, () => this.#end(name));
+        cpu.watch(begin, () => this.#begin(id, name));
+        cpu.watch(end, () => this.#end(id, name));
       }
     }
   }
@@ -53,7 +56,9 @@ export class GroundTruth {
 
   save() {
     return {
-      open: [...this.#open].map(([name, totals]) => [name, [...totals]] as const),
+      open: this.#open.map((regions) =>
+        [...regions].map(([name, totals]) => [name, [...totals]] as const),
+      ),
       sums: [...this.#sums].map(([name, totals]) => [name, [...totals]] as const),
       passes: [...this.#passes],
     };
@@ -61,8 +66,10 @@ export class GroundTruth {
 
   /** For the same regions and events. */
   restore(saved: ReturnType<GroundTruth['save']>): void {
-    this.#open.clear();
-    for (const [name, totals] of saved.open) this.#open.set(name, new Map(totals));
+    for (const [id, regions] of this.#open.entries()) {
+      regions.clear();
+      for (const [name, totals] of saved.open[id]!) regions.set(name, new Map(totals));
+    }
     this.#sums.clear();
     for (const [name, totals] of saved.sums) this.#sums.set(name, new Map(totals));
     this.#passes.clear();
@@ -80,20 +87,25 @@ export class GroundTruth {
     return row && timed(row.source, this.#timing);
   }
 
-  #begin(region: string): void {
-    const { ledger } = this.#machine;
-    this.#open.set(region, new Map(this.#totals.map((name) => [name, ledger.read(name)])));
+  #begin(processor: number, region: string): void {
+    const ledger = this.#machine.ledgers[processor]!;
+    this.#open[processor]!.set(
+      region,
+      new Map(this.#totals.map((name) => [name, ledger.read(name)])),
+    );
   }
 
-  #end(region: string): void {
-    const before = this.#open.get(region);
+  #end(processor: number, region: string): void {
+    const open = this.#open[processor]!;
+    const ledger = this.#machine.ledgers[processor]!;
+    const before = open.get(region);
     if (!before) return;
-    this.#open.delete(region);
+    open.delete(region);
     this.#passes.set(region, this.passes(region) + 1);
     const sums = this.#sums.get(region) ?? new Map<Total, bigint>();
     this.#sums.set(region, sums);
     for (const name of this.#totals) {
-      const passed = this.#machine.ledger.read(name) - before.get(name)!;
+      const passed = ledger.read(name) - before.get(name)!;
       sums.set(name, (sums.get(name) ?? 0n) + passed);
     }
   }

@@ -11,8 +11,9 @@ export class GuestLedger {
   readonly #state: State;
   readonly #before = new BigUint64Array(TOTALS.length);
   readonly #sum = new BigUint64Array(TOTALS.length);
+  /** What a hypervisor carried out on the guest's behalf: in no processor's totals. */
+  readonly #carried = new BigUint64Array(TOTALS.length);
   #inControl = false;
-  #retired = 0n;
 
   constructor(state: State) {
     this.#state = state;
@@ -36,10 +37,7 @@ export class GuestLedger {
 
   /** A hypervisor completed an instruction of the guest. */
   retire(totals: Iterable<readonly [Total, bigint]>): void {
-    for (const [name, count] of totals) {
-      this.#sum[INDEX.get(name)!]! += count;
-      if (name === 'instructions') this.#retired += count;
-    }
+    for (const [name, count] of totals) this.#carried[INDEX.get(name)!]! += count;
   }
 
   /** Whether what happens now is the guest's. */
@@ -47,13 +45,13 @@ export class GuestLedger {
     return this.#inControl;
   }
 
-  /** Instructions that a hypervisor completed for the guest: they are in no processor's totals. */
-  get retired(): bigint {
-    return this.#retired;
-  }
-
   /** How often this has happened in the guest so far. */
   read(name: Total): bigint {
+    return this.inPerson(name) + this.#carried[INDEX.get(name)!]!;
+  }
+
+  /** The same without what a hypervisor carried out for it: what the processor did while the guest was in control. */
+  inPerson(name: Total): bigint {
     const index = INDEX.get(name)!;
     const running = this.#inControl ? this.#state.totals[index]! - this.#before[index]! : 0n;
     return this.#sum[index]! + running;
@@ -64,7 +62,7 @@ export class GuestLedger {
       sum: [...this.#sum],
       before: [...this.#before],
       inControl: this.#inControl,
-      retired: this.#retired,
+      carried: [...this.#carried],
     };
   }
 
@@ -72,6 +70,6 @@ export class GuestLedger {
     this.#sum.set(saved.sum);
     this.#before.set(saved.before);
     this.#inControl = saved.inControl;
-    this.#retired = saved.retired;
+    this.#carried.set(saved.carried);
   }
 }

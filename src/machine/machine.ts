@@ -14,8 +14,9 @@ export interface Machine {
   readonly hardware: Hardware;
   /** The guest's devices. */
   readonly board: Board;
-  /** What the guest has done on its first processor. */
+  /** What the guest has done on its first processor, and on each. */
   readonly ledger: GuestLedger;
+  readonly ledgers: readonly GuestLedger[];
   /** Stretches of the guest whose exact counts are of interest. */
   readonly regions: readonly Region[];
   /** What its image was booted with. */

@@ -37,12 +37,21 @@ export class PerfCpu {
   #exclusive = false;
   /** Called when some flexible group found no counter: the rotation timer must run. */
   readonly #needsRotation: (cpu: PerfCpu) => void;
+  readonly #failed: (leader: PerfEvent) => void;
 
-  constructor(host: HostCpu, options: X86PmuOptions & { needsRotation: (cpu: PerfCpu) => void }) {
+  /** @param options.failed called with the leader of a group that goes to ERROR */
+  constructor(
+    host: HostCpu,
+    options: X86PmuOptions & {
+      needsRotation: (cpu: PerfCpu) => void;
+      failed: (leader: PerfEvent) => void;
+    },
+  ) {
     this.host = host;
     this.pmu = new X86Pmu(host, options);
     this.lbrStack = new LbrStack(host, this.pmu.shape.lbrStack);
     this.#needsRotation = options.needsRotation;
+    this.#failed = options.failed;
     this.context.cpu = host.id;
   }
 
@@ -146,7 +155,7 @@ export class PerfCpu {
             if (leader.state < STATE.INACTIVE || !this.#isHere(leader) || leader.attr.excludeGuest)
               continue;
             this.#groupOut(leader);
-            leader.setState(STATE.ERROR);
+            this.#fail(leader);
           }
         }
       }
@@ -228,7 +237,7 @@ export class PerfCpu {
       }
       // Once one group of a half did not fit, none behind it is tried.
       canAdd = false;
-      if (half !== 'flexible') leader.setState(STATE.ERROR);
+      if (half !== 'flexible') this.#fail(leader);
       else {
         context.rotateNecessary = true;
         this.#needsRotation(this);
@@ -293,6 +302,11 @@ export class PerfCpu {
     if (at >= 0) active.splice(at, 1);
     if (leader.attr.exclusive) this.#exclusive = false;
     for (const event of leader.group) this.#eventOut(event);
+  }
+
+  #fail(leader: PerfEvent): void {
+    leader.setState(STATE.ERROR);
+    this.#failed(leader);
   }
 
   #eventOut(event: PerfEvent): void {

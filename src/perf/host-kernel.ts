@@ -10,10 +10,13 @@ export interface PerfKernelOptions {
   readonly muxInterval?: number;
 }
 
+/** What perf asks of a kernel: timers of each CPU, and its tick if it has one. */
+export type TimeKeeper = Pick<HostKernel, 'timers' | 'ticks' | 'tickLength' | 'onTick'>;
+
 /** Gives perf the timers of the host kernel: rotation by a timer of its own, the rest on the timer tick. */
 export function attachPerf(
   perf: Perf,
-  kernel: HostKernel,
+  kernel: TimeKeeper,
   { cpus, muxInterval }: PerfKernelOptions,
 ): void {
   const interval = muxInterval ?? (kernel.ticks ? kernel.tickLength : TICKS_PER_SECOND / 250);

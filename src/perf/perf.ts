@@ -46,6 +46,8 @@ export class Perf {
   readonly #cpus: readonly PerfCpu[];
   /** Called with a CPU whose flexible events need turns: `rotate` it after the multiplexing interval. */
   onRotationNeeded: ((cpu: number) => void) | undefined;
+  /** Called with the leader of a group that goes to ERROR. */
+  onError: ((leader: PerfEvent) => void) | undefined;
   /** Whether this host has a PMU to give. */
   readonly hasHardware: boolean;
   /** By CPU, what makes a guest give the PMU back that keeps it beyond its exits. Called when an event is programmed. */
@@ -70,6 +72,7 @@ export class Perf {
         new PerfCpu(host, {
           ...options,
           needsRotation: (cpu) => this.onRotationNeeded?.(cpu.host.id),
+          failed: (leader) => this.onError?.(leader),
         }),
     );
     for (const cpu of this.#cpus) cpu.host.onNmi(() => this.#nmi(cpu));
@@ -279,11 +282,10 @@ export class Perf {
   loadGuestContext(id: number, meeting: 'displace' | 'error' = 'displace'): void {
     const cpu = this.cpu(id);
     cpu.host.spend('perf-load-guest');
-    const now = cpu.host.now();
+    // One time for all of it, as in Linux: an event ages neither without a counter nor beyond it.
+    this.#setGuest(cpu, true);
     if (meeting === 'error') cpu.fail();
     cpu.displace();
-    cpu.context.setGuest(now, true);
-    cpu.task?.setGuest(now, true);
     this.#guestOwned.add(id);
   }
 
@@ -291,11 +293,9 @@ export class Perf {
   putGuestContext(id: number): void {
     const cpu = this.cpu(id);
     cpu.host.spend('perf-put-guest');
-    const now = cpu.host.now();
-    cpu.context.setGuest(now, false);
-    cpu.task?.setGuest(now, false);
     this.#guestOwned.delete(id);
     cpu.resume();
+    this.#setGuest(cpu, false);
   }
 
   /** perf_load_guest_lvtpc: PMIs take a vector of their own, masked as the guest's LVTPC is. */
@@ -402,6 +402,12 @@ export class Perf {
   #reschedule({ leader, context }: PerfEvent, on: PerfCpu): void {
     if (this.#guestOwned.has(on.host.id)) this.reclaim.get(on.host.id)?.();
     on.resched(context, context.half(leader));
+  }
+
+  #setGuest({ host, context, task }: PerfCpu, guest: boolean): void {
+    const now = host.now();
+    context.setGuest(now, guest);
+    task?.setGuest(now, guest);
   }
 
   #contextOf(target: PerfTarget): PerfEventContext {

@@ -24,6 +24,8 @@ interface Options {
   readonly quiet?: boolean;
   readonly html?: string;
   readonly traceEvents?: string;
+  readonly hostEvents?: string;
+  readonly cpus: number;
 }
 
 export const compareCommand = new Command('compare')
@@ -41,6 +43,11 @@ export const compareCommand = new Command('compare')
   .addOption(OPTION.seed())
   .addOption(OPTION.json())
   .addOption(OPTION.quiet())
+  .addOption(OPTION.cpus())
+  .option(
+    '--host-events <list>',
+    'events of the host on all its processors, opened beside each VM; :D pins them',
+  )
   .option('--html <file>', 'also write a report with plots that opens from disk')
   .option(
     '--trace-events <file>',
@@ -52,10 +59,11 @@ export const compareCommand = new Command('compare')
 Examples:
   counterpoint compare multiplex
   counterpoint compare emulated --machines bare,passthrough
+  counterpoint compare multiplex --host-events cycles:D,branches:D,instructions:H
   counterpoint compare my-kernel.elf --profile skylake-server --json`,
   )
   .action((guest: string, options: Options) => {
-    const { machines, quiet, json: asJson, html, traceEvents, ...rest } = options;
+    const { machines, quiet, json: asJson, html, traceEvents, cpus, ...rest } = options;
     const { name, bytes } = openGuest(guest);
     const traces: ChromeTrace[] = [];
     const progress = process.stderr.isTTY && !quiet;
@@ -63,6 +71,7 @@ Examples:
       name,
       ...(machines && { machines }),
       ...rest,
+      processors: cpus,
       ...(traceEvents !== undefined && {
         onTrace: (trace: ChromeTrace) => void traces.push(trace),
       }),

@@ -85,4 +85,7 @@ export const guestOwned: Scenario = {
 
 /** Instructions that KVM carried out for a guest; no counter of the host’s saw them retire in it. */
 const emulated = ({ ledgers }: HostedProgram): bigint =>
-  ledgers.reduce((sum, { retired }) => sum + retired, 0n);
+  ledgers.reduce(
+    (sum, ledger) => sum + ledger.read('instructions') - ledger.inPerson('instructions'),
+    0n,
+  );

@@ -113,7 +113,7 @@ export const FAULTS: readonly Fault[] = [
     ["if (meeting === 'error') cpu.fail();", ''],
     ['    cpu.displace();\n', ''],
     ['    cpu.resume();\n', ''],
-    ['cpu.context.setGuest(now, true);', ''],
+    ['this.#setGuest(cpu, true);', ''],
     ["throw new PerfError('EBUSY', 'an event that does not exclude guests is open');", ''],
     ["this.claims.add('refuse');", ''],
     ['(masked ? LVT_MASKED : 0n)', '0n'],
