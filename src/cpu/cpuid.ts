@@ -1,10 +1,5 @@
-import {
-  lbrLeaf,
-  type PmuShape,
-  perfmonExtendedLeaf,
-  perfmonLeaf,
-  TICKS_PER_CRYSTAL_CYCLE,
-} from '../msr/pmu-shape.ts';
+import { lbrLeaf, perfmonExtendedLeaf, perfmonLeaf } from '../msr/pmu-leaves.ts';
+import { type PmuShape, TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
 import { CR4, XSS } from './control-registers.ts';
 import type { CpuidContext, CpuidRegisters } from './ports.ts';
 import type { CpuProfile } from './profiles.ts';

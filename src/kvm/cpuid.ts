@@ -1,5 +1,6 @@
 import type { CpuidRegisters } from '../host/ports.ts';
-import { type PmuShape, perfmonLeaf } from '../msr/pmu-shape.ts';
+import { perfmonLeaf } from '../msr/pmu-leaves.ts';
+import type { PmuShape } from '../msr/pmu-shape.ts';
 
 /** What of a vCPU's state shows in CPUID. */
 export interface CpuidView {

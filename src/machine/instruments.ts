@@ -6,6 +6,7 @@ import type { MicroArchitectureParameters } from '../cpu/models/parameters.ts';
 import { surroundings } from '../cpu/models/surroundings.ts';
 import type { Observer, Retired } from '../cpu/observer.ts';
 import { STATE, type Total } from '../cpu/state/layout.ts';
+import { is64Bit } from '../cpu/system/mode.ts';
 import { tsc } from '../cpu/system/register-access.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { BRANCH_KIND, type BranchKind, type TakenBranch } from '../pmu/lbr.ts';
@@ -95,6 +96,12 @@ export class Instruments {
         }
         return true;
       }) ?? false,
+    writePhysical: (address, bytes) => {
+      const { memory } = this.#cpu.core.ports;
+      if (!memory.isRam(Number(address), bytes.length)) return false;
+      memory.load(Number(address), bytes);
+      return true;
+    },
   };
 
   /** A far transfer, an interrupt or an exception, which the core reports apart. */
@@ -172,6 +179,7 @@ export class Instruments {
       rflags: core.rflags,
       rip: state.rip,
       eventingIp: this.#eventingIp,
+      code64: is64Bit(state),
       xmm: Array.from({ length: 16 }, (_, i) => {
         const at = STATE.XMM + 32 * i;
         return state.get(at) | (state.get(at + 8) << 64n);

@@ -94,7 +94,7 @@ const ROWS: Readonly<Record<string, Omit<Profile, 'name'>>> = {
   'perfmon-v5': version(5, '8 + 4 counters, fixed ones by bitmap'),
   'perfmon-v6': version(
     6,
-    'counters with gaps, leaf 23H, UMASK2, EQ, RDPMC user disable, blocks from 1900H',
+    'counters with gaps, UMASK2, EQ, RDPMC user disable, architectural PEBS, auto counter reload',
   ),
 };
 

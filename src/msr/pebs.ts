@@ -8,7 +8,28 @@ export const PEBS_DATA_CFG = {
   MEMORY: bit(0),  GPRS: bit(1),  XMMS: bit(2),  LBRS: bit(3),  LBR_ENTRIES: bits(31, 24),
 } as const;
 
+/** IA32_PEBS_BASE: a physical address, and the size of the buffer there, 4 KiB shifted left by SIZE. */
+export const PEBS_BASE = { SIZE: bits(3, 0), ADDRESS: bits(51, 12) } as const;
+
+/** IA32_PEBS_INDEX: WR and THRESH count 16 bytes. */
+// biome-ignore format: a table
+export const PEBS_INDEX = {
+  WR: bits(26, 4),  FULL: bit(31),  EN: bit(32),  THRESH: bits(58, 36),
+} as const;
+
 const PEBS = 'Processor Event Based Sampling (PEBS)';
+const ARCHITECTURAL = 'Architectural Processor Event Based Sampling';
+
+/** The registers of architectural PEBS beside those of the counters. */
+export function architecturalPebsMsrs({ architecturalPebs }: PmuShape) {
+  const exists = architecturalPebs ? {} : { count: 0 };
+  const writable = (fields: Readonly<Record<string, bigint>>) => maskOf(...Object.values(fields));
+  // biome-ignore format: a table
+  return defineMsrs({
+    IA32_PEBS_BASE:  { address: 0x3f4, ...exists, writable: writable(PEBS_BASE),  sdm: ARCHITECTURAL },
+    IA32_PEBS_INDEX: { address: 0x3f5, ...exists, writable: writable(PEBS_INDEX), sdm: ARCHITECTURAL },
+  });
+}
 
 /** The registers of processor event-based sampling. */
 export function pebsMsrs(shape: PmuShape) {

@@ -1,4 +1,4 @@
-import { bit, isSet, ones } from '../bits/bitfield.ts';
+import { bit, isSet } from '../bits/bitfield.ts';
 
 /** What a performance-monitoring unit has, as CPUID announces it. Sizes the MSR rows, the device and the CPUID leaves. */
 export interface PmuShape {
@@ -31,8 +31,11 @@ export interface PmuShape {
   readonly selectors?: { readonly offcore: bigint; readonly frontEnd: bigint };
   /** Last branch records, where the CPU has them. */
   readonly lbr?: LegacyLbrShape | ArchitecturalLbrShape;
-  /** Processor event-based sampling, where the CPU has it. */
+  /** Processor event-based sampling through the DS area, where the CPU has it. */
   readonly pebs?: PebsShape;
+  /** What version 6 may have of each counter, as bits of the global registers. */
+  readonly architecturalPebs?: ArchitecturalPebsShape;
+  readonly autoReload?: AutoReloadShape;
 }
 
 /** A ring of `depth` records with TOS; `format` is IA32_PERF_CAPABILITIES[5:0]: 5 has INFO registers. */
@@ -55,6 +58,18 @@ export interface PebsShape {
   readonly gp: bigint;
   /** Counters with precise distribution, by their bits of the global registers: the overflowing event is recorded, not the next. */
   readonly precise: bigint;
+}
+
+/** PEBS into a buffer in physical memory: counters that may sample, and those of them with precise distribution. */
+export interface ArchitecturalPebsShape {
+  readonly counters: bigint;
+  readonly precise: bigint;
+}
+
+/** Auto counter reload: counters that can be reloaded, and those whose overflow can be the cause. */
+export interface AutoReloadShape {
+  readonly reloaded: bigint;
+  readonly causes: bigint;
 }
 
 /** Whether general-purpose counter `index` of this shape exists. */
@@ -89,45 +104,3 @@ export const indices = (counters: bigint): number[] =>
 
 /** Greatest depth that CPUID.1CH:EAX[7:0] announces. */
 export const deepest = (depths: number): number => 8 * (32 - Math.clz32(depths));
-
-/** The four registers of a CPUID leaf. */
-export interface CpuidLeaf {
-  readonly eax: number;
-  readonly ebx: number;
-  readonly ecx: number;
-  readonly edx: number;
-}
-
-const NO_LEAF: CpuidLeaf = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-
-/** CPUID leaf 0AH. Vol. 2, "CPUID—CPU Identification", architectural performance monitoring leaf. */
-export function perfmonLeaf(shape: PmuShape): CpuidLeaf {
-  if (shape.version === 0) return NO_LEAF;
-  const { version, gp, gpWidth, fixedWidth, eventVectorLength } = shape;
-  const fixed = fixedCounters(shape);
-  const anyThreadDeprecated = version >= 5 && !shape.anyThread ? 1 << 15 : 0;
-  return {
-    eax: (version | (contiguous(gp) << 8) | (gpWidth << 16) | (eventVectorLength << 24)) >>> 0,
-    ebx: Number(shape.eventsMissing & ones(eventVectorLength)),
-    ecx: version >= 5 ? Number(fixed) : 0,
-    edx: version >= 2 ? contiguous(fixed) | (fixedWidth << 5) | anyThreadDeprecated : 0,
-  };
-}
-
-/** CPUID leaf 23H, announced by CPUID.7.1:EAX[8]; all zero before version 6. Vol. 2, architectural performance monitoring extended leaf. */
-export function perfmonExtendedLeaf(shape: PmuShape, subleaf: number): CpuidLeaf {
-  if (shape.version < 6) return NO_LEAF;
-  const flag = (has: boolean | undefined, position: number) => (has ? 1 << position : 0);
-  const { umask2, equal, userDisable } = shape;
-  const features = flag(umask2, 0) | flag(equal, 1) | flag(userDisable, 2);
-  if (subleaf === 0) return { ...NO_LEAF, eax: 0b1011, ebx: features, ecx: 1 };
-  if (subleaf === 1) return { ...NO_LEAF, eax: Number(shape.gp), ebx: Number(shape.fixed) };
-  const present = ones(shape.eventVectorLength) & ~shape.eventsMissing;
-  return subleaf === 3 ? { ...NO_LEAF, eax: Number(present) } : NO_LEAF;
-}
-
-/** CPUID leaf 1CH: CPL, branch-type and call-stack filters; mispredict bit and branch types. */
-export function lbrLeaf({ lbr }: PmuShape): CpuidLeaf {
-  if (lbr?.kind !== 'architectural') return NO_LEAF;
-  return { eax: (lbr.depths | (1 << 31)) >>> 0, ebx: 0b111, ecx: 0b101, edx: 0 };
-}

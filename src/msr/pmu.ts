@@ -20,7 +20,7 @@ export const FIXED_CTR = {
 /** Bits of the IA32_PERF_GLOBAL_* registers beside one bit per GP counter from 0 and per fixed counter from 32. */
 // biome-ignore format: a table
 export const PERF_GLOBAL = {
-  FIXED_0: bit(32),   PERF_METRICS: bit(48),
+  FIXED_0: bit(32),   PERF_METRICS: bit(48),  ARCH_PEBS: bit(54),
   LBR_FRZ: bit(58),   CTR_FRZ: bit(59),  ASCI: bit(60),  UNCORE: bit(61),  OVF_BUFFER: bit(62),  COND_CHGD: bit(63),
 } as const;
 
@@ -130,8 +130,9 @@ export function pmuMsrs(shape: PmuShape) {
   const fixedBank = { count: bankSize(fixed), present: fixed };
   const select = maskOf(...indices(gp).map((i) => selectMask(shape, i)));
   const counters = gp | (fixed << 32n) | (perfMetrics ? PERF_GLOBAL.PERF_METRICS : 0n);
-  const { LBR_FRZ, CTR_FRZ, ASCI, UNCORE, OVF_BUFFER, COND_CHGD } = PERF_GLOBAL;
-  const overflow = counters | (version >= 3 ? UNCORE : 0n) | OVF_BUFFER;
+  const { ARCH_PEBS, LBR_FRZ, CTR_FRZ, ASCI, UNCORE, OVF_BUFFER, COND_CHGD } = PERF_GLOBAL;
+  const threshold = shape.architecturalPebs ? ARCH_PEBS : 0n;
+  const overflow = counters | threshold | (version >= 3 ? UNCORE : 0n) | OVF_BUFFER;
   const status = overflow | LBR_FRZ | CTR_FRZ | ASCI;
   const { LBR, BTF, FREEZE_LBRS_ON_PMI, FREEZE_PERFMON_ON_PMI } = DEBUGCTL;
   const freeze = version >= 2 ? FREEZE_LBRS_ON_PMI | FREEZE_PERFMON_ON_PMI : 0n;

@@ -9,6 +9,8 @@ import { type Slot, slots } from './slot.ts';
 export type SavedCounters = readonly {
   readonly value: bigint;
   readonly control: bigint;
+  readonly causes: bigint;
+  readonly config: bigint;
   readonly recordsNext: boolean;
 }[];
 
@@ -80,23 +82,29 @@ export class CounterBank {
     for (const slot of this.all) {
       this.load(slot, 0n);
       this.select(slot, 0n);
+      slot.causes = 0n;
+      slot.config = 0n;
     }
   }
 
   save(): SavedCounters {
-    return this.all.map(({ counter, control, recordsNext }) => ({
+    return this.all.map(({ counter, control, causes, config, recordsNext }) => ({
       value: counter.value,
       control,
+      causes,
+      config,
       recordsNext,
     }));
   }
 
   restore(saved: SavedCounters): void {
     this.all.forEach((slot, i) => {
-      const { value, control, recordsNext } = saved[i]!;
+      const { value, control, causes, config, recordsNext } = saved[i]!;
       slot.counter.run(undefined);
       slot.counter.load(value);
       slot.recordsNext = recordsNext;
+      slot.causes = causes;
+      slot.config = config;
       if (slot.control !== control) this.select(slot, control);
     });
   }

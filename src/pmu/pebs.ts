@@ -2,9 +2,11 @@ import { extract, isSet } from '../bits/bitfield.ts';
 import { isCanonical } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
 import { PEBS_DATA_CFG, pebsMsrs } from '../msr/pebs.ts';
+import { PERF_GLOBAL } from '../msr/pmu.ts';
 import type { PebsShape, PmuShape } from '../msr/pmu-shape.ts';
 import type { Lbr } from './lbr.ts';
 import type { SampledState, Sampling } from './ports.ts';
+import { isDue, quadwords, type Sampler } from './sampler.ts';
 import type { Slot } from './slot.ts';
 
 /** Offsets in the DS buffer management area. Vol. 3, "DS Save Area and IA-32e Mode Operation". */
@@ -29,7 +31,8 @@ export interface SavedPebs {
 export type RecordOutcome = 'written' | 'threshold' | 'dropped';
 
 /** Processor event-based sampling into the DS area. Vol. 3, "Processor Event Based Sampling (PEBS)". */
-export class Pebs {
+export class Pebs implements Sampler<SavedPebs> {
+  readonly threshold = PERF_GLOBAL.OVF_BUFFER;
   readonly #shape: PmuShape;
   readonly #pebs: PebsShape;
   readonly #sampling: Sampling;
@@ -77,10 +80,7 @@ export class Pebs {
    * @returns whether the DS buffer has reached its threshold
    */
   moved(slot: Slot, wrapped: boolean): boolean {
-    const later = wrapped && slot.counter.value > 0n;
-    const due = slot.recordsNext || later || (wrapped && this.precise(slot.mask));
-    slot.recordsNext = wrapped && !due;
-    if (!due) return false;
+    if (!isDue(slot, wrapped, this.precise(slot.mask))) return false;
     const outcome = this.record(slot.mask, slot.adaptive);
     const reset = this.resetValue(slot.index, slot.fixed);
     if (reset !== undefined) slot.counter.load(reset);
@@ -173,13 +173,4 @@ function lbrGroup(lbr: Lbr | undefined, entries: number): bigint[] {
     const { from, to, info } = newest[i] ?? { from: 0n, to: 0n, info: 0n };
     return [from, to, info];
   }).flat();
-}
-
-function quadwords(values: readonly bigint[]): Uint8Array {
-  const bytes = new Uint8Array(8 * values.length);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    view.setBigUint64(8 * i, value, true);
-  });
-  return bytes;
 }

@@ -2,17 +2,20 @@ import { isSet } from '../bits/bitfield.ts';
 import { signed } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
 import { MISC_ENABLE, PERF_GLOBAL, pmuMsrs } from '../msr/pmu.ts';
+import { ArchitecturalPebs } from './architectural-pebs.ts';
 import { CounterBank, type SavedCounters } from './counter-bank.ts';
+import { attachExtensions, reload } from './counter-extensions.ts';
 import { Demands } from './demands.ts';
 import { EventChoice, type UnsupportedEvent } from './event-choice.ts';
 import { GlobalRegisters, type SavedGlobals } from './global-registers.ts';
 import { Lbr, type SavedLbr, type TakenBranch } from './lbr.ts';
 import { LbrState } from './lbr-state.ts';
 import { PerfMetrics } from './metrics.ts';
-import { Pebs, type SavedPebs } from './pebs.ts';
+import { Pebs } from './pebs.ts';
 import { Pmi, type SavedPmi } from './pmi.ts';
 import type { PmuCore, Totals } from './ports.ts';
 import type { PmuProfile } from './profiles.ts';
+import type { Sampler } from './sampler.ts';
 import { countingName, type Deviations, IDEAL } from './silicon.ts';
 import type { Slot } from './slot.ts';
 import { readBy } from './source.ts';
@@ -30,7 +33,7 @@ export interface SavedPmu {
   readonly unsupported: readonly UnsupportedEvent[];
   readonly metrics: readonly bigint[] | undefined;
   readonly lbr: SavedLbr | undefined;
-  readonly pebs: SavedPebs | undefined;
+  readonly pebs: unknown;
 }
 
 /** The performance-monitoring unit of one CPU: counts on its totals, asks for a PMI on overflow. */
@@ -51,7 +54,7 @@ export class Pmu {
   #running: readonly Slot[] = [];
   readonly #metrics: PerfMetrics | undefined;
   readonly #lbr: Lbr | undefined;
-  readonly #pebs: Pebs | undefined;
+  readonly #pebs: Sampler | undefined;
   #fastStrings = MISC_ENABLE.FAST_STRINGS;
   #cpl = 0;
   #halted = false;
@@ -88,10 +91,13 @@ export class Pmu {
     };
     this.#bank = new CounterBank(shape, this.#totals, this.#choice);
     this.#metrics = shape.perfMetrics ? new PerfMetrics(this.#totals, timing) : undefined;
-    if (shape.pebs) {
+    if (shape.pebs || shape.architecturalPebs) {
       const { sampling } = core;
       if (!sampling) throw new RangeError(`${profile.name} has PEBS: the core must be sampled`);
-      this.#pebs = new Pebs({ shape, pebs: shape.pebs, sampling, lbr: this.#lbr, change });
+      const lbr = this.#lbr;
+      this.#pebs = shape.pebs
+        ? new Pebs({ shape, pebs: shape.pebs, sampling, lbr, change })
+        : new ArchitecturalPebs({ shape, slots: this.#bank.all, sampling, lbr });
     }
     this.#clear();
   }
@@ -152,6 +158,7 @@ export class Pmu {
       IA32_MISC_ENABLE:              { read: () => this.#miscEnable(), write: (v) => { this.#fastStrings = v; } },
       MSR_PERF_METRICS:              { read: () => this.#settled(() => this.#metrics!.read(bank.slotsCounted)), write: (v) => this.#change(() => this.#metrics!.write(v, bank.slotsCounted)) },
     });
+    attachExtensions(bus, this.profile.shape, bank, (effect) => this.#change(effect));
     this.#lbr?.attach(bus);
     this.#pebs?.attach(bus);
   }
@@ -172,20 +179,23 @@ export class Pmu {
   /** Brings everything up to date; sets status and asks for one PMI if any counter overflowed. */
   settle(): void {
     let status = 0n;
+    let overflowed = 0n;
     let pmi = false;
     this.#metrics?.settle();
     for (const slot of this.#running) {
       const settled = slot.counter.settle();
       if (settled === 'still') continue;
+      if (settled === 'wrapped') overflowed |= slot.mask;
       if (this.#pebs && isSet(this.#pebs.enabled, slot.mask)) {
         if (!this.#pebs.moved(slot, settled === 'wrapped')) continue;
-        status |= PERF_GLOBAL.OVF_BUFFER;
+        status |= this.#pebs.threshold;
         pmi = true;
       } else if (settled === 'wrapped') {
         status |= slot.mask;
         pmi ||= slot.selection.pmi;
       }
     }
+    if (overflowed !== 0n) reload(this.#bank, overflowed);
     if (this.#metrics && isSet(status, PERF_GLOBAL.FIXED_0 << 3n))
       status |= PERF_GLOBAL.PERF_METRICS;
     this.#globals.status |= status;

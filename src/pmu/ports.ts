@@ -25,6 +25,8 @@ export interface SampledState {
   /** Address of the next instruction, and of the one that caused the event. */
   readonly rip: bigint;
   readonly eventingIp: bigint;
+  /** Code is 64-bit code. */
+  readonly code64: boolean;
   /** XMM0 … XMM15, 128 bits each. */
   readonly xmm: readonly bigint[];
   readonly tsc: bigint;
@@ -41,4 +43,6 @@ export interface Sampling {
   read(linear: bigint): bigint | undefined;
   /** Writes supervisor data. @returns whether it could be written. */
   write(linear: bigint, bytes: Uint8Array): boolean;
+  /** Writes physical memory, as architectural PEBS does. @returns whether it could be written. */
+  writePhysical(address: bigint, bytes: Uint8Array): boolean;
 }

@@ -121,6 +121,14 @@ export const ARCHITECTURAL_PROFILES: readonly PmuProfile[] = [
     umask2: true,
     equal: true,
     userDisable: true,
+    architecturalPebs: {
+      counters: (0b0111_0111n << 32n) | 0b1011_0111n,
+      precise: (1n << 32n) | 1n,
+    },
+    autoReload: {
+      reloaded: (0b0000_0111n << 32n) | 0b0011_0111n,
+      causes: (0b0000_0111n << 32n) | 0b1011_0111n,
+    },
   }),
 ];
 

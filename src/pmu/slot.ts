@@ -14,6 +14,9 @@ export class Slot {
   selection: Selection = OFF;
   /** IA32_PERFEVTSELx, or the counter's part of IA32_FIXED_CTR_CTRL. */
   control = 0n;
+  /** IA32_PMC_x_CFG_B: the counters whose overflow reloads this one; and _CFG_C. */
+  causes = 0n;
+  config = 0n;
   /** PEBS: it has overflowed, and the next event is recorded. */
   recordsNext = false;
 

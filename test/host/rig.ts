@@ -2,7 +2,7 @@ import { HostCpu } from '../../src/host/cpu.ts';
 import type { CpuPorts } from '../../src/host/ports.ts';
 import { MsrBus } from '../../src/msr/bus.ts';
 import { defineMsrs } from '../../src/msr/definition.ts';
-import { perfmonLeaf } from '../../src/msr/pmu-shape.ts';
+import { perfmonLeaf } from '../../src/msr/pmu-leaves.ts';
 import { Pmu } from '../../src/pmu/pmu.ts';
 import { type PmuProfile, SAPPHIRE_RAPIDS } from '../../src/pmu/profiles.ts';
 

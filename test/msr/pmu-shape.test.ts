@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lbrLeaf, perfmonExtendedLeaf, perfmonLeaf } from '../../src/msr/pmu-shape.ts';
+import { lbrLeaf, perfmonExtendedLeaf, perfmonLeaf } from '../../src/msr/pmu-leaves.ts';
 import {
   ARCHITECTURAL_PROFILES,
   NO_PMU,
@@ -31,9 +31,9 @@ describe('CPUID leaf 23H', () => {
 
   // biome-ignore format: a table
   it.each([
-    [0, ['0000000b', '00000007', '00000001', '00000000']],
+    [0, ['0000003f', '00000007', '00000001', '00000000']],
     [1, ['000000b7', '00000077', '00000000', '00000000']],
-    [2, ['00000000', '00000000', '00000000', '00000000']],
+    [2, ['00000037', '00000007', '000000b7', '00000007']],
     [3, ['00001fff', '00000000', '00000000', '00000000']],
   ])('sub-leaf %i announces counters with gaps and events that are there', (subleaf, registers) => {
     expect(hex({ ...perfmonExtendedLeaf(shape, subleaf) })).toEqual(registers);

@@ -10,6 +10,7 @@ const NOWHERE: SampledState = {
   rflags: 2n,
   rip: 0n,
   eventingIp: 0n,
+  code64: true,
   xmm: Array.from({ length: 16 }, () => 0n),
   tsc: 0n,
   dataAddress: 0n,
@@ -28,6 +29,7 @@ export class PmuBench {
   /** What PEBS sees of the core, and the linear memory it sees. */
   state: SampledState = NOWHERE;
   readonly memory = new Map<bigint, number>();
+  readonly physical = new Map<bigint, number>();
 
   constructor(profile: PmuProfile = SAPPHIRE_RAPIDS, deviations: Deviations = IDEAL) {
     this.pmu = new Pmu({
@@ -57,6 +59,12 @@ export class PmuBench {
             });
             return true;
           },
+          writePhysical: (address, bytes) => {
+            bytes.forEach((byte, i) => {
+              this.physical.set(address + BigInt(i), byte);
+            });
+            return true;
+          },
         },
       },
       raisePmi: () => {
@@ -83,9 +91,9 @@ export class PmuBench {
   }
 
   /** Eight bytes of linear memory, 0 where nothing was written. */
-  quadword(linear: bigint): bigint {
+  quadword(linear: bigint, memory = this.memory): bigint {
     let value = 0n;
-    for (let i = 7n; i >= 0n; i--) value = (value << 8n) | BigInt(this.memory.get(linear + i) ?? 0);
+    for (let i = 7n; i >= 0n; i--) value = (value << 8n) | BigInt(memory.get(linear + i) ?? 0);
     return value;
   }
 

@@ -25,6 +25,7 @@ const STATE = {
   rflags: 0x246n,
   rip: 0x4005n,
   eventingIp: 0x4002n,
+  code64: true,
   xmm: Array.from({ length: 16 }, (_, i) => (BigInt(i) << 64n) | 0xabcn),
   tsc: 77n,
   dataAddress: 0x5000n,
