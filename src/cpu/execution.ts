@@ -5,7 +5,7 @@ import { Fault } from './fault.ts';
 import type { Insn } from './insn.ts';
 import { retirement } from './retirement.ts';
 import { STATE } from './state/layout.ts';
-import type { Core, SystemFunction } from './system/core.ts';
+import type { Core, SystemFunction, SystemStep } from './system/core.ts';
 import { SYSTEM_INSTRUCTIONS } from './system/instructions.ts';
 import type { VmExit } from './vm-exit.ts';
 import type { Watches } from './watches.ts';
@@ -40,6 +40,7 @@ export class Execution {
     core.retire = () => {
       if (this.#unretired) this.#retire(this.#unretired, false);
     };
+    core.systemStep = (insn, rip, next) => this.#prepared(insn, rip, next);
   }
 
   /** Ends the slice under way before its next instruction. */
@@ -119,6 +120,23 @@ export class Execution {
     }
   }
 
+  /** What executes a system instruction at one place, again and again. */
+  #prepared(insn: Insn, rip: bigint, next: bigint): SystemStep {
+    const core = this.#core;
+    const execute = this.#instructions[insn.op];
+    if (!execute || insn.rep || FAR.has(insn.op)) return () => this.#system(insn) ?? 'retired';
+    const totals = retirement(insn);
+    return () => {
+      if (core.observer) return this.#system(insn) ?? 'retired';
+      const exit = this.#execute(execute, insn, next);
+      if (exit) return exit;
+      if (!this.#unretired) return 'retired';
+      this.#unretired = undefined;
+      for (const total of totals) core.state.addTotal(total, 1n);
+      return 'retiring';
+    };
+  }
+
   /** Executes and retires a system instruction. @throws Fault, VmExit */
   #system(insn: Insn): VmExit | undefined {
     const core = this.#core;
@@ -127,8 +145,20 @@ export class Execution {
     if (!execute) throw new Fault('#UD');
     const { rip: from, cpl } = state;
     const next = core.ripAfter(insn);
-    core.nextRip = next;
     this.#linear = core.linearRip;
+    const exit = this.#execute(execute, insn, next);
+    if (exit) return exit;
+    if (this.#unretired) this.#retire(insn, core.nextRip === from);
+    if (ports.branched && FAR.has(insn.op) && (insn.op !== 'INTO' || state.rip !== next)) {
+      ports.branched(from, state.rip, cpl, state.cpl);
+    }
+    return undefined;
+  }
+
+  /** Executes a system instruction, all but its retirement. @throws Fault, VmExit */
+  #execute(execute: SystemFunction, insn: Insn, next: bigint): VmExit | undefined {
+    const core = this.#core;
+    core.nextRip = next;
     this.#unretired = insn;
     execute(core, insn);
     if (core.exit) {
@@ -136,11 +166,7 @@ export class Execution {
       core.exit = undefined;
       return exit;
     }
-    state.rip = core.nextRip;
-    if (this.#unretired) this.#retire(insn, core.nextRip === from);
-    if (ports.branched && FAR.has(insn.op) && (insn.op !== 'INTO' || state.rip !== next)) {
-      ports.branched(from, state.rip, cpl, state.cpl);
-    }
+    core.state.rip = core.nextRip;
     return undefined;
   }
 

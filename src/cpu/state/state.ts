@@ -13,6 +13,9 @@ export const SEGMENT_INDEX = Object.fromEntries(SEGMENTS.map((name, i) => [name,
   Record<SegmentName, number>
 >;
 
+const RAX = 0;
+const RDX = 2;
+
 const TOTAL_INDEX = Object.fromEntries(TOTALS.map((name, i) => [name, i])) as Readonly<
   Record<Total, number>
 >;
@@ -73,6 +76,24 @@ export class State {
 
   addTotal(name: Total, count: bigint): void {
     this.totals[TOTAL_INDEX[name]]! += count;
+  }
+
+  /** The low half of a general register. */
+  gpr32(index: number): number {
+    return this.words[2 * index]!;
+  }
+
+  /** Loads a general register with 32 bits, which clears its upper half. */
+  setGpr32(index: number, value: number): void {
+    this.words[2 * index] = value;
+    this.words[2 * index + 1] = 0;
+  }
+
+  /** EDX:EAX, for which RDMSR and its kin clear the upper halves of both registers. */
+  set edxEax(value: bigint) {
+    this.gpr[RAX] = value;
+    this.setGpr32(RDX, this.words[2 * RAX + 1]!);
+    this.words[2 * RAX + 1] = 0;
   }
 
   segment(name: SegmentName): Segment {

@@ -25,6 +25,13 @@ import type { Stale } from './translation-tags.ts';
  */
 export type SystemFunction = (core: Core, insn: Insn) => void;
 
+/**
+ * Executes the system instruction it was made for, which RIP is at, as between two stays of an engine. RIP is then at
+ * the next instruction. @returns the VM exit it ends in; otherwise whether it has retired, or the engine is to retire
+ * it as one tick and one instruction. @throws Fault, VmExit
+ */
+export type SystemStep = () => VmExit | 'retired' | 'retiring';
+
 /** What of an engine system instructions reach: caches of translations, and the end of the slice. */
 export interface EngineReach {
   /** Forgets translations. */
@@ -86,6 +93,11 @@ export class Core {
    * makes it, not to the guest it leads to. Whoever executes system instructions supplies it.
    */
   retire: () => void = () => {};
+  /**
+   * Prepares a system instruction at `rip`, `next` behind it, for an engine that can have it executed on the way.
+   * Without it an engine leaves such instructions to its caller.
+   */
+  systemStep: ((insn: Insn, rip: bigint, next: bigint) => SystemStep) | undefined;
 
   constructor(state: State, ports: CpuPorts, features: Features, engine: EngineReach) {
     this.state = state;

@@ -8,12 +8,7 @@ import { is64Bit } from './mode.ts';
 
 const refuse = () => new Fault('#GP', 0);
 
-function setEdxEax(core: Core, value: bigint): void {
-  core.setGpr(0, 4, value & MASK32);
-  core.setGpr(2, 4, value >> 32n);
-}
-
-const ecx = (core: Core): number => Number(core.gpr(1, 4));
+const ecx = ({ state }: Core): number => state.gpr32(1);
 
 /** RDMSR. */
 export const rdmsr: SystemFunction = (core, insn) => {
@@ -22,7 +17,7 @@ export const rdmsr: SystemFunction = (core, insn) => {
   if (core.nonRoot?.rdmsr(address, insn)) return;
   const value = core.nonRoot?.readMsr(address) ?? core.ports.msr.rdmsr(address);
   if (typeof value !== 'bigint') throw refuse();
-  setEdxEax(core, value);
+  core.state.edxEax = value;
 };
 
 /** WRMSR. Whatever it starts is looked at before the next instruction. */
@@ -44,7 +39,7 @@ export const rdpmc: SystemFunction = (core, insn) => {
   if (core.nonRoot?.plain('RDPMC', insn)) return;
   const value = core.ports.rdpmc(ecx(core));
   if (typeof value !== 'bigint') throw refuse();
-  setEdxEax(core, value);
+  core.state.edxEax = value;
 };
 
 /** The time-stamp counter as the host sees it. */
@@ -59,7 +54,7 @@ function requireTsc(core: Core): void {
 export const rdtsc: SystemFunction = (core, insn) => {
   requireTsc(core);
   if (core.nonRoot?.plain('RDTSC', insn)) return;
-  setEdxEax(core, core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core));
+  core.state.edxEax = core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core);
 };
 
 /** RDTSCP. */
@@ -67,8 +62,8 @@ export const rdtscp: SystemFunction = (core, insn) => {
   if (core.nonRoot?.enabled('RDTSCP') === false) throw new Fault('#UD');
   requireTsc(core);
   if (core.nonRoot?.plain('RDTSCP', insn)) return;
-  setEdxEax(core, core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core));
-  core.setGpr(1, 4, core.state.get(STATE.TSC_AUX) & MASK32);
+  core.state.edxEax = core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core);
+  core.state.setGpr32(1, core.state.get32(STATE.TSC_AUX));
 };
 
 /** RDPID. */
@@ -82,15 +77,16 @@ export const rdpid: SystemFunction = (core, insn) => {
 export const cpuid: SystemFunction = (core, insn) => {
   if (core.nonRoot?.plain('CPUID', insn)) return;
   const { state, ports } = core;
-  const { eax, ebx, ecx, edx } = ports.cpuid(Number(core.gpr(0, 4)), Number(core.gpr(1, 4)), {
+  const { eax, ebx, ecx, edx } = ports.cpuid(state.gpr32(0), state.gpr32(1), {
     cr4: state.get(STATE.CR4),
     xcr0: state.get(STATE.XCR0),
     xss: state.get(STATE.XSS),
     apicEnabled: ports.interrupts.enabled(),
   });
-  for (const [index, value] of [eax, ecx, edx, ebx].entries()) {
-    core.setGpr(index, 4, BigInt(value >>> 0));
-  }
+  state.setGpr32(0, eax);
+  state.setGpr32(1, ecx);
+  state.setGpr32(2, edx);
+  state.setGpr32(3, ebx);
 };
 
 /** RDRAND and RDSEED: always succeed. */
@@ -132,7 +128,7 @@ function requirePke(core: Core): void {
 /** RDPKRU. */
 export const rdpkru: SystemFunction = (core) => {
   requirePke(core);
-  setEdxEax(core, core.state.get(STATE.PKRU) & MASK32);
+  core.state.edxEax = core.state.get(STATE.PKRU) & MASK32;
 };
 
 /** WRPKRU. */

@@ -4,6 +4,8 @@ import type { Insn, Operand } from '../../insn.ts';
 import { maintains } from '../../models/facts.ts';
 import { SEMANTICS } from '../../semantics/semantics.ts';
 import { SEGMENT, STATE } from '../../state/layout.ts';
+import type { Core, SystemStep } from '../../system/core.ts';
+import { X87_INSTRUCTIONS } from '../../x87/instructions.ts';
 import type { CodeMap } from './code-map.ts';
 import type { HandlerSet } from './handler-set.ts';
 import type { CodeContext } from './mode.ts';
@@ -35,7 +37,30 @@ const REGISTER_OFFSET: Partial<Record<Operand['kind'], (index: number, high?: bo
 };
 
 /** After these nothing is decoded: control goes elsewhere. */
-export const LEAVES: ReadonlySet<string> = new Set(['JMP', 'CALL', 'RET']);
+// biome-ignore format: a table
+export const LEAVES: ReadonlySet<string> = new Set([
+  'JMP', 'CALL', 'RET',
+  'JMPF', 'CALLF', 'RETF', 'IRET', 'SYSCALL', 'SYSRET', 'SYSENTER', 'SYSEXIT', 'UD0', 'UD1', 'UD2', 'INT3',
+]);
+
+/** A decoded system instruction. */
+export interface SystemInsn {
+  readonly insn: Insn;
+  /** Executes it; undefined where that is the caller's of the engine. */
+  readonly execute: SystemStep | undefined;
+  readonly keepsMode: boolean;
+}
+
+/** System instructions after which control goes on behind them, with the same code and under the same rights. */
+const KEEPS_MODE: ReadonlySet<string> = new Set(
+  // biome-ignore format: a table
+  [
+    'RDMSR', 'RDPMC', 'RDTSC', 'RDTSCP', 'RDPID', 'CPUID', 'RDRAND', 'RDSEED', 'RDPKRU', 'XGETBV', 'PAUSE', 'CLI', 'STI',
+    'PUSHF', 'IN', 'OUT', 'RDFSBASE', 'RDGSBASE', 'WRFSBASE', 'WRGSBASE', 'SWAPGS',
+    'SGDT', 'SIDT', 'SLDT', 'STR', 'SMSW', 'VERR', 'VERW', 'LAR', 'LSL', 'ARPL',
+    ...Object.keys(X87_INSTRUCTIONS).filter((name) => !/RSTOR/.test(name)),
+  ],
+);
 
 /** Decodes runs of instructions to records. */
 export class BlockDecoder {
@@ -45,19 +70,22 @@ export class BlockDecoder {
   readonly #bytes: Uint8Array;
   readonly #features: ReadonlySet<string> | undefined;
   readonly #threshold: number;
-  /** Instructions for plain TypeScript, by record. */
-  readonly #plain = new Map<number, Insn>();
+  /** System instructions, by the number that their records hold. */
+  readonly #system: SystemInsn[] = [];
+  readonly #core: Core;
   #epoch = 0;
   /** Linear addresses of instructions that control must not reach unseen. */
   stops: ReadonlySet<bigint> = new Set();
 
   constructor(
+    core: Core,
     map: CodeMap,
     handlers: HandlerSet,
-    view: DataView,
     features: ReadonlySet<string> | undefined,
     threshold: number,
   ) {
+    const { view } = core.state;
+    this.#core = core;
     this.#map = map;
     this.#handlers = handlers;
     this.#view = view;
@@ -66,15 +94,16 @@ export class BlockDecoder {
     this.#threshold = threshold;
   }
 
-  /** The instruction of a record that left as plain, if it has no semantics; else it is too odd for a handler. */
-  system(record: number): Insn | undefined {
-    return this.#plain.get(record);
+  /** The system instruction of a record, undefined where it has none. */
+  system(record: number): SystemInsn | undefined {
+    if (this.#view.getUint32(record + RECORD.HANDLER, true) !== STUB.SYSTEM) return undefined;
+    return this.#system[this.#view.getUint32(record + RECORD.EDGE, true)];
   }
 
   /** Decodes from `rip` on, at `offset` of its page; returns the first record. */
   decode(page: CodePage, offset: number, rip: bigint): number {
     if (this.#epoch !== this.#map.epoch) {
-      this.#plain.clear();
+      this.#system.length = 0;
       this.#epoch = this.#map.epoch;
     }
     let at = offset;
@@ -131,19 +160,27 @@ export class BlockDecoder {
     const stop =
       this.stops.has(linear) ||
       (observed !== undefined && insn !== undefined && maintains(insn.op));
-    if (!insn || stop || !SEMANTICS[insn.op] || !executable(page, ip, insn, target)) {
+    if (!insn || stop || !executable(page, ip, insn, target)) {
       view.setUint32(record + RECORD.HANDLER, STUB.PLAIN, true);
-      if (insn && !stop && !SEMANTICS[insn.op]) this.#plain.set(record, insn);
-      else this.#plain.delete(record);
       return { record, ends: true };
+    }
+    view.setBigUint64(record + RECORD.LINEAR, linear, true);
+    view.setUint32(record + RECORD.LENGTH, insn.length, true);
+    if (!SEMANTICS[insn.op]) {
+      view.setUint32(record + RECORD.HANDLER, STUB.SYSTEM, true);
+      view.setUint32(record + RECORD.EDGE, this.#system.length, true);
+      this.#system.push({
+        insn,
+        execute: this.#core.systemStep?.(insn, ip, nextIp(page, ip, insn)),
+        keepsMode: KEEPS_MODE.has(insn.op),
+      });
+      return { record, ends: LEAVES.has(insn.op) };
     }
     view.setUint32(
       record + RECORD.HANDLER,
       this.#handlers.single(insn, page.context.mode, linear),
       true,
     );
-    view.setBigUint64(record + RECORD.LINEAR, linear, true);
-    view.setUint32(record + RECORD.LENGTH, insn.length, true);
     view.setBigUint64(record + RECORD.IMMEDIATE, nextIp(page, ip, insn), true);
     view.setBigUint64(record + RECORD.DISPLACEMENT, target ?? 0n, true);
     this.#operands(record, ip, insn);

@@ -57,6 +57,13 @@ export class HotBlocks {
     let offset = start;
     let record = first;
     for (;;) {
+      if (view.getUint32(record + RECORD.HANDLER, true) === STUB.SYSTEM) {
+        view.setUint32(record + RECORD.SINGLE, STUB.SYSTEM, true);
+        offset += view.getUint32(record + RECORD.LENGTH, true);
+        record += RECORD.SIZE;
+        if (offset >= PAGE || this.#map.record(page.slots, offset) !== record) return;
+        continue;
+      }
       const insns = this.#run(page, offset, record);
       const single = view.getUint32(record + RECORD.HANDLER, true);
       if (single === STUB.STALE || view.getUint32(record + RECORD.SINGLE, true) !== 0) return;
@@ -81,7 +88,8 @@ export class HotBlocks {
     let record = first;
     while (insns.length < LONGEST && offset < PAGE) {
       if (this.#map.record(page.slots, offset) !== record) break;
-      if (this.#view.getUint32(record + RECORD.HANDLER, true) === STUB.PLAIN) break;
+      const handler = this.#view.getUint32(record + RECORD.HANDLER, true);
+      if (handler === STUB.PLAIN || handler === STUB.SYSTEM) break;
       const { codeSize } = page.context.mode;
       const insn = decode(this.#bytes, page.host + offset, codeSize, PAGE - offset, this.#features);
       if (typeof insn === 'string') break;

@@ -57,6 +57,8 @@ export class Interpreter implements Engine {
   readonly #base: number;
   #context!: CodeContext;
   #ended = false;
+  /** The VM exit that the last system instruction ended in. */
+  #exit: EngineExit | undefined;
   /** Ticks at the start of the slice. */
   #start = 0n;
 
@@ -79,14 +81,13 @@ export class Interpreter implements Engine {
     this.#runtime = runtime;
     this.#slowPaths.settle = () => runtime.settle();
     const handlers = new HandlerSet({ memory: linear, table, runtime, base: state.base });
-    this.#decoder = new BlockDecoder(this.#map, handlers, state.view, features, hot);
+    this.#decoder = new BlockDecoder(core, this.#map, handlers, features, hot);
+    this.#slowPaths.execute = () => this.#execute();
     this.#hotBlocks = new HotBlocks(this.#map, handlers, state.view, features, hot);
   }
 
   run(fuel: number): EngineExit {
-    const { observer } = this.#core;
-    const deaf = observer !== undefined && observer.generated === undefined;
-    if (deaf || this.#alignmentChecked()) return this.#oracle.run(fuel);
+    if (this.#plainly) return this.#oracle.run(fuel);
     this.#ended = false;
     if (this.#decoder.stops.size > 0) this.#start = this.#core.state.total('ticks');
     this.#enterMode();
@@ -162,18 +163,42 @@ export class Interpreter implements Engine {
         continue;
       }
       const why = this.#runtime.enter(record);
+      if (why === LEAVE.EXIT) return this.#exit;
+      if (why === LEAVE.ELSEWHERE) {
+        if (this.#plainly) return SLICE;
+        this.#enterMode();
+        continue;
+      }
       this.#core.repeating = why === LEAVE.REPEATING;
       if (why === LEAVE.LINK) this.#link(this.#record);
       else if (why === LEAVE.HOT) this.#promote(state.rip);
       else if (why === LEAVE.SYSTEM) {
-        const insn = this.#decoder.system(this.#record);
+        const system = this.#decoder.system(this.#record);
         if (this.#stopsHere()) return SLICE;
-        if (insn) return { reason: 'system', insn };
+        if (system) return { reason: 'system', insn: system.insn };
         const exit = this.#stepPlainly();
         if (exit) return exit;
       }
     }
     return undefined;
+  }
+
+  /** Has the system instruction of the record executed; 0 where generated code may go on behind it, else one of `LEAVE`. */
+  #execute(): number {
+    const system = this.#decoder.system(this.#record);
+    if (!system?.execute) return LEAVE.SYSTEM;
+    const { epoch } = this.#map;
+    this.#runtime.settle();
+    const outcome = system.execute();
+    if (typeof outcome === 'object') {
+      this.#exit = { reason: 'fault', fault: outcome };
+      return LEAVE.EXIT;
+    }
+    // What retires by now must not be settled once more.
+    const fuel = this.#fuel - 1;
+    this.#view.setUint32(this.#base + STATE.FUEL, fuel, true);
+    if (outcome === 'retired') this.#view.setUint32(this.#base + STATE.FUEL_START, fuel, true);
+    return system.keepsMode && epoch === this.#map.epoch ? 0 : LEAVE.ELSEWHERE;
   }
 
   /** Whether RIP is one of `stopBefore` and the slice did not begin there. */
@@ -274,6 +299,13 @@ export class Interpreter implements Engine {
     const banks = space.set * BANK.COUNT + bank;
     state.set32(STATE.TLB_BASE, this.#base + INTERPRETER.DATA_TLB + banks * DATA_TLB.BANK_SIZE);
     this.#view.setUint32(this.#base + INTERPRETER.CONTEXT, this.#context.number, true);
+  }
+
+  /** Whether the oracle must execute, because of alignment checking or an observer that generated code cannot report to. */
+  get #plainly(): boolean {
+    const { observer } = this.#core;
+    const deaf = observer !== undefined && observer.generated === undefined;
+    return deaf || this.#alignmentChecked();
   }
 
   #alignmentChecked(): boolean {

@@ -5,7 +5,10 @@
 export const RECORD = {
   /** u32: table index of the handler. */
   HANDLER: 0,
-  /** u32: record or stub where a taken direct branch goes; of a LINK stub: address of the edge to patch. */
+  /**
+   * u32: record or stub where a taken direct branch goes; of a LINK stub: address of the edge to patch; of a system
+   * instruction: its number (block-decoder.ts).
+   */
   EDGE: 4,
   /** u64: the instruction's own RIP; of a stub, the one to go on at. */
   RIP: 8,
@@ -42,7 +45,9 @@ export const STUB = {
   CROSS: 2,
   /** Was an instruction whose bytes were overwritten: found again by RIP. */
   STALE: 3,
-  /** Leaves the instruction to plain TypeScript: what has no semantics, and what is too rare for a handler. */
+  /** Leaves the instruction to the oracle: what is too rare for a handler. */
   PLAIN: 4,
-  COUNT: 5,
+  /** A system instruction: TypeScript executes it, and generated code goes on behind it. */
+  SYSTEM: 5,
+  COUNT: 6,
 } as const;

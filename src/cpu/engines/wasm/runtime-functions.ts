@@ -28,6 +28,8 @@ export const RUNTIME_FUNCTIONS = {
   /** (…, number) of an assist, a vector function or an effect; arguments and results stand in SCRATCH */
   assist:         [[...HANDLER_PARAMETERS, 'i32'], []],
   vector:         [['i32'], []],
+  /** (…) → 0 where generated code may go on behind the system instruction of the record, else why it leaves */
+  system:         [[...HANDLER_PARAMETERS], ['i32']],
   /** (flag kind, x, y) → whether the even condition code 2n holds */
   condition0: [['i32', 'i64', 'i64'], ['i32']],
   condition1: [['i32', 'i64', 'i64'], ['i32']],
@@ -69,6 +71,10 @@ export const LEAVE = {
   LINK: 3,
   /** The instruction at RIP is for plain TypeScript. */
   SYSTEM: 4,
+  /** A system instruction is done, after which code may be looked up elsewhere and under another mode. */
+  ELSEWHERE: 7,
+  /** It ended in a VM exit. */
+  EXIT: 8,
   /** RIP is where a branch has led often: its block deserves a handler. */
   HOT: 5,
 } as const;

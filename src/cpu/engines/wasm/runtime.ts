@@ -33,6 +33,7 @@ export interface SlowPaths {
   trap(vector: number, code: number): void;
   assist(number: number): void;
   vector(number: number): void;
+  system(): number;
 }
 
 /** Everything that generated code shares: one instance per CPU. */
@@ -55,7 +56,7 @@ const STUB_MODE: HandlerMode = {
 };
 
 /** Slow paths that come with a handler's parameters. */
-const PUBLISHING = ['load', 'store', 'update', 'probe', 'trap', 'assist'] as const;
+const PUBLISHING = ['load', 'store', 'update', 'probe', 'trap', 'assist', 'system'] as const;
 /** Slow paths called as they are. */
 const PLAIN = ['storeBack', 'vector'] as const;
 
@@ -223,6 +224,10 @@ function stubHandlers(runtime: RuntimeIndices, base: number, type: number): Func
   stubs[STUB.PLAIN] = write((e) => {
     e.checkHorizon();
     e.leaveBefore(LEAVE.SYSTEM);
+  });
+  stubs[STUB.SYSTEM] = write((e) => {
+    e.checkHorizon();
+    e.callSystem();
   });
   return stubs;
 }

@@ -10,7 +10,7 @@ import { is64Bit } from '../../system/mode.ts';
 import type { CodeLines } from '../code-lines.ts';
 import type { DataTlb } from './data-tlb.ts';
 import type { SlowPaths } from './runtime.ts';
-import { ACCESS } from './runtime-functions.ts';
+import { ACCESS, LEAVE } from './runtime-functions.ts';
 
 const ASSIST_FUNCTIONS = Object.values(ASSISTS);
 const EXCEPTIONS: ReadonlyMap<number, Exception> = new Map(
@@ -32,6 +32,8 @@ export class InterpreterSlowPaths implements SlowPaths {
   bank = 0;
   /** Brings the totals up to date, for devices that look; set when the runtime exists. */
   settle: () => void = () => {};
+  /** Executes the system instruction of the record; set by the interpreter. */
+  execute: () => number = () => LEAVE.SYSTEM;
 
   constructor(core: Core, tlb: DataTlb, lines: CodeLines) {
     this.#core = core;
@@ -138,6 +140,8 @@ export class InterpreterSlowPaths implements SlowPaths {
   };
 
   readonly vector = this.assist;
+
+  readonly system = (): number => this.execute();
 
   #takeDevice(): number {
     const device = this.#device;

@@ -24,6 +24,11 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
 
   effect(name: string, args: readonly Argument<Value>[]): void {
     this.assist(name, [], args);
+    this.#reloadFlags();
+  }
+
+  /** TypeScript may have changed the flags in the state block. */
+  #reloadFlags(): void {
     const { f, base } = this;
     f.i32(0)
       .memory('i32.load', base + STATE.FLAG_KIND)
@@ -111,5 +116,19 @@ export class WasmEmit extends ControlEmit implements Emit<Value, Condition> {
   system(): void {
     this.leaveBefore(LEAVE.SYSTEM);
     this.end();
+  }
+
+  /** Has TypeScript execute the system instruction of the record, its tick included, and goes on behind it if it may. */
+  callSystem(): void {
+    const { f, base } = this;
+    const why = f.local('i32');
+    this.pushHandler();
+    f.call(this.runtime.system).tee(why);
+    f.if(undefined, () => f.get(why).op('return'));
+    f.i32(0)
+      .memory('i32.load', base + STATE.FUEL)
+      .set(PARAMETER.FUEL);
+    this.#reloadFlags();
+    this.goNext();
   }
 }
