@@ -67,6 +67,7 @@ export class Cpu {
         this.attention();
       },
       endSlice: () => this.attention(),
+      goesOn: () => this.engine.goesOn?.() ?? false,
     });
     this.engine = engine(this.core);
     this.#activity = new Activity(this.core);

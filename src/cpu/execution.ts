@@ -40,7 +40,7 @@ export class Execution {
     core.retire = () => {
       if (this.#unretired) this.#retire(this.#unretired, false);
     };
-    core.systemStep = (insn, rip, next) => this.#prepared(insn, rip, next);
+    core.systemStep = (insn, next) => this.#prepared(insn, next);
   }
 
   /** Ends the slice under way before its next instruction. */
@@ -121,7 +121,7 @@ export class Execution {
   }
 
   /** What executes a system instruction at one place, again and again. */
-  #prepared(insn: Insn, rip: bigint, next: bigint): SystemStep {
+  #prepared(insn: Insn, next: bigint): SystemStep {
     const core = this.#core;
     const execute = this.#instructions[insn.op];
     if (!execute || insn.rep || FAR.has(insn.op)) return () => this.#system(insn) ?? 'retired';

@@ -133,6 +133,19 @@ describe('interrupts between instructions', () => {
     expect(machine.handled).toBe(2);
     expect(machine.stack(1)).toEqual([BigInt(AT.CODE + 3)]);
   });
+
+  it('holds nothing off any longer than that, however long the slice that MOV SS is in', () => {
+    const machine = new TestMachine().long().haltingHandlers(2);
+    machine.load(AT.CODE, '8ed1 90 90 90 90 ; mov ss, ecx; four nops');
+    machine.state.gpr[1] = BigInt(SELECTOR.DATA);
+    machine.run(3);
+    machine.nmi = true;
+
+    machine.run();
+
+    expect(machine.handled).toBe(2);
+    expect(machine.stack(1)).toEqual([BigInt(AT.CODE + 4)]);
+  });
 });
 
 describe('MWAIT', () => {

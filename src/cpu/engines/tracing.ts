@@ -73,6 +73,10 @@ export class TracingEngine implements Engine {
     this.#inner.endSlice();
   }
 
+  goesOn(): boolean {
+    return this.tell === undefined && this.#inner.goesOn?.() === true;
+  }
+
   /** What cannot be fetched faults in a moment; there is nothing to tell of it. */
   #look(tell: (step: Step) => void): void {
     const { state, linearRip: linear } = this.#core;

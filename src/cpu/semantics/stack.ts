@@ -64,9 +64,15 @@ const popAll: Semantics = (e, insn) => {
   setStack(e, top);
 };
 
-/** VM and RF are pushed as 0. In virtual-8086 mode it depends on IOPL: cpu/system. */
+/** RFLAGS.IOPL, both bits. */
+const IOPL = 0x3000;
+
+/** VM and RF are pushed as 0. In virtual-8086 mode, which runs at CPL 3, IOPL must be 3. */
 const pushFlags: Semantics = (e, insn) => {
-  if (e.virtual8086) return e.system();
+  if (e.virtual8086) {
+    const iopl = e.bin('and', 4, e.field(4, STATE.RFLAGS_SYSTEM), e.const(4, IOPL));
+    e.trapIf(e.not(e.equal(4, iopl, e.const(4, IOPL))), '#GP', 0);
+  }
   const system = e.bin('and', 4, e.field(4, STATE.RFLAGS_SYSTEM), e.const(4, 0x00fc_ffff));
   pushValue(e, insn, e.low(width(insn), e.bin('or', 4, system, e.statusFlags())));
 };

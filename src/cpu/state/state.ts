@@ -1,3 +1,4 @@
+import { MASK32 } from '../../bits/u64.ts';
 import { SEGMENT, SEGMENTS, type SegmentName, STATE, TOTALS, type Total } from './layout.ts';
 
 /** A segment register with its hidden part; `rights` in the VMCS format (bit 16 = unusable). */
@@ -87,6 +88,10 @@ export class State {
   setGpr32(index: number, value: number): void {
     this.words[2 * index] = value;
     this.words[2 * index + 1] = 0;
+  }
+
+  get edxEax(): bigint {
+    return ((this.gpr[RDX]! & MASK32) << 32n) | (this.gpr[RAX]! & MASK32);
   }
 
   /** EDX:EAX, for which RDMSR and its kin clear the upper halves of both registers. */

@@ -42,6 +42,8 @@ export interface EngineReach {
   debugChanged(): void;
   /** Leaves before the next instruction, so that events are looked at. */
   endSlice(): void;
+  /** Whether the instruction under way, once it has retired, is followed by the next one with no deadline or event between them. */
+  goesOn?(): boolean;
 }
 
 /** What CPUID promises, as the system instructions need it. */
@@ -94,10 +96,10 @@ export class Core {
    */
   retire: () => void = () => {};
   /**
-   * Prepares a system instruction at `rip`, `next` behind it, for an engine that can have it executed on the way.
-   * Without it an engine leaves such instructions to its caller.
+   * Prepares a system instruction with `next` as the RIP behind it, for an engine that can have it executed on the way.
+   * Without this an engine leaves such instructions to its caller.
    */
-  systemStep: ((insn: Insn, rip: bigint, next: bigint) => SystemStep) | undefined;
+  systemStep: ((insn: Insn, next: bigint) => SystemStep) | undefined;
 
   constructor(state: State, ports: CpuPorts, features: Features, engine: EngineReach) {
     this.state = state;
@@ -133,6 +135,11 @@ export class Core {
 
   get cpl(): number {
     return this.state.cpl;
+  }
+
+  /** Whether an interrupt may be taken, or exits to be made, as soon as RFLAGS.IF is 1. */
+  get interruptWaits(): boolean {
+    return this.nonRoot !== undefined || this.ports.interrupts.pendingVector() !== undefined;
   }
 
   /** Moves to another privilege level; what was counted so far counts for the old one. */

@@ -32,6 +32,8 @@ export const sti: SystemFunction = (core) => {
   const flags = state.get(STATE.RFLAGS_SYSTEM);
   if (isSet(flags, RFLAGS.IF)) return;
   state.set(STATE.RFLAGS_SYSTEM, flags | RFLAGS.IF);
+  // Where nothing waits and the next instruction follows in any case, there is nothing that a shadow would hold back.
+  if (!core.interruptWaits && core.engine.goesOn?.()) return;
   state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) | BLOCKING.STI);
   core.engine.endSlice();
 };

@@ -32,7 +32,7 @@ import {
 import { callFar, jmpFar, retFar } from './far-transfers.ts';
 import { swapgs, syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { clac, cli, hlt, monitor, mwait, pause, stac, sti } from './halting.ts';
-import { iret, popf, pushf } from './interrupt-return.ts';
+import { iret, popf } from './interrupt-return.ts';
 import { input, ins, output, outs } from './port-io.ts';
 import {
   cpuid,
@@ -74,7 +74,7 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Partial<Record<Mnemonic, SystemFuncti
   RDMSR: rdmsr,  WRMSR: wrmsr,  RDPMC: rdpmc,  RDTSC: rdtsc,  RDTSCP: rdtscp,  RDPID: rdpid,  CPUID: cpuid,
   RDRAND: rdrand,  RDSEED: rdseed,  RDPKRU: rdpkru,  WRPKRU: wrpkru,
   // flags, halting, ports
-  PUSHF: pushf,  POPF: popf,  CLI: cli,  STI: sti,  CLAC: clac,  STAC: stac,  HLT: hlt,  PAUSE: pause,
+  POPF: popf,  CLI: cli,  STI: sti,  CLAC: clac,  STAC: stac,  HLT: hlt,  PAUSE: pause,
   MONITOR: monitor,  MWAIT: mwait,  IN: input,  OUT: output,  INS: ins,  OUTS: outs,
   // floating-point state
   ...X87_INSTRUCTIONS,

@@ -16,13 +16,17 @@ import { returnFromTask } from './task-switch.ts';
 const { CF, PF, AF, ZF, SF, TF, IF, DF, OF, NT, RF, VM, AC, VIF, VIP, ID } = RFLAGS;
 const ANY_LEVEL = maskOf(CF, PF, AF, ZF, SF, TF, DF, OF, NT, RF, AC, ID);
 
-/** RFLAGS after loading `image` as `size` bytes, with what the privilege level lets change. */
+/** What POPF leaves alone. */
+const KEPT = maskOf(VM, VIF, VIP);
+const KEPT_IN_V86 = KEPT | RFLAGS.IOPL;
+
+/** RFLAGS after loading `image` as `size` bytes, with what the privilege level lets change; the status flags always. */
 export function flagsFrom(core: Core, image: bigint, size: number): bigint {
   let writable = ANY_LEVEL;
   if (core.cpl <= iopl(core.state)) writable |= IF;
   if (core.cpl === 0) writable |= maskOf(RFLAGS.IOPL, VIF, VIP);
   if (size === 2) writable &= 0xffffn;
-  return (core.rflags & ~writable) | (image & writable) | RFLAGS.FIXED;
+  return (core.state.get(STATE.RFLAGS_SYSTEM) & ~writable) | (image & writable) | RFLAGS.FIXED;
 }
 
 /** IRET, IRETD, IRETQ. Vol. 2, "IRET/IRETD/IRETQ—Interrupt Return". */
@@ -173,23 +177,19 @@ function returnToVirtual8086(core: Core): void {
   core.nextRip = eip & 0xffffn;
 }
 
-/** PUSHF: RF and VM never stand in the image. */
-export const pushf: SystemFunction = (core, insn) => {
-  if (isVirtual8086(core.state) && iopl(core.state) !== 3) throw new Fault('#GP', 0);
-  core.push([core.rflags & ~(RF | VM)], insn.size);
-};
-
 /** POPF. Vol. 2, "POPF/POPFD/POPFQ—Pop Stack Into EFLAGS Register". */
 export const popf: SystemFunction = (core, insn) => {
   const v86 = isVirtual8086(core.state);
   if (v86 && iopl(core.state) !== 3) throw new Fault('#GP', 0);
-  const [image = 0n] = core.peekStack(1, insn.size);
-  const kept = maskOf(VM, VIF, VIP) | (v86 ? RFLAGS.IOPL : 0n);
-  const flags = flagsFrom(core, image, insn.size);
+  const image = core.load('SS', core.stackPointer, insn.size);
+  const kept = v86 ? KEPT_IN_V86 : KEPT;
+  const loaded = flagsFrom(core, image, insn.size);
   core.setStackPointer(core.stackPointer + BigInt(insn.size));
   // RF is cleared, whatever the image says.
-  const before = core.rflags;
-  core.rflags = ((flags & ~kept) | (before & kept)) & ~RF;
-  // Interrupts may be open now, or each instruction be stepped.
-  if ((core.rflags & ~before & (IF | TF)) !== 0n) core.engine.endSlice();
+  const before = core.state.get(STATE.RFLAGS_SYSTEM);
+  const flags = ((loaded & ~kept) | (before & kept)) & ~RF;
+  core.rflags = flags;
+  const set = flags & ~before;
+  if ((set & TF) !== 0n) core.engine.endSlice();
+  else if ((set & IF) !== 0n && core.interruptWaits) core.engine.endSlice();
 };

@@ -1,5 +1,6 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { MASK32, MASK64 } from '../../bits/u64.ts';
+import { speculationMsrs, systemMsrs } from '../../msr/system.ts';
 import { CR0, CR4, RFLAGS, XCR0 } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
@@ -20,15 +21,28 @@ export const rdmsr: SystemFunction = (core, insn) => {
   core.state.edxEax = value;
 };
 
+const { IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE, IA32_TSC_AUX } = systemMsrs(0);
+const { IA32_STAR, IA32_LSTAR, IA32_CSTAR, IA32_FMASK } = systemMsrs(0);
+const { IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP } = systemMsrs(0);
+const { IA32_SPEC_CTRL, IA32_PRED_CMD } = speculationMsrs();
+/** Registers that a write of starts nothing. */
+const QUIET: ReadonlySet<number> = new Set(
+  // biome-ignore format: a table
+  [
+    IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE, IA32_TSC_AUX, IA32_STAR, IA32_LSTAR, IA32_CSTAR, IA32_FMASK,
+    IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_SPEC_CTRL, IA32_PRED_CMD,
+  ].map(({ address }) => address),
+);
+
 /** WRMSR. Whatever it starts is looked at before the next instruction. */
 export const wrmsr: SystemFunction = (core, insn) => {
   core.requireCpl0();
   const address = ecx(core);
-  const value = (core.gpr(2, 4) << 32n) | core.gpr(0, 4);
+  const value = core.state.edxEax;
   if (core.nonRoot?.wrmsr(address, value, insn)) return;
   const outcome = core.nonRoot?.writeMsr(address, value) ?? core.ports.msr.wrmsr(address, value);
   if (outcome !== 'done') throw refuse();
-  core.engine.endSlice();
+  if (!QUIET.has(address)) core.engine.endSlice();
 };
 
 /** RDPMC. Vol. 2, "RDPMC—Read Performance-Monitoring Counters". */

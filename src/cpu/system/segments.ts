@@ -114,4 +114,5 @@ export function blockByMovSs(core: Core): void {
     STATE.INTERRUPTIBILITY,
     core.state.get32(STATE.INTERRUPTIBILITY) | BLOCKING.MOV_SS,
   );
+  core.engine.endSlice();
 }

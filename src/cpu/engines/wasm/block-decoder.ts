@@ -171,7 +171,7 @@ export class BlockDecoder {
       view.setUint32(record + RECORD.EDGE, this.#system.length, true);
       this.#system.push({
         insn,
-        execute: this.#core.systemStep?.(insn, ip, nextIp(page, ip, insn)),
+        execute: this.#core.systemStep?.(insn, nextIp(page, ip, insn)),
         keepsMode: KEEPS_MODE.has(insn.op),
       });
       return { record, ends: LEAVES.has(insn.op) };

@@ -57,6 +57,8 @@ export class Interpreter implements Engine {
   readonly #base: number;
   #context!: CodeContext;
   #ended = false;
+  /** Whether a system instruction is being executed on the way. */
+  #executing = false;
   /** The VM exit that the last system instruction ended in. */
   #exit: EngineExit | undefined;
   /** Ticks at the start of the slice. */
@@ -88,7 +90,7 @@ export class Interpreter implements Engine {
 
   run(fuel: number): EngineExit {
     if (this.#plainly) return this.#oracle.run(fuel);
-    this.#ended = false;
+    this.#ended = this.#executing = false;
     if (this.#decoder.stops.size > 0) this.#start = this.#core.state.total('ticks');
     this.#enterMode();
     for (let left = fuel; left > 0 && !this.#ended; ) {
@@ -141,6 +143,10 @@ export class Interpreter implements Engine {
     this.#view.setUint32(this.#base + STATE.FUEL_START, start - left + 1, true);
   }
 
+  goesOn(): boolean {
+    return this.#executing && this.#fuel > 1;
+  }
+
   get #fuel(): number {
     return this.#view.getUint32(this.#base + STATE.FUEL, true);
   }
@@ -189,7 +195,9 @@ export class Interpreter implements Engine {
     if (!system?.execute) return LEAVE.SYSTEM;
     const { epoch } = this.#map;
     this.#runtime.settle();
+    this.#executing = true;
     const outcome = system.execute();
+    this.#executing = false;
     if (typeof outcome === 'object') {
       this.#exit = { reason: 'fault', fault: outcome };
       return LEAVE.EXIT;
