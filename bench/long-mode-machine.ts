@@ -39,6 +39,7 @@ export class LongModeMachine {
         nmiPending: () => false,
         takeNmi: () => {},
         pendingSignal: () => undefined,
+        dismissInit: () => {},
         takeSignal: () => {},
         taskPriority: () => 0,
         setTaskPriority: () => {},

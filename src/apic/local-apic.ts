@@ -105,6 +105,11 @@ export class LocalApic {
     }
   }
 
+  /** INIT is taken by something that resets nothing: a VM exit. */
+  dismissInit(): void {
+    this.#state.registers.init = false;
+  }
+
   /** As a write to EOI does. */
   endOfInterrupt(): void {
     this.#endOfInterrupt();
@@ -247,10 +252,13 @@ export class LocalApic {
     if (mode === DELIVERY.FIXED || mode === DELIVERY.LOWEST_PRIORITY) this.#request(vector, level);
     else if (mode === DELIVERY.NMI) registers.nmi = true;
     else if (mode === DELIVERY.INIT) Object.assign(registers, { init: true, sipi: -1 });
-    else if (mode === DELIVERY.STARTUP && (registers.init || registers.waiting)) {
-      registers.sipi = vector;
-    }
+    else if (mode === DELIVERY.STARTUP && this.#awaitsSipi) registers.sipi = vector;
     this.#ports.attention();
+  }
+
+  get #awaitsSipi(): boolean {
+    const { init, waiting } = this.#state.registers;
+    return init || waiting || (this.#ports.waitsForSipi?.() ?? false);
   }
 
   #request(vector: number, level: boolean): void {

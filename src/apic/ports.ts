@@ -13,6 +13,8 @@ export interface LocalApicPorts extends ApicClock {
   send(message: ApicMessage): void;
   /** Something may have become pending. */
   attention(): void;
+  /** Whether the processor waits for SIPI although no INIT has reset its APIC: VM entry can make it. */
+  waitsForSipi?(): boolean;
   /** The processor has taken an interrupt. */
   taken?(interrupt: number | 'NMI'): void;
   /** EOI of a level-triggered vector, told to the I/O APICs. */

@@ -71,6 +71,8 @@ export interface InterruptPort {
   /** Signals that outrank all others: INIT, and SIPI with its vector, which only a waiting CPU takes. */
   pendingSignal(): 'INIT' | { readonly sipi: number } | undefined;
   takeSignal(): void;
+  /** A VM exit takes the INIT, and nothing is reset. */
+  dismissInit(): void;
   /** Task priority, bits 7:4 of TPR, which MOV CR8 reads and writes. */
   taskPriority(): number;
   setTaskPriority(priority: number): void;

@@ -2,11 +2,13 @@ import { LocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
 import type { ExternalInterrupts } from '../apic/ports.ts';
 import { isSet } from '../bits/bitfield.ts';
+import { ACTIVITY } from '../cpu/control-registers.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { cpuid } from '../cpu/cpuid.ts';
 import type { EngineFactory } from '../cpu/engines/engine.ts';
 import type { CpuPorts, IoPort } from '../cpu/ports.ts';
 import { coreFeatures } from '../cpu/profiles.ts';
+import { STATE } from '../cpu/state/layout.ts';
 import { State } from '../cpu/state/state.ts';
 import { tsc } from '../cpu/system/register-access.ts';
 import { attachSystemMsrs } from '../cpu/system/system-msrs.ts';
@@ -101,6 +103,7 @@ export class Processor {
         send: (message) => send(message, this),
         attention,
         eoi: (vector) => parts.endOfInterrupt?.(vector),
+        waitsForSipi: () => state.get32(STATE.ACTIVITY) === ACTIVITY.WAIT_FOR_SIPI,
         taken: (interrupt) => this.onInterrupt?.(interrupt),
         ...(parts.devices && { external: parts.devices.external }),
       },

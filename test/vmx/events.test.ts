@@ -496,3 +496,67 @@ describe('the TSC', () => {
     expect(rax).toBe((start + 4n) * 3n);
   });
 });
+
+describe('INIT and SIPI', () => {
+  const signal = (guest: Guest, mode: number, vector = 0) =>
+    guest.processor.apic.deliver({
+      mode,
+      vector,
+      level: false,
+      assert: true,
+      logical: false,
+      shorthand: 0,
+      destination: 0,
+      broadcast: 0xff,
+    });
+  const [INIT, STARTUP] = [5, 6];
+
+  it('INIT exits once; neither the processor nor its APIC is reset', () => {
+    const guest = new Guest(HALT).code(NOPS);
+    guest.processor.msrs.wrmsr(0x834, 0x42n); // LVTPC
+    signal(guest, INIT);
+    expect(guest.exit()).toMatchObject({
+      reason: 3,
+      qualification: 0n,
+      interruption: 0,
+      length: 0,
+    });
+    expect(guest.get('GUEST_RIP')).toBe(BigInt(CODE));
+    expect(guest.processor.msrs.rdmsr(0x834)).toBe(0x42n);
+    expect(guest.exit().reason).toBe(12);
+  });
+
+  it('SIPI exits a guest that VM entry put into wait-for-SIPI, with its vector', () => {
+    const guest = new Guest({ GUEST_ACTIVITY_STATE: 3 }).code(NOPS);
+    expect(() => guest.exit()).toThrow(/no VM exit: waiting/);
+    signal(guest, STARTUP, 0x9f);
+    expect(guest.processor.cpu.run(1000).reason).toBe('vm-exit');
+    expect(guest.get('EXIT_REASON')).toBe(4n);
+    expect(guest.get('EXIT_QUALIFICATION')).toBe(0x9fn);
+    expect(guest.get('GUEST_ACTIVITY_STATE')).toBe(3n);
+    expect(guest.state.get32(STATE.ACTIVITY)).toBe(0);
+    // It is gone: the guest goes on where the hypervisor says.
+    guest.set({ GUEST_ACTIVITY_STATE: 0, ...HALT });
+    expect(guest.exit().reason).toBe(12);
+  });
+
+  it('SIPI is lost in VMX root operation and on a guest that does not wait', () => {
+    const guest = new Guest({ GUEST_ACTIVITY_STATE: 3 }).code(NOPS);
+    signal(guest, STARTUP, 0x9f);
+    expect(() => guest.exit()).toThrow(/no VM exit: waiting/);
+    const running = new Guest(HALT).code(NOPS);
+    signal(running, STARTUP, 0x9f);
+    expect(running.exit().reason).toBe(12);
+  });
+
+  it('in wait-for-SIPI interrupts and NMIs wait, INIT exits', () => {
+    const guest = new Guest({ GUEST_ACTIVITY_STATE: 3 }).code(NOPS);
+    interrupt(guest, 0x41);
+    nmi(guest);
+    expect(() => guest.exit()).toThrow(/no VM exit: waiting/);
+    signal(guest, INIT);
+    expect(guest.processor.cpu.run(1000).reason).toBe('vm-exit');
+    expect(guest.get('EXIT_REASON')).toBe(3n);
+    expect(guest.get('GUEST_ACTIVITY_STATE')).toBe(3n);
+  });
+});

@@ -96,18 +96,6 @@ describe('activity states and signals', () => {
     expect(guest.get('GUEST_ACTIVITY_STATE')).toBe(2n);
   });
 
-  it('INIT exits, and SIPI exits with its vector from wait-for-SIPI', () => {
-    const running = new Guest().code('eb fe');
-    running.processor.msrs.wrmsr(0x830, 0x4_4500n);
-    expect(running.exit()).toMatchObject({ reason: 3, qualification: 0n });
-    const waiting = new Guest({ GUEST_ACTIVITY_STATE: 3 });
-    expect(waiting.vmx.vmlaunch()).toBe('VMsucceed');
-    expect(waiting.processor.cpu.run(100).reason).toBe('waiting');
-    expect(() => waiting.vmx.nonRoot?.sipi(0x42)).toThrow(
-      expect.objectContaining({ reason: 4, qualification: 0x42n }),
-    );
-  });
-
   it('HLT without exiting halts the guest, and an interrupt through its IDT wakes it', () => {
     const guest = new Guest({ PRIMARY_CONTROLS: 0x0400_6172 }).code('f4 0f a2');
     guest.memory.load(0xf410, Uint8Array.from([0x48, 0xcf])); // handler of 41H: IRETQ

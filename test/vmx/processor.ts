@@ -60,6 +60,7 @@ export class Processor {
         nmiPending: () => false,
         takeNmi: () => void log.push('takeNmi'),
         pendingSignal: () => undefined,
+        dismissInit: () => undefined,
         takeSignal: () => undefined,
         taskPriority: () => 0,
         setTaskPriority: () => undefined,

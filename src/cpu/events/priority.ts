@@ -66,7 +66,10 @@ export class EventPriority {
     if (signal === 'INIT') {
       // VMX root operation blocks INIT. Vol. 3, "Restrictions on VMX Operation".
       if (nonRoot === undefined && ports.vmx?.operation === true) return false;
-      nonRoot?.init();
+      if (nonRoot) {
+        ports.interrupts.dismissInit();
+        nonRoot.init();
+      }
       ports.interrupts.takeSignal();
       ports.time.modeChanging();
       this.#init();
@@ -75,8 +78,8 @@ export class EventPriority {
       return true;
     }
     if (state.get32(STATE.ACTIVITY) !== ACTIVITY.WAIT_FOR_SIPI) return false;
-    nonRoot?.sipi(signal.sipi);
     ports.interrupts.takeSignal();
+    nonRoot?.sipi(signal.sipi);
     const base = BigInt(signal.sipi << 12);
     state.setSegment('CS', { ...state.segment('CS'), selector: signal.sipi << 8, base });
     state.rip = 0n;

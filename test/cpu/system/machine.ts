@@ -112,6 +112,7 @@ export class TestMachine {
           this.nmi = false;
         },
         pendingSignal: () => this.signal,
+        dismissInit: () => undefined,
         takeSignal: () => {
           this.signal = undefined;
         },
