@@ -51,8 +51,9 @@ async function plant(fault: Fault | undefined, directory: string): Promise<void>
       {
         name: 'fault',
         setup(context) {
-          context.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
-            if (!fault || !path.endsWith(fault.file)) return undefined;
+          if (!fault) return;
+          const filter = new RegExp(`/${fault.file.replaceAll('.', '\\.')}$`);
+          context.onLoad({ filter }, ({ path }) => {
             const sound = readFileSync(path, 'utf8');
             return { contents: sound.replace(fault.from, () => fault.to), loader: 'ts' };
           });
