@@ -86,6 +86,23 @@ describe('activity states and signals', () => {
     expect(guest.get('GUEST_ACTIVITY_STATE')).toBe(2n);
   });
 
+  // Vol. 3, "Interrupt-Window Exiting and Virtual-Interrupt Delivery", "NMI-Window Exiting".
+  it('an open interrupt window ends HLT, but not shutdown; an open NMI window ends both', () => {
+    const [HLT, SHUTDOWN] = [1, 2];
+    const INTERRUPT_WINDOW = { PRIMARY_CONTROLS: 0x0401_e176n, GUEST_RFLAGS: 0x202n };
+    const NMI_WINDOW = { PIN_BASED_CONTROLS: 0x3e, PRIMARY_CONTROLS: 0x0441_e172n };
+    const reasonIn = (GUEST_ACTIVITY_STATE: number, fields: Fields) => {
+      const guest = new Guest({ ...fields, GUEST_ACTIVITY_STATE });
+      expect(guest.vmx.vmlaunch()).toBe('VMsucceed');
+      const { reason } = guest.processor.cpu.run(100);
+      return reason === 'vm-exit' ? Number(guest.get('EXIT_REASON')) : reason;
+    };
+    expect(reasonIn(HLT, INTERRUPT_WINDOW)).toBe(7);
+    expect(reasonIn(SHUTDOWN, INTERRUPT_WINDOW)).not.toBe(7);
+    expect(reasonIn(HLT, NMI_WINDOW)).toBe(8);
+    expect(reasonIn(SHUTDOWN, NMI_WINDOW)).toBe(8);
+  });
+
   it('the preemption timer runs in shutdown', () => {
     const guest = new Guest({
       PIN_BASED_CONTROLS: 0x56,

@@ -208,6 +208,52 @@ describe('FXSAVE and XSAVE', () => {
     expect(machine.state.get32(STATE.MXCSR)).toBe(0x1f80);
   });
 
+  it('XSAVES writes the compacted format of what is in use, XRSTORS brings it back and initialises the rest', () => {
+    machine.state.gpr[0] = 0x2003n;
+    machine.state.gpr[3] = 0x3000n;
+    for (let at = 0x3000; at < 0x3240; at += 8) machine.memory.write(at, 8, ~0n & (2n ** 64n - 1n));
+    run('0f c7 2b'); // XSAVES [rbx]
+    expect(machine.memory.read(0x3200, 8)).toBe(3n);
+    expect(machine.memory.read(0x3208, 8)).toBe((1n << 63n) | 3n);
+    expect(machine.memory.read(0x30b0, 8)).toBe(0x1122_3344_5566_7788n);
+    run('db e3');
+    machine.state.set(STATE.XMM + 32, 0n);
+    machine.state.set(STATE.XMM + 64, 7n);
+    for (let at = 0x3210; at < 0x3240; at += 8) machine.memory.write(at, 8, 0n);
+    run('0f c7 1b'); // XRSTORS [rbx]
+    expect(x87.get(0)).toBe(ONE);
+    expect(machine.state.get(STATE.XMM + 32)).toBe(0x1122_3344_5566_7788n);
+    expect(machine.state.get(STATE.XMM + 64)).toBe(0n);
+  });
+
+  it('XSAVES leaves what is in its initial configuration as it lies in memory', () => {
+    machine.state.set(STATE.XMM + 32, 0n);
+    machine.state.gpr[0] = 0x2003n;
+    machine.state.gpr[3] = 0x3000n;
+    machine.memory.write(0x30b0, 8, 0x5a5an);
+    run('0f c7 2b');
+    expect(machine.memory.read(0x3200, 8)).toBe(1n);
+    expect(machine.memory.read(0x30b0, 8)).toBe(0x5a5an);
+  });
+
+  it('XRSTORS takes the compacted format only', () => {
+    machine.state.gpr[0] = 0x2003n;
+    machine.state.gpr[3] = 0x3000n;
+    run('0f ae 23'); // XSAVE [rbx]
+    expect(run('0f c7 1b')).toMatchObject({ exception: '#GP', code: 0 });
+    run('0f c7 2b');
+    machine.memory.write(0x3208, 8, (1n << 63n) | 5n); // AVX, which XCR0 does not have
+    expect(run('0f c7 1b')).toMatchObject({ exception: '#GP', code: 0 });
+  });
+
+  it('XSAVES and XRSTORS are for CPL 0', () => {
+    machine.state.gpr[3] = 0x3000n;
+    machine.state.set32(STATE.CPL, 3);
+    expect(run('0f c7 2b')).toMatchObject({ exception: '#GP', code: 0 });
+    expect(run('0f c7 1b')).toMatchObject({ exception: '#GP', code: 0 });
+    machine.state.set32(STATE.CPL, 0);
+  });
+
   it('XRSTOR refuses components that XCR0 does not have', () => {
     machine.state.gpr[3] = 0x3000n;
     run('0f ae 23');
