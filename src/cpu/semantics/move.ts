@@ -70,9 +70,7 @@ const translate: Semantics = (e, insn) => {
 
 /** MOV from a segment register. To one: cpu/system. */
 const moveSegment: Semantics = (e, insn) =>
-  insn.operands[0]?.kind === 'seg'
-    ? e.system()
-    : write(e, insn, 0, e.selector(operand(insn, 1, 'seg')));
+  write(e, insn, 0, e.selector(operand(insn, 1, 'seg')));
 
 // biome-ignore format: a table
 export const MOVE = {

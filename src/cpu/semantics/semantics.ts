@@ -45,9 +45,13 @@ export const SEMANTICS: Partial<Record<Mnemonic, Semantics>> = {
   ...SIMD_STRING,
 } satisfies Partial<Record<Mnemonic, Semantics>>;
 
+/** Semantics of an instruction; undefined where it is a function of cpu/system, which MOV to a segment register is, too. */
+export const semanticsOf = ({ op, operands }: Insn): Semantics | undefined =>
+  op === 'MOVSEG' && operands[0]?.kind === 'seg' ? undefined : SEMANTICS[op];
+
 /** Emits one instruction. */
 export function emitInstruction<V, C>(e: Emit<V, C>, insn: Insn): void {
-  const semantics = SEMANTICS[insn.op];
+  const semantics = semanticsOf(insn);
   if (semantics) semantics(e, insn);
   else e.system();
 }

@@ -2,7 +2,7 @@ import { MASK32, MASK64, SIZE_MASK } from '../../../bits/u64.ts';
 import { decode } from '../../decode/decode.ts';
 import type { Insn, Operand } from '../../insn.ts';
 import { maintains } from '../../models/facts.ts';
-import { SEMANTICS } from '../../semantics/semantics.ts';
+import { semanticsOf } from '../../semantics/semantics.ts';
 import { SEGMENT, STATE } from '../../state/layout.ts';
 import type { Core, SystemStep } from '../../system/core.ts';
 import { X87_INSTRUCTIONS } from '../../x87/instructions.ts';
@@ -166,7 +166,7 @@ export class BlockDecoder {
     }
     view.setBigUint64(record + RECORD.LINEAR, linear, true);
     view.setUint32(record + RECORD.LENGTH, insn.length, true);
-    if (!SEMANTICS[insn.op]) {
+    if (!semanticsOf(insn)) {
       view.setUint32(record + RECORD.HANDLER, STUB.SYSTEM, true);
       view.setUint32(record + RECORD.EDGE, this.#system.length, true);
       this.#system.push({
