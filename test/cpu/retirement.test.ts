@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decode } from '../../src/cpu/decode/decode.ts';
 import { retirement } from '../../src/cpu/retirement.ts';
-import { SEMANTICS } from '../../src/cpu/semantics/semantics.ts';
+import { semanticsOf } from '../../src/cpu/semantics/semantics.ts';
 import { FlatMachine } from './flat-machine.ts';
 import { formSamples } from './form-samples.ts';
 
@@ -44,7 +44,7 @@ describe('retirement', () => {
     'leaves accesses to the engine where it sees them, in code of %i bytes',
     (codeSize) => {
       const twice = formSamples(codeSize)
-        .filter(({ insn }) => SEMANTICS[insn.op])
+        .filter(({ insn }) => semanticsOf(insn))
         .filter(({ insn }) => insn.op !== 'MOVSEG' || insn.operands[0]?.kind !== 'seg')
         .filter(({ insn }) =>
           retirement(insn).some((total) => total === 'loads' || total === 'stores'),

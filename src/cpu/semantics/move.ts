@@ -69,8 +69,7 @@ const translate: Semantics = (e, insn) => {
 };
 
 /** MOV from a segment register. To one: cpu/system. */
-const moveSegment: Semantics = (e, insn) =>
-  write(e, insn, 0, e.selector(operand(insn, 1, 'seg')));
+const moveSegment: Semantics = (e, insn) => write(e, insn, 0, e.selector(operand(insn, 1, 'seg')));
 
 // biome-ignore format: a table
 export const MOVE = {

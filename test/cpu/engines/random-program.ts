@@ -1,6 +1,6 @@
 import { decode } from '../../../src/cpu/decode/decode.ts';
 import type { Insn } from '../../../src/cpu/insn.ts';
-import { SEMANTICS } from '../../../src/cpu/semantics/semantics.ts';
+import { semanticsOf } from '../../../src/cpu/semantics/semantics.ts';
 import { STATE } from '../../../src/cpu/state/layout.ts';
 import { CODE, DATA, type Random, STACK, type Twin } from './twins.ts';
 
@@ -56,7 +56,7 @@ function instruction(
     tail[0] = mod | (tail[0]! & 0x3f);
     const bytes = [...prefix, ...rex, ...map, opcode, ...tail];
     const insn = decode(Uint8Array.from(bytes), 0, codeSize);
-    if (typeof insn === 'string' || !SEMANTICS[insn.op] || !wanted(insn)) continue;
+    if (typeof insn === 'string' || !semanticsOf(insn) || !wanted(insn)) continue;
     // Branches stay near.
     const rel = insn.operands[0]?.kind === 'rel' ? insn.operands[0] : undefined;
     if (rel && (rel.displacement > 127n || rel.displacement < -128n)) continue;

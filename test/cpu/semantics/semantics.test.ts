@@ -3,7 +3,7 @@ import { MNEMONICS } from '../../../src/cpu/decode/mnemonics.ts';
 import { SEMANTICS } from '../../../src/cpu/semantics/semantics.ts';
 import { SYSTEM_INSTRUCTIONS } from '../../../src/cpu/system/instructions.ts';
 
-/** Whose semantics hand some operands on to plain TypeScript. */
+/** MOV to a segment register is a system instruction, MOV from one is not. */
 const SHARED = ['MOVSEG'];
 
 it('no instruction is written twice', () => {
