@@ -19,12 +19,16 @@ function wrapped(text: string): string {
 const cell = (value: bigint | number | string | undefined): string =>
   value === undefined ? '' : typeof value === 'string' ? value : grouped(value);
 
-/** What a scenario showed: its title, its table, and why. All numbers are exact but what says cycles. */
+/** What a scenario showed: its title, its table, why, and what stands behind the numbers. */
 export function scenarioText(scenario: Scenario, rows: readonly ScenarioRow[]): string {
   const { name, title, why, columns } = scenario;
   const body = rows.map(({ what, values }) => [
     `  ${what}`,
     ...columns.map((column) => cell(values[column])),
   ]);
-  return `${[`${name}: ${title}`, table([['', ...columns], ...body]), wrapped(why)].join('\n\n')}\n`;
+  const modelled = [...columns, ...rows.map(({ what }) => what)].some((what) => what.endsWith('*'));
+  const provenance = modelled
+    ? '*: modelled, of work supposed by the cost rows. All else is exact, or says that it was published.'
+    : 'All numbers are exact.';
+  return `${[`${name}: ${title}`, table([['', ...columns], ...body]), wrapped(why), provenance].join('\n\n')}\n`;
 }

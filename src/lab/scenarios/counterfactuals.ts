@@ -1,3 +1,4 @@
+import { grouped } from '../../bits/decimal.ts';
 import { DESIGNS, type VpmuDesign } from '../../kvm/vpmu/designs.ts';
 import { HARDWARE_EVENTS, type PerfEventAttr, perfEventAttr } from '../../perf/attr.ts';
 import { STATE } from '../../perf/event.ts';
@@ -64,7 +65,7 @@ function run(design: VpmuDesign) {
     ':G reads': seen ? seen.count : 'ERROR',
     exits: statistics.msrExits.get(MSR.GLOBAL_CTRL)?.writes ?? 0,
     swaps: statistics.loads + statistics.puts,
-    'host ticks': machine.hosts[0]!.account.total(),
+    'host ticks*': machine.hosts[0]!.account.total(),
   };
 }
 
@@ -73,13 +74,13 @@ export const counterfactuals: Scenario = {
   name: 'counterfactuals',
   title: 'a priority class, an identity map, counters shared by sides: each alone and together',
   why:
-    `A guest counts branches on its eight counters and opens and closes GLOBAL_CTRL ten times: ${TRUTH} are the truth ` +
-    `inside, ${ALL} in all. The host has two CPU-pinned :H events and a flexible one, and a CPU-pinned :G observer. ` +
+    `A guest counts branches on its eight counters and opens and closes GLOBAL_CTRL ten times: ${grouped(TRUTH)} are the truth ` +
+    `inside, ${grouped(ALL)} in all. The host has two CPU-pinned :H events and a flexible one, and a CPU-pinned :G observer. ` +
     'Priority gives the guest its counters and kills what was pinned there. The identity map spares the exits for ' +
     'GLOBAL_CTRL, which are all that is listed here, and two pauses and resumes of eight events for each pair; but a host ' +
     'event on a counter the guest can see counts only while the guest has that bit open: the :G observer misses what is ' +
     'outside. Shared sides give :H events and the guest’s one counter each in turn, for a swap at every entry and exit; ' +
     'the observer is on the guest’s side and still takes one for itself, or loses to priority.',
-  columns: ['guest right', ':H dead', ':H flexible', ':G reads', 'exits', 'swaps', 'host ticks'],
+  columns: ['guest right', ':H dead', ':H flexible', ':G reads', 'exits', 'swaps', 'host ticks*'],
   run: () => COMBINATIONS.map(({ name, on }) => ({ what: name, values: run(designOf(name, on)) })),
 };

@@ -11,7 +11,10 @@ import {
 } from '../../machine/host-machine.ts';
 import { PerfError } from '../../perf/error.ts';
 
-/** One line of a scenario's table: what was looked at, and what came of it in each column. */
+/**
+ * One line of a scenario's table: what was looked at, and what came of it in each column. What is modelled, by the cost
+ * rows of root-mode work, ends in `*`; all else is counted exactly, or is said to be published.
+ */
 export interface ScenarioRow {
   readonly what: string;
   readonly values: Readonly<Record<string, bigint | number | string>>;

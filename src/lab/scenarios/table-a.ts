@@ -163,7 +163,7 @@ export const tableA: Scenario = {
     const of = (design: (typeof COLUMNS)[number]) => measured.get(design)!;
     return [
       ...LOADS.flatMap((load) => [
-        row(`${load}: score lost`, (design) => percent(of(design)[load].lost)),
+        row(`${load}: score lost*`, (design) => percent(of(design)[load].lost)),
         row(`${load}: published`, (design) => {
           const known = published(design);
           return known ? percent(known[load]) : 'none';
@@ -207,7 +207,7 @@ export const tableASensitivity: Scenario = {
         PUBLISHED_COLUMNS.map((design) => [design, losses(design, supposed)]),
       );
       return LOADS.map((load) =>
-        row(`${load}, ${what}`, (design) => percent(measured.get(design)![load].lost)),
+        row(`${load}, ${what}*`, (design) => percent(measured.get(design)![load].lost)),
       );
     });
   },
