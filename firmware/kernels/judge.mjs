@@ -5,14 +5,16 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
-/** Processors and console input by kernel; the one of timers counts time in instructions, so that it is exact. */
+/** Processors and console input by kernel; those of timers count time in instructions, so that it is exact. */
+const EXACT_TIME = ['-icount', 'shift=1,sleep=off', '-rtc', 'clock=vm'];
 const KERNELS = {
   apic: {},
+  clocks: { options: EXACT_TIME },
   console: { input: 'one line\n' },
   exceptions: {},
   ipi: { cpus: 4 },
   paging: {},
-  timers: { options: ['-icount', 'shift=1,sleep=off'] },
+  timers: { options: EXACT_TIME },
 };
 const LIMIT_MS = 120_000;
 

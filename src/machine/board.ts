@@ -8,7 +8,7 @@ import { Transcript } from './transcript.ts';
 export interface BoardSurroundings extends Clock {
   /** An interrupt message from the I/O APIC. */
   send(message: ApicMessage): void;
-  /** What the i8259 pair asks for may have changed. */
+  /** What the i8259 pair asks for may have changed, or when the devices next have something to do. */
   attention(): void;
 }
 

@@ -49,6 +49,8 @@ export interface HpetPorts extends Clock {
   interrupt(pin: number, asserted: boolean): void;
   /** IRQ 0 and 8 in legacy replacement mode. */
   legacyInterrupt(irq: 0 | 8, asserted: boolean): void;
+  /** The next deadline may have moved. */
+  moved(): void;
 }
 
 /** The high-precision event timer: a main counter and three comparators. Timer 0 can be periodic. */
@@ -84,6 +86,7 @@ export class Hpet implements Timed {
     const kept = at === STATUS ? 0n : this.#register(at) & ~field;
     this.#writeRegister(at, (kept | ((value << shift) & field)) & MASK64);
     for (const timer of this.#timers) this.#arm(timer);
+    this.#ports.moved();
   }
 
   /** Whether timers 0 and 1 stand in for the PIT and the RTC at their interrupts. */

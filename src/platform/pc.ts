@@ -38,7 +38,7 @@ export interface PcPorts extends Clock {
   reset(): void;
   /** An interrupt message for the local APICs. */
   send(message: ApicMessage): void;
-  /** What the i8259 pair asks for may have changed. */
+  /** What the i8259 pair asks for may have changed, or when the devices next have something to do. */
   attention(): void;
 }
 
@@ -92,6 +92,7 @@ export class Pc implements Timed {
       now: () => ports.now(),
       interrupt: (pin, asserted) => this.ioApic.setPin(pin, asserted),
       legacyInterrupt: (irq, asserted) => this.setIrq(irq, asserted),
+      moved: () => ports.attention(),
     });
     this.fwCfg = new FwCfg({
       ramSize,

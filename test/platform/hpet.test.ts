@@ -8,14 +8,17 @@ const timer = (n: number) => ({ config: 0x100 + 0x20 * n, comparator: 0x108 + 0x
 
 let now: number;
 let log: string[];
+let moved: number;
 let hpet: Hpet;
 beforeEach(() => {
   now = 0;
   log = [];
+  moved = 0;
   hpet = new Hpet({
     now: () => now,
     interrupt: (pin, asserted) => log.push(`${now}: pin ${pin} ${asserted ? 'up' : 'down'}`),
     legacyInterrupt: (irq, asserted) => log.push(`${now}: IRQ ${irq} ${asserted ? 'up' : 'down'}`),
+    moved: () => moved++,
   });
 });
 
@@ -113,13 +116,24 @@ describe('the HPET', () => {
     expect(ups()).toEqual(['960: pin 16 up']);
   });
 
+  it('says when its next deadline may have moved: a slice under way ends', () => {
+    read(COUNTER);
+    expect(moved).toBe(0);
+    write(CONFIG, 1n);
+    write(timer(1).config, 4n);
+    write(timer(1).comparator, 7n);
+    expect(moved).toBe(3);
+    expect(hpet.nextDeadline()).toBe(210);
+  });
+
   it('is restored with its counter and comparators', () => {
     write(timer(1).config, (16n << 9n) | 4n);
     write(timer(1).comparator, 100n);
     write(CONFIG, 1n);
     now = 1500;
     const saved = structuredClone(hpet.save());
-    const other = new Hpet({ now: () => now, interrupt: () => {}, legacyInterrupt: () => {} });
+    const silent = { interrupt: () => {}, legacyInterrupt: () => {}, moved: () => {} };
+    const other = new Hpet({ now: () => now, ...silent });
     other.restore(saved);
     expect(other.save()).toEqual(saved);
     expect(other.read(COUNTER, 8)).toBe(50n);
