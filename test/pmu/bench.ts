@@ -22,6 +22,8 @@ export class PmuBench {
   readonly pmu: Pmu;
   readonly #totals = new Map<Total, bigint>();
   interrupts = 0;
+  /** Hears of each. */
+  onPmi: (() => void) | undefined;
   changes = 0;
   armed: readonly Total[] = [];
   tracing = false;
@@ -69,6 +71,7 @@ export class PmuBench {
       },
       raisePmi: () => {
         this.interrupts += 1;
+        this.onPmi?.();
       },
     });
     this.pmu.attach(this.bus);
@@ -76,9 +79,10 @@ export class PmuBench {
 
   /** The named totals grow by so much; nobody settles. */
   happen(events: Partial<Record<Total, number | bigint>>): void {
-    for (const [name, times] of Object.entries(events)) {
+    for (const name in events) {
       const total = name as Total;
-      this.#totals.set(total, (this.#totals.get(total) ?? 0n) + BigInt(times));
+      const times = events[total]!;
+      if (times) this.#totals.set(total, (this.#totals.get(total) ?? 0n) + BigInt(times));
     }
   }
 
