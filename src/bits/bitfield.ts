@@ -13,11 +13,17 @@ export const maskOf = (...fields: readonly bigint[]): bigint => fields.reduce((a
 /** Whether any bit of `field` is set in `value`. */
 export const isSet = (value: bigint, field: bigint): boolean => (value & field) !== 0n;
 
+/** Positions that were asked for: fields are few, and asked for again and again. */
+const positions = new Map<bigint, bigint>();
+
 /** The position of the lowest bit of `field`. */
 export function lowest(field: bigint): bigint {
+  const known = positions.get(field);
+  if (known !== undefined) return known;
   if (field <= 0n) throw new RangeError(`a field has at least one bit: ${field}`);
   let position = 0n;
   for (let rest = field; (rest & 1n) === 0n; rest >>= 1n) position += 1n;
+  positions.set(field, position);
   return position;
 }
 

@@ -67,12 +67,13 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
     horizon: () => processor.horizon(),
     retire({ ticks, instructions, branches }, halted) {
       if (vmx.nonRoot) throw new RangeError(`CPU ${apic.id} works in root mode while a guest runs`);
-      state.addTotal('ticks', BigInt(ticks));
-      state.addTotal('instructions', BigInt(instructions));
-      state.addTotal('branches', BigInt(branches));
+      const passed = BigInt(ticks);
+      state.addTotal('ticks', passed);
+      if (instructions > 0) state.addTotal('instructions', BigInt(instructions));
+      if (branches > 0) state.addTotal('branches', BigInt(branches));
       if (halted) return;
-      state.addTotal('unhaltedTicks', BigInt(ticks));
-      state.addTotal('cycles', BigInt(ticks));
+      state.addTotal('unhaltedTicks', passed);
+      state.addTotal('cycles', passed);
     },
     boundary: () => processor.boundary(),
     takeNmi() {

@@ -22,7 +22,8 @@ export class CounterBank {
   readonly gp: ReadonlyMap<number, Slot>;
   readonly fixed: ReadonlyMap<number, Slot>;
   readonly all: readonly Slot[];
-  readonly #shape: PmuShape;
+  /** Bits that IA32_PERFEVTSELx has, by counter. */
+  readonly #selectable: ReadonlyMap<Slot, bigint>;
   readonly #choice: EventChoice;
 
   constructor(shape: PmuShape, totals: Totals, choice: EventChoice) {
@@ -30,7 +31,9 @@ export class CounterBank {
     this.gp = gp;
     this.fixed = fixed;
     this.all = [...gp.values(), ...fixed.values()];
-    this.#shape = shape;
+    this.#selectable = new Map(
+      [...gp.values()].map((slot) => [slot, selectMask(shape, slot.index)]),
+    );
     this.#choice = choice;
   }
 
@@ -41,7 +44,7 @@ export class CounterBank {
 
   /** Whether IA32_PERFEVTSELx of this counter has all of these bits. */
   maySelect(slot: Slot, value: bigint): boolean {
-    return (value & ~selectMask(this.#shape, slot.index)) === 0n;
+    return (value & ~this.#selectable.get(slot)!) === 0n;
   }
 
   select(slot: Slot, control: bigint): void {

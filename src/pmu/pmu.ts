@@ -119,15 +119,20 @@ export class Pmu {
     const gp = (i: number) => bank.gp.get(i)!;
     const fixed = (i: number) => bank.fixed.get(i)!;
     const gpValue = (i: number) => this.#settled(() => gp(i).counter.value);
-    const loadGp = (v: bigint, i: number) => this.#change(() => bank.load(gp(i), v));
+    const loadGp = (v: bigint, i: number) => this.#settled(() => bank.load(gp(i), v));
     const select = {
       read: (i: number) => gp(i).control,
       allows: (v: bigint, i: number) => bank.maySelect(gp(i), v),
-      write: (v: bigint, i: number) => this.#change(() => bank.select(gp(i), v)),
+      write: (v: bigint, i: number) =>
+        this.#changeTo(
+          v,
+          () => gp(i).control,
+          () => bank.select(gp(i), v),
+        ),
     };
     const fixedCounter = {
       read: (i: number) => this.#settled(() => fixed(i).counter.value),
-      write: (v: bigint, i: number) => this.#change(() => bank.load(fixed(i), v)),
+      write: (v: bigint, i: number) => this.#settled(() => bank.load(fixed(i), v)),
     };
     const clear = {
       read: () => 0n,
@@ -147,7 +152,7 @@ export class Pmu {
       IA32_PMC_GP_CFG_A:             select,
       IA32_FIXED_CTR:                fixedCounter,
       IA32_PMC_FX_CTR:               fixedCounter,
-      IA32_FIXED_CTR_CTRL:           { read: () => bank.fixedControl, write: (v) => this.#change(() => { bank.fixedControl = v; }) },
+      IA32_FIXED_CTR_CTRL:           { read: () => bank.fixedControl, write: (v) => this.#changeTo(v, () => bank.fixedControl, () => { bank.fixedControl = v; }) },
       IA32_PERF_GLOBAL_CTRL:         { read: () => this.#settled(() => globals.control), write: (v) => this.#changeTo(v, () => globals.control, () => { globals.control = v; }) },
       IA32_PERF_GLOBAL_STATUS:       { read: () => this.#settled(() => globals.status) },
       IA32_PERF_GLOBAL_OVF_CTRL:     clear,
@@ -289,10 +294,12 @@ export class Pmu {
     return read();
   }
 
-  /** A register that VM entry and VM exit load takes a value, as a rule the one that it has. */
+  /** A register takes a value, as a rule the one that it has: VM entries and hypervisors load what they find. */
   #changeTo(value: bigint, current: () => bigint, effect: () => void): void {
     this.settle();
-    if (value !== current()) this.#change(effect);
+    if (value === current()) return;
+    effect();
+    this.#rerun();
   }
 
   /** Changes something that decides what counts. */

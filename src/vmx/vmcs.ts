@@ -43,17 +43,16 @@ export class Vmcs {
   /** Bits above the field's width are dropped. */
   write(field: Field, value: bigint): void {
     const kept = value & field.mask;
-    if (this.#fields[field.slot] === kept) return;
-    this.#fields[field.slot] = kept;
-    this.rules.changed(field.slot);
+    if (this.#fields[field.slot] !== kept) this.#change(field.slot, kept);
   }
 
   /** Writes a field of at most 32 bits. */
   write32(field: Field, value: number): void {
     const kept = (value & field.low) >>> 0;
-    if (this.#words[field.slot * 2] === kept) return;
+    const old = this.#words[field.slot * 2]!;
+    if (old === kept) return;
     this.#words[field.slot * 2] = kept;
-    this.rules.changed(field.slot);
+    this.rules.changed(field.slot, old ^ kept);
   }
 
   /** Copies fields to the state block. */
@@ -68,9 +67,10 @@ export class Vmcs {
     for (let i = 0; i < vmcs.length; i++) {
       const at = vmcs[i]!;
       const value = block[state[i]!]!;
-      if (words[at] === value) continue;
+      const old = words[at]!;
+      if (old === value) continue;
       words[at] = value;
-      this.rules.changed(at >> 1);
+      this.rules.changed(at >> 1, (at & 1) === 0 ? old ^ value : 0);
     }
   }
 
@@ -82,10 +82,14 @@ export class Vmcs {
   restore(saved: SavedVmcs): void {
     this.launched = saved.launched;
     for (const [slot, value] of saved.fields.entries()) {
-      if (this.#fields[slot] === value) continue;
-      this.#fields[slot] = value;
-      this.rules.changed(slot);
+      if (this.#fields[slot] !== value) this.#change(slot, value);
     }
+  }
+
+  #change(slot: number, value: bigint): void {
+    const old = this.#words[slot * 2]!;
+    this.#fields[slot] = value;
+    this.rules.changed(slot, old ^ this.#words[slot * 2]!);
   }
 
   /** Reads everything from the region. */

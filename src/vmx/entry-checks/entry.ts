@@ -81,6 +81,13 @@ export class Entry implements Controls {
     return this.vmcs.read(field);
   }
 
+  /** Whether any of these bits of a field's low 32 is set. */
+  hasBits(name: FieldName, bits: number): boolean {
+    const field = FIELDS[name];
+    this.vmcs.rules.lookAtBits(field, bits);
+    return (this.vmcs.read32(field) & bits) !== 0;
+  }
+
   read32(name: FieldName): number {
     return this.#word(FIELDS[name]);
   }

@@ -16,7 +16,7 @@ export const longMode = entry(ENTRY.IA_32E_MODE_GUEST);
 const debugControls = entry(ENTRY.LOAD_DEBUG_CONTROLS);
 const loadEfer = entry(ENTRY.LOAD_IA32_EFER);
 export const unrestricted = (e: Entry) => (e.secondary & SECONDARY.UNRESTRICTED_GUEST) !== 0;
-export const virtual8086 = (e: Entry) => isSet(e.read('GUEST_RFLAGS'), RFLAGS.VM);
+export const virtual8086 = (e: Entry) => e.hasBits('GUEST_RFLAGS', Number(RFLAGS.VM));
 const cr0 = (e: Entry, field: bigint) => isSet(e.read('GUEST_CR0'), field);
 const cr4 = (e: Entry, field: bigint) => isSet(e.read('GUEST_CR4'), field);
 const CS_L = 1 << 13;
