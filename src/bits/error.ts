@@ -2,7 +2,7 @@
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 
 /** What a message quotes may be anything that somebody typed: it stays on its line. */
-const printable = (text: string): string =>
+export const printable = (text: string): string =>
   text.replace(UNPRINTABLE, (character) => {
     const code = character.codePointAt(0)!.toString(16).padStart(4, '0');
     return `\\u${code}`;

@@ -17,6 +17,8 @@ export interface ImageReport {
   readonly refused: Readonly<Record<string, number>>;
   /** Errors that no user could act on: number of the image and what was thrown. */
   readonly unexpected: readonly (readonly [image: number, thrown: string])[];
+  /** Bytes of guest memory that the costliest of them had written, however often, and in how many pieces. */
+  readonly mostWritten: { readonly bytes: number; readonly pieces: number };
   /** Milliseconds of the slowest. */
   readonly slowest: number;
 }
@@ -55,20 +57,33 @@ function linux(): Uint8Array {
   return image;
 }
 
+/** RAM that images are loaded into. */
+export const IMAGE_RAM: number = 4 << 20;
+
 /** Memory of a machine, for images to be loaded into. */
-const someMemory = () =>
-  new BareMachine({
+function someMemory() {
+  const { memory } = new BareMachine({
     image: stubImage({ cpl: 0, pce: false }),
     profile: profileNamed('sapphire-rapids'),
-    memorySize: 4 << 20,
+    memorySize: IMAGE_RAM,
     engine: ENGINES['oracle']!,
     seed: 'images',
-  }).hardware.memory;
+  }).hardware;
+  const written = { bytes: 0, pieces: 0 };
+  const touched = memory.touched.bind(memory);
+  memory.touched = (address, length) => {
+    written.bytes += length;
+    written.pieces += 1;
+    touched(address, length);
+  };
+  return { memory, written };
+}
 
 /** Reads and loads so many mutated images; a seed draws the same images for ever. */
 export function fuzzImages({ seed, images }: { seed: string; images: number }): ImageReport {
   const bases = [openGuest('count').bytes, openGuest('multiplex').bytes, multiboot(), linux()];
-  const memory = someMemory();
+  const { memory, written } = someMemory();
+  const mostWritten = { bytes: 0, pieces: 0 };
   const refused: Record<string, number> = {};
   const unexpected: [number, string][] = [];
   let loaded = 0;
@@ -76,6 +91,8 @@ export function fuzzImages({ seed, images }: { seed: string; images: number }): 
   for (let image = 0; image < images; image++) {
     const draw = new Draw(`${seed}/${image}`);
     const bytes = mutate(draw.of(bases), draw);
+    written.bytes = 0;
+    written.pieces = 0;
     const start = performance.now();
     try {
       readGuestImage(bytes).load(memory);
@@ -86,6 +103,8 @@ export function fuzzImages({ seed, images }: { seed: string; images: number }): 
       } else unexpected.push([image, String(error)]);
     }
     slowest = Math.max(slowest, performance.now() - start);
+    mostWritten.bytes = Math.max(mostWritten.bytes, written.bytes);
+    mostWritten.pieces = Math.max(mostWritten.pieces, written.pieces);
   }
-  return { images, loaded, refused, unexpected, slowest };
+  return { images, loaded, refused, unexpected, mostWritten, slowest };
 }
