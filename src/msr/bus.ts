@@ -1,4 +1,5 @@
 import { hex } from '../bits/hex.ts';
+import { MASK64 } from '../bits/u64.ts';
 import type { MsrRow } from './definition.ts';
 
 export type ReadOutcome = bigint | '#GP' | 'unclaimed';
@@ -19,8 +20,13 @@ interface Port {
   readonly row: MsrRow;
   readonly index: number;
   readonly behaviour: MsrBehaviour;
+  /** Bits that no write may set; undefined where none is possible. */
+  readonly refused: bigint | undefined;
   value: bigint;
 }
+
+const refusedBy = ({ writable, ignored = 0n }: MsrRow): bigint | undefined =>
+  writable === 'none' ? undefined : MASK64 & ~(writable | ignored);
 
 /**
  * Who answers RDMSR and WRMSR on one CPU.
@@ -46,6 +52,7 @@ export class MsrBus {
           name: row.count === undefined ? name : `${name}${index}`,
           row,
           index,
+          refused: refusedBy(row),
           behaviour: behaviours?.[name] ?? {},
           value: row.reset ?? 0n,
         });
@@ -62,8 +69,9 @@ export class MsrBus {
   wrmsr(address: number, value: bigint): WriteOutcome {
     const port = this.#ports.get(address);
     if (!port) return 'unclaimed';
-    const { writable, ignored = 0n } = port.row;
-    if (writable === 'none' || (value & ~(writable | ignored)) !== 0n) return '#GP';
+    const { writable } = port.row;
+    const { refused } = port;
+    if (writable === 'none' || refused === undefined || (value & refused) !== 0n) return '#GP';
     const kept = value & writable;
     if (port.behaviour.allows?.(kept, port.index) === false) return '#GP';
     if (port.behaviour.write) return port.behaviour.write(kept, port.index) ?? 'done';
@@ -73,12 +81,8 @@ export class MsrBus {
 
   /** Whether `value` sets no bit that the row reserves: what VM entry checks before it loads a register. */
   accepts(address: number, value: bigint): boolean {
-    const row = this.#ports.get(address)?.row;
-    return (
-      row !== undefined &&
-      row.writable !== 'none' &&
-      (value & ~(row.writable | (row.ignored ?? 0n))) === 0n
-    );
+    const refused = this.#ports.get(address)?.refused;
+    return refused !== undefined && (value & refused) === 0n;
   }
 
   /** Sets what the bus keeps to the rows' reset values; devices reset themselves. */

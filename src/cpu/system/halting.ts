@@ -1,10 +1,12 @@
-import { isSet } from '../../bits/bitfield.ts';
 import { MASK32 } from '../../bits/u64.ts';
 import { ACTIVITY, BLOCKING, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core, SystemFunction } from './core.ts';
 import { iopl, isProtected } from './mode.ts';
+
+const IF = Number(RFLAGS.IF);
+const AC = Number(RFLAGS.AC);
 
 /** HLT. The run loop finds the CPU halted once the instruction is retired. */
 export const hlt: SystemFunction = (core, insn) => {
@@ -22,16 +24,16 @@ function requireIopl(core: Core): void {
 /** CLI. */
 export const cli: SystemFunction = (core) => {
   requireIopl(core);
-  core.state.set(STATE.RFLAGS_SYSTEM, core.state.get(STATE.RFLAGS_SYSTEM) & ~RFLAGS.IF);
+  core.state.set32(STATE.RFLAGS_SYSTEM, core.state.get32(STATE.RFLAGS_SYSTEM) & ~IF);
 };
 
 /** STI: the next instruction still runs before any interrupt. Vol. 2, "STI—Set Interrupt Flag". */
 export const sti: SystemFunction = (core) => {
   requireIopl(core);
   const { state } = core;
-  const flags = state.get(STATE.RFLAGS_SYSTEM);
-  if (isSet(flags, RFLAGS.IF)) return;
-  state.set(STATE.RFLAGS_SYSTEM, flags | RFLAGS.IF);
+  const flags = state.get32(STATE.RFLAGS_SYSTEM);
+  if ((flags & IF) !== 0) return;
+  state.set32(STATE.RFLAGS_SYSTEM, flags | IF);
   // Where nothing waits and the next instruction follows in any case, there is nothing that a shadow would hold back.
   if (!core.interruptWaits && core.engine.goesOn?.()) return;
   state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) | BLOCKING.STI);
@@ -44,8 +46,8 @@ const setAc =
   (core) => {
     if (core.cpl > 0) throw new Fault('#UD');
     const { state } = core;
-    const flags = state.get(STATE.RFLAGS_SYSTEM);
-    state.set(STATE.RFLAGS_SYSTEM, value ? flags | RFLAGS.AC : flags & ~RFLAGS.AC);
+    const flags = state.get32(STATE.RFLAGS_SYSTEM);
+    state.set32(STATE.RFLAGS_SYSTEM, value ? flags | AC : flags & ~AC);
   };
 export const clac = setAc(false);
 export const stac = setAc(true);

@@ -14,19 +14,25 @@ import { checkedStack, codeSegment, nullStack, realSegment } from './segments.ts
 import { returnFromTask } from './task-switch.ts';
 
 const { CF, PF, AF, ZF, SF, TF, IF, DF, OF, NT, RF, VM, AC, VIF, VIP, ID } = RFLAGS;
-const ANY_LEVEL = maskOf(CF, PF, AF, ZF, SF, TF, DF, OF, NT, RF, AC, ID);
-
-/** What POPF leaves alone. */
-const KEPT = maskOf(VM, VIF, VIP);
-const KEPT_IN_V86 = KEPT | RFLAGS.IOPL;
+/** What of RFLAGS returns and POPF load: at any level, where IOPL lets them, and at CPL 0. */
+const LOADED = {
+  ANYWHERE: Number(maskOf(CF, PF, AF, ZF, SF, TF, DF, OF, NT, RF, AC, ID)),
+  BY_IOPL: Number(IF),
+  AT_CPL0: Number(maskOf(RFLAGS.IOPL, VIF, VIP)),
+} as const;
+/** What POPF leaves alone, in virtual-8086 mode IOPL, too; and of what it sets, what events may follow from. */
+const KEPT = Number(maskOf(VM, VIF, VIP));
+const KEPT_IN_V86 = KEPT | Number(RFLAGS.IOPL);
+const TRAP = Number(TF);
 
 /** RFLAGS after loading `image` as `size` bytes, with what the privilege level lets change; the status flags always. */
-export function flagsFrom(core: Core, image: bigint, size: number): bigint {
-  let writable = ANY_LEVEL;
-  if (core.cpl <= iopl(core.state)) writable |= IF;
-  if (core.cpl === 0) writable |= maskOf(RFLAGS.IOPL, VIF, VIP);
-  if (size === 2) writable &= 0xffffn;
-  return (core.state.get(STATE.RFLAGS_SYSTEM) & ~writable) | (image & writable) | RFLAGS.FIXED;
+export function flagsFrom({ state, cpl }: Core, image: bigint, size: number): number {
+  let writable: number = LOADED.ANYWHERE;
+  if (cpl <= iopl(state)) writable |= LOADED.BY_IOPL;
+  if (cpl === 0) writable |= LOADED.AT_CPL0;
+  if (size === 2) writable &= 0xffff;
+  const loaded = Number(image & MASK32) & writable;
+  return (state.get32(STATE.RFLAGS_SYSTEM) & ~writable) | loaded | Number(RFLAGS.FIXED);
 }
 
 /** IRET, IRETD, IRETQ. Vol. 2, "IRET/IRETD/IRETQ—Interrupt Return". */
@@ -52,11 +58,11 @@ function returnReal(core: Core, { size }: Insn): void {
   const [ip = 0n, cs = 0n, image = 0n] = core.peekStack(3, size);
   if (ip > BigInt(core.state.segment('CS').limit)) throw new Fault('#GP', 0);
   const flags = flagsFrom(core, image, size);
-  const kept = isVirtual8086(core.state) ? maskOf(RFLAGS.IOPL, VM, VIF, VIP) : VM;
+  const kept = isVirtual8086(core.state) ? KEPT_IN_V86 : KEPT;
   core.setStackPointer(core.stackPointer + BigInt(3 * size));
   core.state.setSegment('CS', realSegment(core, 'CS', Number(cs & 0xffffn)));
   core.nextRip = ip;
-  core.rflags = (flags & ~kept) | (core.rflags & kept);
+  core.rflags = BigInt((flags & ~kept) | (core.state.get32(STATE.RFLAGS_SYSTEM) & kept));
 }
 
 /** A code segment to return to, checked against the RPL of its selector. */
@@ -128,7 +134,7 @@ function returnProtected(core: Core, { size }: Insn): void {
   core.cpl = rpl;
   state.setSegment('CS', cs);
   core.nextRip = rip;
-  core.rflags = flags;
+  core.rflags = BigInt(flags);
   if (!ss) core.setStackPointer(top);
   else returnToStack(core, ss, sp, size, long);
   if (outer) dropInnerSegments(core);
@@ -186,10 +192,10 @@ export const popf: SystemFunction = (core, insn) => {
   const loaded = flagsFrom(core, image, insn.size);
   core.setStackPointer(core.stackPointer + BigInt(insn.size));
   // RF is cleared, whatever the image says.
-  const before = core.state.get(STATE.RFLAGS_SYSTEM);
-  const flags = ((loaded & ~kept) | (before & kept)) & ~RF;
-  core.rflags = flags;
+  const before = core.state.get32(STATE.RFLAGS_SYSTEM);
+  const flags = ((loaded & ~kept) | (before & kept)) & ~Number(RF);
+  core.rflags = BigInt(flags);
   const set = flags & ~before;
-  if ((set & TF) !== 0n) core.engine.endSlice();
-  else if ((set & IF) !== 0n && core.interruptWaits) core.engine.endSlice();
+  if ((set & TRAP) !== 0) core.engine.endSlice();
+  else if ((set & LOADED.BY_IOPL) !== 0 && core.interruptWaits) core.engine.endSlice();
 };

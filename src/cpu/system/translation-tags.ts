@@ -18,8 +18,8 @@ export interface Stale {
 }
 
 /** Whether a change makes translations with these tags stale. */
-export function isStale({ vpid, pcid, ept }: Stale, tags: TranslationTags): boolean {
+export function isStale({ vpid, pcid, ept, linear }: Stale, tags: TranslationTags): boolean {
   if (vpid === 'not 0' ? tags.vpid === 0 : vpid !== undefined && vpid !== tags.vpid) return false;
-  if (pcid !== undefined && pcid !== tags.pcid) return false;
+  if (pcid !== undefined && linear === undefined && pcid !== tags.pcid) return false;
   return ept === 'any' ? tags.ept !== undefined : ept === undefined || ept === tags.ept;
 }

@@ -23,22 +23,27 @@ export interface AddressSpace {
 }
 
 /** Sizes of pages above 4 KiB, as bits of an offset: 2 and 4 MiB, 1 GiB. */
-const LARGE_SHIFTS = [21n, 22n, 30n];
+const LARGE_SHIFTS = [21, 22, 30] as const;
 
 /** A set of pages of more than 4 KiB. */
 export class LargePages {
-  readonly #numbers = new Map(LARGE_SHIFTS.map((shift) => [shift, new Set<bigint>()]));
+  /** For each size, which addresses divided by it. */
+  readonly #numbers = LARGE_SHIFTS.map(() => new Set<number>());
 
   add(linear: bigint, shift: number): void {
-    this.#numbers.get(BigInt(shift))?.add(linear >> BigInt(shift));
+    this.#numbers[LARGE_SHIFTS.indexOf(shift as 21)]?.add(Number(linear >> BigInt(shift)));
   }
 
   has(linear: bigint): boolean {
-    return LARGE_SHIFTS.some((shift) => this.#numbers.get(shift)!.has(linear >> shift));
+    const number = Number(linear >> 21n);
+    return this.#numbers.some((numbers, i) => {
+      if (numbers.size === 0) return false;
+      return numbers.has(Math.floor(number / 2 ** (LARGE_SHIFTS[i]! - LARGE_SHIFTS[0])));
+    });
   }
 
   clear(): void {
-    for (const numbers of this.#numbers.values()) numbers.clear();
+    for (const numbers of this.#numbers) numbers.clear();
   }
 }
 
@@ -114,13 +119,12 @@ export class AddressSpaces {
 
   /** Forgets translations. */
   flush(stale: Stale): void {
+    const { linear } = stale;
     for (const space of this.#spaces) {
-      if (stale.linear !== undefined) {
-        if (!isStale({ ...stale, pcid: space.tags.pcid }, space.tags)) continue;
-        // Vol. 3, "Operations that Invalidate TLBs": one address stands for its whole page, however large.
-        if (space.large.has(stale.linear)) this.#forget(space);
-        else for (const level of this.#levels) level.flushPage(space, stale.linear);
-      } else if (isStale(stale, space.tags)) this.#forget(space);
+      if (!isStale(stale, space.tags)) continue;
+      // Vol. 3, "Operations that Invalidate TLBs": one address stands for its whole page, however large.
+      if (linear === undefined || space.large.has(linear)) this.#forget(space);
+      else for (const level of this.#levels) level.flushPage(space, linear);
     }
   }
 

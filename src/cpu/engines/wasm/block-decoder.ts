@@ -48,10 +48,12 @@ export interface SystemInsn {
   readonly insn: Insn;
   /** Executes it; undefined where that is the caller's of the engine. */
   readonly execute: SystemStep | undefined;
+  /** RIP behind it. */
+  readonly next: bigint;
   readonly keepsMode: boolean;
 }
 
-/** System instructions after which control goes on behind them, with the same code and under the same rights. */
+/** System instructions that control always goes on behind, with the same code and under the same rights: nothing is to be looked up. */
 const KEEPS_MODE: ReadonlySet<string> = new Set(
   // biome-ignore format: a table
   [
@@ -169,9 +171,11 @@ export class BlockDecoder {
     if (!semanticsOf(insn)) {
       view.setUint32(record + RECORD.HANDLER, STUB.SYSTEM, true);
       view.setUint32(record + RECORD.EDGE, this.#system.length, true);
+      const next = nextIp(page, ip, insn);
       this.#system.push({
         insn,
-        execute: this.#core.systemStep?.(insn, nextIp(page, ip, insn)),
+        execute: this.#core.systemStep?.(insn, next),
+        next,
         keepsMode: KEEPS_MODE.has(insn.op),
       });
       return { record, ends: LEAVES.has(insn.op) };

@@ -8,8 +8,8 @@ import { VmExit } from '../../vm-exit.ts';
 import { CodeLines } from '../code-lines.ts';
 import type { Engine, EngineExit } from '../engine.ts';
 import { Oracle } from '../oracle/oracle.ts';
-import { AddressSpaces } from './address-spaces.ts';
-import { BlockDecoder } from './block-decoder.ts';
+import { type AddressSpace, AddressSpaces } from './address-spaces.ts';
+import { BlockDecoder, type SystemInsn } from './block-decoder.ts';
 import { CodeMap } from './code-map.ts';
 import { BANK, DATA_TLB, DataTlb } from './data-tlb.ts';
 import { HandlerSet } from './handler-set.ts';
@@ -57,8 +57,10 @@ export class Interpreter implements Engine {
   readonly #base: number;
   #context!: CodeContext;
   #ended = false;
-  /** Whether a system instruction is being executed on the way. */
+  #space!: AddressSpace;
+  /** Whether a system instruction is being executed on the way, and whether it has made translations stale. */
   #executing = false;
+  #flushed = false;
   /** The VM exit that the last system instruction ended in. */
   #exit: EngineExit | undefined;
   /** Ticks at the start of the slice. */
@@ -120,6 +122,7 @@ export class Interpreter implements Engine {
   }
 
   flush(stale: Stale): void {
+    this.#flushed = true;
     this.#spaces.flush(stale);
     this.#oracle.flush();
   }
@@ -196,6 +199,7 @@ export class Interpreter implements Engine {
     const { epoch } = this.#map;
     this.#runtime.settle();
     this.#executing = true;
+    this.#flushed = false;
     const outcome = system.execute();
     this.#executing = false;
     if (typeof outcome === 'object') {
@@ -206,7 +210,17 @@ export class Interpreter implements Engine {
     const fuel = this.#fuel - 1;
     this.#view.setUint32(this.#base + STATE.FUEL, fuel, true);
     if (outcome === 'retired') this.#view.setUint32(this.#base + STATE.FUEL_START, fuel, true);
-    return system.keepsMode && epoch === this.#map.epoch ? 0 : LEAVE.ELSEWHERE;
+    const goesOn = (system.keepsMode || this.#keptMode(system)) && epoch === this.#map.epoch;
+    return goesOn ? 0 : LEAVE.ELSEWHERE;
+  }
+
+  /** Whether control goes on behind the system instruction, with the same code mapped there and handlers of the same mode. */
+  #keptMode({ next }: SystemInsn): boolean {
+    if (this.#flushed || this.#core.state.rip !== next || this.#plainly) return false;
+    const context = this.#context;
+    const space = this.#space;
+    this.#enterMode();
+    return this.#context === context && this.#space === space;
   }
 
   /** Whether RIP is one of `stopBefore` and the slice did not begin there. */
@@ -302,6 +316,7 @@ export class Interpreter implements Engine {
     const bank = state.cpl === 3 ? BANK.USER : lifted ? BANK.SUPERVISOR_AC : BANK.SUPERVISOR;
     this.#slowPaths.bank = bank;
     const space = this.#spaces.current();
+    this.#space = space;
     this.#tlb.use(space);
     this.#map.use(space);
     const banks = space.set * BANK.COUNT + bank;
