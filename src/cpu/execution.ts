@@ -1,4 +1,4 @@
-import { DR6, RFLAGS } from './control-registers.ts';
+import { BLOCKING, DR6, RFLAGS } from './control-registers.ts';
 import type { Engine } from './engines/engine.ts';
 import { SHADOWS } from './events/priority.ts';
 import { Fault } from './fault.ts';
@@ -71,7 +71,7 @@ export class Execution {
   #single(tf: boolean, rf: boolean, blocking: number): Fault | VmExit | undefined {
     const core = this.#core;
     const { state, ports } = core;
-    this.#look(rf);
+    this.#look(rf || (blocking & BLOCKING.MOV_SS) !== 0);
     core.stepTrap = tf;
     core.keepRf = false;
     const before = state.total('ticks');
@@ -80,6 +80,10 @@ export class Execution {
     const ending = this.#slice(1);
     // What VM entry has loaded is not this instruction's to change.
     if (ending || state.total('ticks') === before || core.nonRoot !== world) return ending;
+    // Behind MOV SS no single-step trap comes. Vol. 3, "Masking Exceptions and Interrupts When Switching Stacks".
+    if ((state.get32(STATE.INTERRUPTIBILITY) & ~blocking & BLOCKING.MOV_SS) !== 0) {
+      core.stepTrap = false;
+    }
     if (blocking !== 0) {
       state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
     }
@@ -97,10 +101,10 @@ export class Execution {
     return this.#core.state.total('nearTaken') + this.#core.state.total('farBranches');
   }
 
-  /** Instruction breakpoints, which fault, and the lab's watchpoints, which only look. @throws Fault #DB */
-  #look(rf: boolean): void {
+  /** Instruction breakpoints, which fault unless suppressed, and the lab's watchpoints, which only look. @throws Fault #DB */
+  #look(suppressed: boolean): void {
     const { linearRip, breakpoints, state } = this.#core;
-    const met = rf ? 0n : breakpoints.instruction(linearRip);
+    const met = suppressed ? 0n : breakpoints.instruction(linearRip);
     if (met !== 0n) throw new Fault('#DB', undefined, met);
     for (const callback of this.#watches.at(linearRip)) callback(state.cpl);
   }

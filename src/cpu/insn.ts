@@ -49,6 +49,7 @@ export interface Memory {
  *   MOVS [rDI],[rSI]; CMPS [rSI],[rDI]; STOS [rDI],rAX; LODS rAX,[rSI]; SCAS rAX,[rDI]; INS [rDI],DX; OUTS DX,[rSI].
  *   DX as a port is gpr 2 and 2 bytes whatever the size. XLAT has [rBX]; MASKMOVQ/DQU have [rDI] third.
  * - IMUL has one, two or three operands; MUL DIV IDIV one. The implicit registers of MUL, CMPXCHG, ENTER … are not listed.
+ * - MONITOR has [rAX], which nothing sizes.
  * - LGDT LIDT SGDT SIDT: `size` is that of the base's operand size (8 in 64-bit mode; 2 takes 24 bits).
  * - MOVD has 32-bit, MOVQ 64-bit partners. FXSAVE64, XSAVE64, … and PCMPESTRI64, … are the REX.W forms.
  * - 0F 18–1F hints without a name of their own are NOP with an operand that is not accessed.

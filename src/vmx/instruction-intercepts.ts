@@ -41,7 +41,9 @@ export class InstructionIntercepts extends ControlRegisterIntercepts {
     const { reason, primary, secondary } = PLAIN[name];
     if (primary !== undefined && !this.primary(primary)) return false;
     if (secondary !== undefined && !this.secondary(secondary)) return false;
-    return this.exits(reason, insn);
+    // Of MWAIT the exit qualification says whether the address-range monitoring hardware is armed.
+    const armed = name === 'MWAIT' && this.machine.core.monitoring;
+    return this.exits(reason, insn, armed ? { qualification: 1n } : undefined);
   }
 
   invlpg(linear: bigint, insn: Insn): void {

@@ -36,7 +36,8 @@ const INSTRUCTIONS: readonly (readonly [name: string, fields: Fields, code: stri
   ['WBINVD with WBINVD exiting',        SECONDARY(1 << 6),  '0f 09',                   { reason: 54, length: 2 }],
   ['PAUSE with PAUSE exiting',          PRIMARY(1 << 30),   'f3 90',                   { reason: 40, length: 2 }],
   ['MONITOR with MONITOR exiting',      PRIMARY(1 << 29),   '0f 01 c8',                { reason: 39, length: 3 }],
-  ['MWAIT with MWAIT exiting',          PRIMARY(1 << 10),   '0f 01 c9',                { reason: 36, length: 3 }],
+  ['MWAIT with MWAIT exiting',          PRIMARY(1 << 10),   '0f 01 c9',                { reason: 36, length: 3, qualification: 0n }],
+  ['MWAIT of a monitored range with MWAIT exiting', PRIMARY(1 << 10), '0f 01 c8 0f 01 c9', { reason: 36, length: 3, qualification: 1n }],
   ['RDRAND r11w with RDRAND exiting',   SECONDARY(1 << 11), '66 41 0f c7 f3',          { reason: 57, length: 5, information: 11 << 3 }],
   ['RDRAND rax with RDRAND exiting',    SECONDARY(1 << 11), '48 0f c7 f0',             { reason: 57, length: 4, information: 2 << 11 }],
   ['RDSEED ecx with RDSEED exiting',    SECONDARY(1 << 16), '0f c7 f9',                { reason: 61, length: 3, information: (1 << 3) | (1 << 11) }],
@@ -57,11 +58,13 @@ const INSTRUCTIONS: readonly (readonly [name: string, fields: Fields, code: stri
   ['LMSW [0x1000] that sets a masked PE', { CR0_GUEST_HOST_MASK: 1n }, 'c6 04 25 00 10 00 00 01 0f 01 34 25 00 10 00 00', { reason: 28, length: 8, qualification: 0x0001_0070n, linear: 0x1000n }],
   ['MOV to DR7 with MOV-DR exiting',    PRIMARY(1 << 23),   '0f 23 f9',                { reason: 29, length: 3, qualification: 0x107n }],
   ['MOV from DR6 with MOV-DR exiting', PRIMARY(1 << 23), '0f 21 f0', { reason: 29, length: 3, qualification: 0x016n }],
+  ['MOV from DR4 with MOV-DR exiting, before CR4.DE makes it undefined', { ...PRIMARY(1 << 23), GUEST_CR4: 0x2028n }, '0f 21 e0', { reason: 29, length: 3, qualification: 0x014n }],
 
   ['IN al, 0x71 with unconditional I/O exiting', PRIMARY(1 << 24), 'e4 71',            { reason: 30, length: 2, qualification: 0x0071_0048n }],
   ['OUT dx, eax with unconditional I/O exiting', PRIMARY(1 << 24), '66 ba f8 03 ef',   { reason: 30, length: 1, qualification: 0x03f8_0003n }],
   ['OUT dx, ax with unconditional I/O exiting',  PRIMARY(1 << 24), '66 ba f8 03 66 ef', { reason: 30, length: 2, qualification: 0x03f8_0001n }],
   ['REP INSB with unconditional I/O exiting', PRIMARY(1 << 24), 'b9 02 00 00 00 bf 00 10 00 00 66 ba 60 00 f3 6c', { reason: 30, length: 2, qualification: 0x0060_0038n, linear: 0x1000n }],
+  ['INSB to no canonical address with unconditional I/O exiting', PRIMARY(1 << 24), '48 bf 00 00 00 00 00 80 00 00 66 ba 60 00 6c', { reason: 30, length: 1, qualification: 0x0060_0018n, linear: 0x8000_0000_0000n }],
   ['OUTSW from FS with unconditional I/O exiting', { ...PRIMARY(1 << 24), GUEST_FS_BASE: 0x100n }, 'be 00 10 00 00 66 ba 80 00 64 66 6f', { reason: 30, length: 3, qualification: 0x0080_0011n, linear: 0x1100n }],
 
   ['SGDT [rax] with descriptor-table exiting',  SECONDARY(4), '0f 01 00',              { reason: 46, length: 3, qualification: 0n }],

@@ -101,6 +101,7 @@ const FIXED: Readonly<Record<string, { read: (cursor: Cursor) => Operand; size?:
   XMM0:    { read: () => ({ kind: 'xmm', index: 0 }) },
   ST:      { read: () => ({ kind: 'st', index: 0 }), size: 't' },
   '1':     { read: () => ({ kind: 'imm', value: 1n }) },
+  '[rAX]': { read: (c) => c.at(0, c.segment ?? 'DS') },
   '[rBX]': { read: (c) => c.at(3, c.segment ?? 'DS'), size: 'b' },
   '[rDI]': { read: (c) => c.at(7, c.segment ?? 'DS') },
   ...Object.fromEntries(

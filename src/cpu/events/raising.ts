@@ -1,4 +1,4 @@
-import { ACTIVITY, DR6, DR7 } from '../control-registers.ts';
+import { ACTIVITY, BLOCKING, DR6, DR7 } from '../control-registers.ts';
 import { EVENT_TYPE, type Event } from '../event.ts';
 import { Fault, VECTORS } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
@@ -42,8 +42,11 @@ export class Raising {
   /** A fault of the instruction at RIP, or in the delivery that the instruction asked for. @throws VmExit */
   fault(fault: Fault): void {
     const first = this.#core.delivering;
-    // What the instruction met before it faulted, it will meet again.
-    this.#core.state.set(STATE.PENDING_DEBUG, 0n);
+    // What the instruction met before it faulted, it will meet again; what MOV SS met before it is still to come.
+    const { state } = this.#core;
+    if ((state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.MOV_SS) === 0) {
+      state.set(STATE.PENDING_DEBUG, 0n);
+    }
     this.#raiseAfter(first, fault, [this.#record(exceptionEvent(fault), fault)]);
   }
 
@@ -88,7 +91,9 @@ export class Raising {
     if (isDebug) this.#latchDebug(fault.address);
     state.addTotal('exceptions', 1n);
     if (outcome.vector === VECTORS['#PF']) state.addTotal('pageFaults', 1n);
-    this.#deliver(outcome, isFaultClass(outcome.vector) && !isDebug, chain);
+    // A debug exception is a fault where DR7.GD makes it one; at an instruction breakpoint RF is pushed as it is.
+    const resume = isDebug ? (fault.address & DR6.BD) !== 0n : isFaultClass(outcome.vector);
+    this.#deliver(outcome, resume, chain);
   }
 
   #record(event: Event, fault?: Fault): FaultRecord {

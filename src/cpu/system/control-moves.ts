@@ -176,13 +176,14 @@ export const movDr: SystemFunction = (core, insn) => {
   const { state } = core;
   let { index } = dr;
   if (index > 7) throw new Fault('#UD');
+  const write = to === dr;
+  // Before the privilege level and CR4.DE. Vol. 3, "Instructions That Cause VM Exits Conditionally".
+  core.nonRoot?.movDr(dr.index, write ? 'to' : 'from', gpr.index, insn);
   if (index === 4 || index === 5) {
     if (isSet(state.get(STATE.CR4), CR4.DE)) throw new Fault('#UD');
     index += 2;
   }
   requireRing0(core);
-  const write = to === dr;
-  core.nonRoot?.movDr(dr.index, write ? 'to' : 'from', gpr.index, insn);
   const size = moveSize(core);
   const slot = STATE.DR + index * 8;
   if (isSet(state.get(STATE.DR + 7 * 8), DR7.GD)) throw new Fault('#DB', undefined, DR6.BD);

@@ -155,17 +155,17 @@ function throughGate(core: Core, source: Source, selector: number): void {
   let offset = raw & 0xffffn;
   if (wide) offset |= (raw >> 32n) & 0xffff_0000n;
   if (long) offset |= (high & 0xffff_ffffn) << 32n;
-  const rip = ripIn(core, offset, descriptor);
-
   const inner = source === 'CALL' && !conforming && level < core.cpl;
   const size = long ? 8 : wide ? 4 : 2;
-  if (inner) callInner(core, { target, descriptor, level, size, raw });
-  else {
-    if (source === 'CALL') {
-      core.push([BigInt(core.state.segment('CS').selector), core.nextRip], size);
-    }
-    core.state.setSegment('CS', codeSegment(core, target, descriptor, core.cpl));
+  if (inner) {
+    callInner(core, { target, descriptor, level, size, raw, offset });
+    return;
   }
+  const rip = ripIn(core, offset, descriptor);
+  if (source === 'CALL') {
+    core.push([BigInt(core.state.segment('CS').selector), core.nextRip], size);
+  }
+  core.state.setSegment('CS', codeSegment(core, target, descriptor, core.cpl));
   core.nextRip = rip;
 }
 
@@ -175,24 +175,29 @@ interface InnerCall {
   readonly level: number;
   readonly size: 2 | 4 | 8;
   readonly raw: bigint;
+  readonly offset: bigint;
 }
 
 /** A call to an inner level: the stack is the TSS's, parameters are copied outside IA-32e mode. */
-function callInner(core: Core, { target, descriptor, level, size, raw }: InnerCall): void {
+function callInner(core: Core, call: InnerCall): void {
+  const { target, descriptor, level, size, raw, offset } = call;
   const { state } = core;
   const link = [BigInt(state.segment('CS').selector), core.nextRip];
   const oldStack = [BigInt(state.segment('SS').selector), core.stackPointer];
   if (size === 8) {
     const top = longStackFromTss(core, { cpl: level });
+    const rip = ripIn(core, offset, descriptor);
     pushLong(core, top, [oldStack[0]!, state.gpr[4]!, ...link], level);
     const cs = codeSegment(core, target, descriptor, level);
     core.cpl = level;
     state.setSegment('CS', cs);
     state.setSegment('SS', nullStack(level, level));
     state.gpr[4] = (top - 32n) & MASK64;
+    core.nextRip = rip;
     return;
   }
   const stack = innerStack(core, level);
+  const rip = ripIn(core, offset, descriptor);
   const count = Number((raw >> 32n) & 31n);
   const parameters = core.peekStack(count, size).reverse();
   const sp = pushLegacy(core, stack, size, [...oldStack, ...parameters, ...link]);
@@ -200,6 +205,7 @@ function callInner(core: Core, { target, descriptor, level, size, raw }: InnerCa
   core.cpl = level;
   state.setSegment('CS', cs);
   setStack(core, stack.ss, sp);
+  core.nextRip = rip;
 }
 
 /** Far RET, with the bytes of parameters that it releases. Vol. 2, "RET—Return From Procedure"; far. */

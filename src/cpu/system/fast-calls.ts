@@ -1,6 +1,6 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { MASK32, SIZE_MASK } from '../../bits/u64.ts';
-import { CR0, EFER, RFLAGS } from '../control-registers.ts';
+import { CR0, DR6, EFER, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
 import type { Segment } from '../state/state.ts';
@@ -26,6 +26,12 @@ const requireSyscall = (core: Core): void => {
   if (!isSet(core.state.get(STATE.EFER), EFER.SCE)) throw new Fault('#UD');
 };
 
+/** The single-step trap of SYSCALL and SYSRET, for which TF counts as it is afterwards: FMASK may have cleared it. */
+function stepAfter(core: Core): void {
+  core.stepTrap = false;
+  if (isSet(core.state.get(STATE.RFLAGS_SYSTEM), RFLAGS.TF)) core.pendDebug(DR6.BS);
+}
+
 /** SYSCALL. Vol. 2, "SYSCALL—Fast System Call". */
 export const syscall: SystemFunction = (core) => {
   requireSyscall(core);
@@ -39,6 +45,7 @@ export const syscall: SystemFunction = (core) => {
   core.cpl = 0;
   state.setSegment('CS', flat(base, 'code64', 0));
   state.setSegment('SS', flat((base + 8) & 0xffff, 'data', 0));
+  stepAfter(core);
 };
 
 /** SYSRET. Vol. 2, "SYSRET—Return From Fast System Call". */
@@ -56,6 +63,7 @@ export const sysret: SystemFunction = (core, insn) => {
   const cs = ((wide ? base + 16 : base) & 0xffff) | 3;
   state.setSegment('CS', flat(cs, wide ? 'code64' : 'code32', 3));
   state.setSegment('SS', flat(((base + 8) & 0xffff) | 3, 'data', 3));
+  stepAfter(core);
   core.engine.endSlice();
 };
 

@@ -1,9 +1,8 @@
-import { MASK32 } from '../../bits/u64.ts';
 import { ACTIVITY, BLOCKING, RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core, SystemFunction } from './core.ts';
-import { iopl, isProtected } from './mode.ts';
+import { iopl, is64Bit, isProtected } from './mode.ts';
 
 const IF = Number(RFLAGS.IF);
 const AC = Number(RFLAGS.AC);
@@ -52,12 +51,16 @@ const setAc =
 export const clac = setAc(false);
 export const stac = setAc(true);
 
+/** RCX in 64-bit mode, else ECX: extensions of MONITOR and hints of MWAIT. */
+const extensions = (core: Core): bigint => core.gpr(1, is64Bit(core.state) ? 8 : 4);
+
 /** MONITOR: checks its address as a load. */
 export const monitor: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
   if (core.nonRoot?.plain('MONITOR', insn)) return;
-  if (core.gpr(1, 4) !== 0n) throw new Fault('#GP', 0);
-  core.load('DS', core.gpr(0, insn.addressSize), 1);
+  if (extensions(core) !== 0n) throw new Fault('#GP', 0);
+  const memory = core.memoryOperand(insn);
+  if (memory) core.load(memory.segment, core.offset(memory, insn), 1);
   core.monitoring = true;
 };
 
@@ -68,7 +71,7 @@ export const monitor: SystemFunction = (core, insn) => {
 export const mwait: SystemFunction = (core, insn) => {
   if (core.cpl > 0) throw new Fault('#UD');
   if (core.nonRoot?.plain('MWAIT', insn)) return;
-  if ((core.gpr(1, 4) & MASK32 & ~1n) !== 0n) throw new Fault('#GP', 0);
+  if (extensions(core) > 1n) throw new Fault('#GP', 0);
   core.waiting = core.monitoring;
   core.monitoring = false;
   core.engine.endSlice();

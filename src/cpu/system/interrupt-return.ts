@@ -172,7 +172,7 @@ export function dropInnerSegments(core: Core): void {
 function returnToVirtual8086(core: Core): void {
   const { state } = core;
   const [eip = 0n, cs = 0n, flags = 0n, esp = 0n, ...rest] = core.peekStack(9, 4);
-  if ((eip & 0xffff_ffffn) > 0xffffn) throw new Fault('#GP', 0);
+  if (eip > 0xffffn) throw new Fault('#GP', 0);
   core.cpl = 3;
   core.rflags = (flags & bits(21, 0)) | RFLAGS.FIXED;
   const selectors = [rest[0], rest[1], rest[2], rest[3], rest[4], cs];
@@ -180,7 +180,7 @@ function returnToVirtual8086(core: Core): void {
     state.setSegment(name, realSegment(core, name, Number((selectors[i] ?? 0n) & 0xffffn)));
   }
   state.gpr[4] = esp;
-  core.nextRip = eip & 0xffffn;
+  core.nextRip = eip;
 }
 
 /** POPF. Vol. 2, "POPF/POPFD/POPFQ—Pop Stack Into EFLAGS Register". */

@@ -65,7 +65,7 @@ function deliverProtected(core: Core, { event, rip, rflags }: Delivery): void {
   if ((rights & RIGHTS.P) === 0) throw new Fault('#NP', named);
   const selector = Number((gate >> 16n) & 0xffffn);
   if (isTask) {
-    taskSwitch(core, selector, 'gate', event.length ?? 0, event.code);
+    taskSwitch(core, selector, 'gate', event.length ?? 0, { code: event.code, rflags });
     return;
   }
 
@@ -76,10 +76,9 @@ function deliverProtected(core: Core, { event, rip, rflags }: Delivery): void {
   const v86 = isVirtual8086(state);
   const target = codeTarget(core, selector & ~3, code.rights, false);
   if (v86 && target !== 0) throw new Fault('#GP', selector & ~3);
-  if (Number(offset) > code.limit) throw new Fault('#GP', 0);
-
   const inner = target < core.cpl;
   const stack = inner ? innerStack(core, target) : currentStack(core);
+  if (Number(offset) > code.limit) throw new Fault('#GP', 0);
   const frame: bigint[] = [];
   if (v86) {
     for (const name of ['GS', 'FS', 'DS', 'ES'] as const) {

@@ -80,10 +80,19 @@ const stringIo =
     const index = direction === 'in' ? 7 : 6;
     const offset = core.gpr(index, insn.addressSize);
     const access = direction === 'in' ? 'write' : 'read';
+    if (core.nonRoot) {
+      // Before any check of the segment. Vol. 3, "Relative Priority of Faults and VM Exits".
+      const { segment } = memory;
+      const place = {
+        string: true,
+        rep,
+        immediate: false,
+        linear: core.linearOf(memory, insn),
+        segment,
+      };
+      if (core.nonRoot.io({ ...place, port, size, direction }, insn)) return;
+    }
     const linear = core.linear(memory.segment, offset, size, access);
-    const { segment } = memory;
-    const place = { string: true, rep, immediate: false, linear, segment };
-    if (core.nonRoot?.io({ ...place, port, size, direction }, insn)) return;
     core.memory.probe(linear, size, core.privilege, access);
     if (direction === 'in') {
       const value = BigInt(core.ports.io.read(port, size) >>> 0);

@@ -36,6 +36,7 @@ const LAYOUT = {
 /**
  * Switches to the task whose TSS `selector` names. A fault before the switch leaves the old task as it was;
  * one after it is the new task's. Vol. 3, "Task Switching".
+ * An event brings its error code, and RFLAGS as the old task is to keep it.
  * @param length bytes from RIP to where the old task goes on
  * @throws Fault #GP, #NP, #TS, #SS, #PF
  */
@@ -44,7 +45,10 @@ export function taskSwitch(
   selector: number,
   source: TaskSwitchSource,
   length: number,
-  code?: number,
+  {
+    code,
+    rflags = core.rflags,
+  }: { readonly code?: number | undefined; readonly rflags?: bigint } = {},
 ): void {
   const { state } = core;
   const back = source === 'IRET';
@@ -92,7 +96,7 @@ export function taskSwitch(
     );
   };
   save(oldLayout.EIP, state.rip + BigInt(length));
-  save(oldLayout.EFLAGS, back ? core.rflags & ~RFLAGS.NT : core.rflags);
+  save(oldLayout.EFLAGS, back ? rflags & ~RFLAGS.NT : rflags);
   for (let i = 0; i < 8; i++) save(oldLayout.registers + i * oldLayout.size, state.gpr[i]!);
   for (let i = 0; i < oldLayout.count; i++) {
     const name = SEGMENT_ORDER[i]!;

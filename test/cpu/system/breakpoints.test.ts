@@ -80,6 +80,45 @@ describe('single-stepping', () => {
   });
 });
 
+describe('the shadow of MOV SS', () => {
+  const MOV_SS = '8ed1';
+  /** mov ss, [DATA]: with a breakpoint on DATA, which waits until after the next instruction. */
+  const MOV_SS_MEMORY = '8e1425 00000400';
+  const ACCESS_2 = 1n | (0b0111n << 16n);
+
+  function shadowed(listing: string, dr0: number, dr7: bigint, flags = 2n): TestMachine {
+    const machine = armed(`${listing}`, dr0, dr7).haltingHandlers(3);
+    machine.state.gpr[1] = BigInt(SELECTOR.DATA);
+    machine.memory.write(AT.DATA, 2, BigInt(SELECTOR.DATA));
+    machine.state.set(STATE.RFLAGS_SYSTEM, flags);
+    machine.run();
+    return machine;
+  }
+
+  it('suppresses a breakpoint on the next instruction, and only on that', () => {
+    expect(shadowed(`${MOV_SS} 90 f4`, AT.CODE + 2, 1n).handled).toBeUndefined();
+    expect(shadowed(`${MOV_SS} 90 90 f4`, AT.CODE + 3, 1n).handled).toBe(1);
+  });
+
+  it('suppresses the single-step trap of MOV SS itself: INT3 behind it goes to its handler', () => {
+    const machine = shadowed(`${MOV_SS} cc`, 0, 0n, 2n | TF);
+    expect([machine.handled, machine.delivered]).toEqual([3, [3]]);
+  });
+
+  it.each([
+    ['INT3', 'cc', 3],
+    ['UD2', '0f0b', 6],
+  ])(
+    'holds a data breakpoint of MOV SS back until %s behind it is delivered',
+    (_name, next, vector) => {
+      const machine = shadowed(`${MOV_SS_MEMORY} ${next}`, AT.DATA, ACCESS_2);
+      expect(machine.delivered).toEqual([vector, 1]);
+      expect(machine.stack(1)).toEqual([BigInt(AT.HANDLER + vector * 16)]);
+      expect(machine.state.get(DR6)).toBe(DR6_NONE | 1n);
+    },
+  );
+});
+
 describe('RF between two iterations of a repeated instruction', () => {
   const REP_STOSB = 'f3aa f4';
   /** REP STOSB five times, and something that happens before it is done; the flags that are pushed. */
@@ -204,7 +243,8 @@ describe('debug registers', () => {
     expect(machine.handled).toBe(1);
     expect(machine.state.get(DR6)).toBe(DR6_NONE | BD);
     expect(machine.state.get(DR7)).toBe(0x400n);
-    expect(machine.stack(1)).toEqual([BigInt(AT.CODE)]);
+    // A fault that is no instruction breakpoint: RF is pushed set.
+    expect(machine.stack(3)).toEqual([BigInt(AT.CODE), BigInt(SELECTOR.CODE64), RF | 2n]);
   });
 
   it.each([

@@ -188,6 +188,19 @@ describe('32-bit call gates', () => {
   });
 });
 
+it('IRETQ and far JMP to the instruction behind them go on there', () => {
+  const machine = new TestMachine().long().load(
+    AT.CODE,
+    `4889e3 6a10 53 9c 6a08 488d0503000000 50 48cf ; the frame; iretq
+     49ffc0 ; inc r8
+     488d051a000000 48890425 00000400 66c70425 08000400 0800 ; [40000H] = 08H:here
+     48ff2c25 00000400 ; jmp far [40000H]
+     49ffc0 f4 ; here: inc r8; hlt`,
+  );
+  machine.run();
+  expect(machine.state.gpr[8]).toBe(2n);
+});
+
 describe('hardware task switches', () => {
   const OTHER = 0xc_0000;
   const OTHER_SELECTOR = SELECTOR.FREE;

@@ -51,6 +51,37 @@ describe('SYSCALL', () => {
   });
 });
 
+describe('single-stepping over SYSCALL and SYSRET goes by TF as they leave it', () => {
+  const TF = 0x100n;
+
+  it.each([
+    ['SYSCALL with TF in FMASK is not followed by a trap', 0x700n, undefined],
+    ['SYSCALL that keeps TF is, at the entry point', 0x600n, LSTAR],
+  ])('%s', (_what, mask, trapped) => {
+    const machine = machineWith('0f05').load(Number(LSTAR), '90 f4').haltingHandlers(1);
+    machine.state.set(STATE.FMASK, mask);
+    machine.state.set(STATE.RFLAGS_SYSTEM, 2n | TF);
+    machine.run();
+    expect([machine.handled, machine.stack(1)[0]]).toEqual(
+      trapped === undefined ? [undefined, 0n] : [1, trapped],
+    );
+  });
+
+  it.each([
+    ['SYSRET to TF set traps before the first instruction', 2n, 2n | TF, AT.USER],
+    ['SYSRET under TF to TF clear does not', 2n | TF, 2n, undefined],
+  ])('%s', (_what, before, r11, trapped) => {
+    const machine = machineWith('480f07').load(AT.USER, 'f4').haltingHandlers(1);
+    machine.state.gpr[1] = BigInt(AT.USER);
+    machine.state.gpr[11] = r11;
+    machine.state.set(STATE.RFLAGS_SYSTEM, before);
+    machine.run();
+    // HLT at CPL 3 is #GP.
+    expect(machine.handled).toBe(trapped === undefined ? 13 : 1);
+    expect(machine.stack(2)[trapped === undefined ? 1 : 0]).toBe(BigInt(AT.USER));
+  });
+});
+
 describe('SYSRET', () => {
   it('goes to RCX at CPL 3 with RFLAGS out of R11, in 64-bit code with REX.W', () => {
     const machine = machineWith('480f07').load(AT.USER, 'ebfe');

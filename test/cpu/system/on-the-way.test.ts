@@ -27,6 +27,7 @@ const PARTS = [
   'b8 00 00 04 00 0f 01 38',                   // invlpg
   'e4 80', 'e6 80',                            // in; out
   'cd 31',                                     // int 31h
+  '48 89 e3 6a 10 53 9c 6a 08 48 8d 05 03 00 00 00 50 48 cf', // iretq to the next instruction
   'b8 10 00 00 00 8e d0 90', 'b8 10 00 00 00 8e d0 fb 90', // mov ss
   'fb f4',                                     // sti; hlt
   'db e3 d9 e8 d9 e8 de c1 dd 1c 25 00 04 04 00', // fninit; fld1; fld1; faddp; fstp

@@ -170,12 +170,16 @@ describe('protection-key rights', () => {
 describe('HLT, MONITOR, MWAIT', () => {
   it.each([
     ['MONITOR with an extension is #GP', '0f01c8', 1n, 13],
+    ['MONITOR with one in the upper half of RCX, too', '0f01c8', 1n << 32n, 13],
+    ['MONITOR of what FS makes no canonical address is #GP', '640f01c8', 0n, 13],
     ['MWAIT with a reserved extension is #GP', '0f01c9', 2n, 13],
+    ['MWAIT with one in the upper half of RCX, too', '0f01c9', 1n << 63n, 13],
     ['MWAIT goes on at once', '0f01c9', 0n, undefined],
   ])('%s', (_what, listing, rcx, vector) => {
     const machine = execute(listing, (m) => {
       m.state.gpr[1] = rcx;
       m.state.gpr[0] = BigInt(AT.DATA);
+      m.state.setSegment('FS', { ...m.state.segment('FS'), base: 0x7fff_ffff_ffffn });
     });
     expect(machine.handled).toBe(vector);
   });

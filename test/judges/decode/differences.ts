@@ -30,6 +30,8 @@ export const WORDING: readonly Difference[] = [
     applies: /^MASKMOV(Q|DQU) /, forgive: drop(/, mem\d+\[[^\]]*\]$|(?<=^\w+ )mem\d+\[[^\]]*\], /) },
   { why: 'AL as an implicit index may be part of the address or not',
     applies: /^XLAT /, forgive: (text) => text.replace('3+0*1', '3+none') },
+  { why: '[rAX] as what is monitored goes without saying',
+    applies: /^MONITOR/, forgive: drop(/ .*/) },
   { why: 'ST(0) as the first operand of a comparison or exchange goes without saying',
     applies: /^F(XCH|U?COMP?) st/, forgive: (text) => text.replace('st:0, st', 'st') },
   { why: 'objdump does not wrap targets at 16 bits',

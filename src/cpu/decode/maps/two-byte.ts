@@ -35,7 +35,7 @@ const NOP = 'NOP Ev';
 // biome-ignore format: a table
 const GROUP_7 = { group: [
   { mem: 'SGDT Ms', register: { np: { rm: ['', 'VMCALL ^VMX', 'VMLAUNCH ^VMX', 'VMRESUME ^VMX', 'VMXOFF ^VMX'] } } },
-  { mem: 'SIDT Ms', register: { np: { rm: ['MONITOR ^MONITOR', 'MWAIT ^MONITOR', 'CLAC ^SMAP', 'STAC ^SMAP'] } } },
+  { mem: 'SIDT Ms', register: { np: { rm: ['MONITOR [rAX] ^MONITOR', 'MWAIT ^MONITOR', 'CLAC ^SMAP', 'STAC ^SMAP'] } } },
   { mem: 'LGDT Ms', register: { np: { rm: ['XGETBV ^XSAVE', 'XSETBV ^XSAVE', '', '', 'VMFUNC ^VMX'] } } },
   { mem: 'LIDT Ms', register: '' },
   'SMSW Rv/Mw',

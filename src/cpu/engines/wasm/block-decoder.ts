@@ -48,8 +48,8 @@ export interface SystemInsn {
   readonly insn: Insn;
   /** Executes it; undefined where that is the caller's of the engine. */
   readonly execute: SystemStep | undefined;
-  /** RIP behind it. */
-  readonly next: bigint;
+  /** RIP behind it, where a record follows; none does after one of `LEAVES`, even if it leads there. */
+  readonly next: bigint | undefined;
   readonly keepsMode: boolean;
 }
 
@@ -175,7 +175,7 @@ export class BlockDecoder {
       this.#system.push({
         insn,
         execute: this.#core.systemStep?.(insn, next),
-        next,
+        next: LEAVES.has(insn.op) ? undefined : next,
         keepsMode: KEEPS_MODE.has(insn.op),
       });
       return { record, ends: LEAVES.has(insn.op) };
