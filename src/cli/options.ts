@@ -149,7 +149,7 @@ export const OPTION = {
       'flat',
     ]),
   cpus: () =>
-    new Option('--cpus <n>', 'processors of the machine, 1 to 8')
+    new Option('--cpus <n>', 'processors, or vCPUs with a processor for each: 1 to 8')
       .argParser((text: string) => Number(count(text)))
       .default(1),
   input: () => new Option('--input <text>', 'text to type at the console from the start'),

@@ -1,14 +1,16 @@
 import { CounterpointError } from '../bits/error.ts';
 import { perfOptionsOf } from '../kvm/vpmu/designs.ts';
-import { createMachine, designNamed } from '../machine/create.ts';
+import { type Budget, isUsedUp, leftOf, runningLeft, Stillness } from '../machine/budget.ts';
+import { createMachine, designNamed, memoryFor } from '../machine/create.ts';
 import {
   attributesOf,
   EventTruth,
   type RequestedEvent,
   readEvents,
 } from '../machine/event-list.ts';
-import { readGuestImage } from '../machine/guest-image.ts';
-import { HostMachine } from '../machine/host-machine.ts';
+import { type BootOptions, readGuestImage } from '../machine/guest-image.ts';
+import { type HostedProgram, HostMachine } from '../machine/host-machine.ts';
+import type { RunResult } from '../machine/outcome.ts';
 import type { Deviations, Timing } from '../machine/profiles.ts';
 import { profileNamed, shaped } from '../machine/profiles.ts';
 import { PerfError } from '../perf/error.ts';
@@ -25,9 +27,12 @@ export interface Stat {
   readonly seconds: number;
   /** What perf refused, in perf's words. */
   readonly refused: readonly string[];
-  readonly exitValue: number | undefined;
+  /** How the guest ended; at the budget it did not. */
+  readonly end: GuestEnd;
   readonly counted: Counted;
 }
+
+export type GuestEnd = Pick<RunResult, 'reason' | 'exitValue' | 'rip' | 'faults'>;
 
 export interface StatOptions {
   readonly events?: string;
@@ -37,8 +42,11 @@ export interface StatOptions {
   readonly of?: Observed;
   readonly timing?: Timing;
   readonly deviations?: Deviations;
-  /** Ticks after which a guest that has not ended is given up. */
-  readonly maxTicks?: number;
+  /** Bytes of RAM for the guest. */
+  readonly memory?: number;
+  readonly boot?: BootOptions;
+  /** Where a guest that has not ended is left. */
+  readonly budget?: Budget;
 }
 
 /** What host perf can be asked to watch. */
@@ -46,7 +54,7 @@ export const OBSERVED = ['guest', 'program', 'cpu'] as const;
 export type Observed = (typeof OBSERVED)[number];
 
 export const DEFAULT_EVENTS = 'cycles,instructions,branches';
-const DEFAULT_TICKS = 4_000_000_000;
+const DEFAULT_BUDGET: Budget = { maxInstructions: 2_000_000_000n };
 const TICKS_PER_SECOND = 3_000_000_000;
 
 /** A host program of two cycles an instruction, as root-mode work is. */
@@ -60,8 +68,8 @@ const nanoseconds = (ticks: bigint): bigint => (ticks * 1_000_000_000n) / BigInt
  * vCPU's thread, on the counters that the vPMU design leaves it. @throws CounterpointError, EventSyntaxError
  */
 export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
-  const { machine = 'bare', profile = 'sapphire-rapids', maxTicks = DEFAULT_TICKS } = options;
-  const { of = 'guest' } = options;
+  const { machine = 'bare', profile = 'sapphire-rapids', of = 'guest' } = options;
+  const { budget = DEFAULT_BUDGET, boot = {} } = options;
   if (machine === 'bare' && of !== 'guest') {
     throw new CounterpointError(
       'no-host',
@@ -69,25 +77,29 @@ export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
     );
   }
   const events = readEvents(options.events ?? DEFAULT_EVENTS, profile);
-  const asked = { ...options, machine, profile, maxTicks, of };
+  const asked = { ...options, machine, profile, budget, boot, of };
   return machine === 'bare' ? onBareMachine(image, events, asked) : onHost(image, events, asked);
 }
 
 /** The options with what is understood. */
-type Asked = StatOptions & Required<Pick<StatOptions, 'machine' | 'profile' | 'maxTicks' | 'of'>>;
+type Asked = StatOptions &
+  Required<Pick<StatOptions, 'machine' | 'profile' | 'budget' | 'boot' | 'of'>>;
 
 function onBareMachine(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { profile, timing, deviations, maxTicks }: Asked,
+  { profile, timing, deviations, memory, budget, boot }: Asked,
 ): Stat {
   const machine = createMachine(image, {
     profile,
     ...(timing && { timing }),
     ...(deviations && { deviations }),
+    ...(memory !== undefined && { memory }),
+    boot,
   });
   const truths = new EventTruth(machine.hardware, events);
-  const { ticks, exitValue } = machine.run({ maxInstructions: BigInt(maxTicks) });
+  const end = machine.run(budget);
+  const { ticks } = end;
   const truth = events.map((event) => truths.count(event, [machine.ledger]));
   const time = nanoseconds(ticks);
   const lines = events.map(({ name }, i) => ({
@@ -102,7 +114,7 @@ function onBareMachine(
     truth,
     seconds,
     refused: [],
-    exitValue,
+    end,
     counted: counted(machine.hardware),
   };
 }
@@ -110,16 +122,20 @@ function onBareMachine(
 function onHost(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { machine, profile, timing, deviations, maxTicks, of }: Asked,
+  { machine, profile, timing, deviations, memory: size, budget, boot, of }: Asked,
 ): Stat {
   const design = designNamed(machine);
+  const code = readGuestImage(image, boot);
+  const memory = memoryFor(code, size);
   const host = new HostMachine({
+    guestsMemory: memory,
     profile: shaped(profileNamed(profile), { timing, deviations }),
     perf: perfOptionsOf(design),
   });
   const truths = new EventTruth(host.hardware, events);
   const guest = host.start({
-    code: readGuestImage(image),
+    code,
+    memory,
     design,
     name: 'guest',
   });
@@ -140,11 +156,8 @@ function onHost(
       return undefined;
     }
   });
-  host.run(maxTicks, () => guest.ended);
-  if (!guest.ended) {
-    throw new CounterpointError('budget', `the guest did not end within ${maxTicks} ticks`);
-  }
-  const lines = events.map(({ name }, i): StatLine => {
+  const end = runGuest(host, guest, budget);
+  const line = ({ name }: RequestedEvent, i: number): StatLine => {
     const event = opened[i];
     if (!event) return { event: name, value: 'unsupported', enabled: 0n, running: 0n };
     const reading = host.perf.read(event);
@@ -155,15 +168,36 @@ function onHost(
       enabled: nanoseconds(reading.enabled),
       running: nanoseconds(reading.running),
     };
-  });
+  };
+  // Where the budget ends the guest is still running: who reads interrupts it.
+  const lines = host.kernel.onCpu(0, () => events.map(line));
   return {
     lines: withMetrics(lines),
     truth: events.map((event) => truths.count(event, guest.ledgers)),
     seconds: Number(host.hosts[0]!.now()) / TICKS_PER_SECOND,
     refused,
-    exitValue: guest.board.exitValue,
+    end,
     counted: counted(host.hardware),
   };
+}
+
+/** Lets the host run until its guest has ended or the budget is used up. */
+function runGuest(host: HostMachine, guest: HostedProgram, budget: Budget): GuestEnd {
+  const stillness = new Stillness();
+  for (;;) {
+    const reason = guest.end;
+    const spent = { instructions: guest.truth('instructions'), ticks: host.hosts[0]!.now() };
+    const left = leftOf(budget, spent);
+    const over = isUsedUp(left) ? 'budget' : stillness.lasts(spent) ? 'halted-forever' : undefined;
+    if (reason ?? over) {
+      const { exitValue } = guest.board;
+      const { rip, host: on } = guest.vcpu;
+      const { tripleFault } = host.hardware.processors[on.id]!.cpu;
+      const faults = reason === 'triple-fault' ? tripleFault : [];
+      return { reason: (reason ?? over)!, exitValue, rip, faults };
+    }
+    host.run(Number(runningLeft(left)), () => guest.end !== undefined);
+  }
 }
 
 /** perf's own ratio: instructions per cycle, where both were counted. */

@@ -130,6 +130,18 @@ const PARTS = ['profile', 'machine', 'memory', 'processors', 'timing', 'counting
 const nameOf = (machine: string): string =>
   Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
 
+/** Bytes of RAM for a guest: as many as asked for, or what its kind takes. @throws CounterpointError `bad-memory` */
+export function memoryFor(image: GuestImage, asked?: number): number {
+  const memory = asked ?? (image.format === 'linux' ? LINUX_MEMORY : DEFAULT_MEMORY);
+  if (memory % MEMORY_UNIT !== 0 || memory <= 0 || memory > LARGEST_MEMORY) {
+    throw new CounterpointError(
+      'bad-memory',
+      `memory must be a multiple of 2 MiB up to 2 GiB, not ${memory} bytes`,
+    );
+  }
+  return memory;
+}
+
 function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   const {
     machine = 'bare',
@@ -144,13 +156,6 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
   const name = nameOf(machine);
   named('machine', MACHINES, name);
   const image = read();
-  const { memory = image.format === 'linux' ? LINUX_MEMORY : DEFAULT_MEMORY } = options;
-  if (memory % MEMORY_UNIT !== 0 || memory <= 0 || memory > LARGEST_MEMORY) {
-    throw new CounterpointError(
-      'bad-memory',
-      `memory must be a multiple of 2 MiB up to 2 GiB, not ${memory} bytes`,
-    );
-  }
   if (!Number.isInteger(processors) || processors < 1 || processors > MOST_PROCESSORS) {
     throw new CounterpointError(
       'bad-processors',
@@ -161,7 +166,7 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
     image,
     processors,
     profile: shaped(profileNamed(profile), options),
-    memorySize: memory,
+    memorySize: memoryFor(image, options.memory),
     engine: typeof engine === 'string' ? engineNamed(engine) : engine,
     seed,
     ...(input && { input }),

@@ -13,24 +13,25 @@ import { VcpuTask } from '../kvm/vcpu-task.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
 import type { VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { PmuExposure } from '../kvm/vpmu/exposure.ts';
-import { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import { attachPerf } from '../perf/host-kernel.ts';
 import { Perf, type PerfOptions, type PerfTask } from '../perf/perf.ts';
 import { enterElf64 } from '../platform/boot/entry-state.ts';
-import { Board } from './board.ts';
-import { guestEmulator } from './emulator.ts';
+import type { Board } from './board.ts';
 import type { GuestImage } from './guest-image.ts';
 import { guestState } from './guest-state.ts';
 import { Hardware } from './hardware.ts';
 import { GuestLedger } from './ledger.ts';
+import type { RunReason } from './outcome.ts';
 import { type Profile, profileNamed } from './profiles.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
+import { VmBoard } from './vm-board.ts';
 
 const MEGABYTE = 1 << 20;
 const HOST_MEMORY = 16 * MEGABYTE;
 const HOST_PAGES = MEGABYTE;
 const GUEST_MEMORY = 4 * MEGABYTE;
-const MOST_GUESTS = 8;
+const GUESTS_MEMORY = 8 * GUEST_MEMORY;
 
 /** Where a bare guest program is loaded and entered, in 64-bit mode with the first 4 GiB mapped one to one. */
 export const PROGRAM_BASE = 0x10_0000;
@@ -41,6 +42,8 @@ export interface HostMachineOptions {
   /** By name, or as it is. */
   readonly profile?: string | Profile;
   readonly processors?: number;
+  /** Bytes of RAM for all guests together; 32 MiB unless told. */
+  readonly guestsMemory?: number;
   readonly engine?: EngineFactory;
   readonly seed?: string;
   readonly kernel?: KernelOptions;
@@ -58,6 +61,8 @@ export interface GuestOptions {
   readonly design: VpmuDesign;
   /** The processor on which the thread of each vCPU starts; one vCPU on processor 0 unless told. */
   readonly cpus?: readonly number[];
+  /** Bytes of its RAM; 4 MiB unless told. */
+  readonly memory?: number;
   readonly exposure?: PmuExposure;
   /** Somebody who watches the VM beside its ledgers. */
   readonly observer?: KvmObserver;
@@ -144,8 +149,19 @@ export class HostedProgram {
     this.#low = saved.low;
   }
 
+  /** Whether the guest has ended its machine. */
   get ended(): boolean {
-    return this.board.exitValue !== undefined;
+    return this.board.end !== undefined;
+  }
+
+  /** How the guest has ended, once it has: by its own word, by a triple fault, or asleep for ever. */
+  get end(): RunReason | undefined {
+    if (this.board.end) return this.board.end;
+    if (this.tasks.some(({ lastStop }) => lastStop === 'shutdown')) return 'triple-fault';
+    const forever = this.tasks.every(
+      (task) => task.lastStop === 'halted' && !task.wakes && task.nextDeadline() === Infinity,
+    );
+    return forever ? 'halted-forever' : undefined;
   }
 }
 
@@ -157,12 +173,15 @@ export class HostMachine {
   readonly perf: Perf;
   readonly kvm: Kvm;
   readonly guests: HostedProgram[] = [];
+  /** Where the next guest's RAM begins. */
+  #nextGuest = HOST_MEMORY;
 
   constructor(options: HostMachineOptions = {}) {
     const { profile = 'sapphire-rapids', processors = 1, seed = 'host', muxInterval } = options;
+    const { guestsMemory = GUESTS_MEMORY } = options;
     this.hardware = new Hardware({
       profile: typeof profile === 'string' ? profileNamed(profile) : profile,
-      memorySize: HOST_MEMORY + MOST_GUESTS * GUEST_MEMORY,
+      memorySize: HOST_MEMORY + guestsMemory,
       processors,
       engine: options.engine ?? ((core) => new Interpreter(core)),
       seed,
@@ -182,24 +201,25 @@ export class HostMachine {
   }
 
   /** Creates a VM and makes the threads of its vCPUs ready. @throws PerfError where the design refuses. */
-  start({ code, design, cpus = [0], exposure = {}, name, observer }: GuestOptions): HostedProgram {
-    const { memory, processors } = this.hardware;
-    const base = HOST_MEMORY + this.guests.length * GUEST_MEMORY;
+  start(options: GuestOptions): HostedProgram {
+    const { code, design, cpus = [0], memory = GUEST_MEMORY, exposure = {}, observer } = options;
+    const { processors } = this.hardware;
     const ledgers = cpus.map(() => processors.map(({ state }) => new GuestLedger(state)));
     const ledgerOf = (vcpu: number) => ledgers[vcpu]![vm.vcpus[vcpu]!.host.id]!;
-    const board = new Board({
+    const around = new VmBoard({
+      hardware: this.hardware,
+      ram: { base: this.#nextGuest, size: memory },
+      vcpus: cpus.length,
+      ...(!(code instanceof Uint8Array) && { boot: code.boot }),
+      now: () => Number(vm.vcpus[0]!.host.now()),
+      deliver: (message) => vm.deliver(message, undefined),
       onExit: () => vm.stop(),
-      pc: { ramSize: GUEST_MEMORY, apicIds: cpus.map((_, id) => id) },
     });
-    const vm = new Vm(this.kvm, this.hosts[0]!, {
-      ram: { base, size: GUEST_MEMORY },
+    this.#nextGuest += memory;
+    const vm: Vm = new Vm(this.kvm, this.hosts[0]!, {
+      ...around.options,
       design,
       exposure,
-      ports: {
-        io: board.ports,
-        mmio: { read: (_, size) => (1n << BigInt(size * 8)) - 1n, write: () => {} },
-        emulator: (id, guest) => guestEmulator(processors[id]!, this.hardware, guest, board.ports),
-      },
       observer: {
         ...observer,
         entry: (record) => {
@@ -219,11 +239,7 @@ export class HostMachine {
         },
       },
     });
-    const ram = new PhysicalMemory({
-      linear: memory.linear,
-      reserved: memory.offset(base),
-      ramSize: GUEST_MEMORY,
-    });
+    const { board, memory: ram } = around;
     if (code instanceof Uint8Array) ram.load(PROGRAM_BASE, code);
     const entry = code instanceof Uint8Array ? enterElf64(ram, PROGRAM_BASE) : code.load(ram);
     for (const cpu of cpus) {
@@ -232,7 +248,7 @@ export class HostMachine {
     }
     const guest = new HostedProgram({
       vm,
-      name: name ?? `guest ${this.guests.length}`,
+      name: options.name ?? `guest ${this.guests.length}`,
       board,
       ledgers,
       ram,

@@ -7,13 +7,9 @@ import type { Vcpu } from '../kvm/vcpu.ts';
 import { Kvm, Vm } from '../kvm/vm.ts';
 import { perfOptionsOf, type VpmuDesign } from '../kvm/vpmu/designs.ts';
 import type { PmuExposure } from '../kvm/vpmu/exposure.ts';
-import { PhysicalMemory } from '../memory/physical-memory.ts';
 import { Perf } from '../perf/perf.ts';
-import { BIOS_AREA } from '../platform/boot/bios.ts';
-import { fwCfgItems } from '../platform/fw-cfg.ts';
-import { Board } from './board.ts';
+import type { Board } from './board.ts';
 import { type Budget, isUsedUp, type Left, leftOf, runningLeft, Stillness } from './budget.ts';
-import { guestEmulator } from './emulator.ts';
 import type { GuestImage } from './guest-image.ts';
 import { guestState } from './guest-state.ts';
 import { Hardware } from './hardware.ts';
@@ -23,6 +19,7 @@ import type { MachineParts } from './options.ts';
 import type { RunReason, RunResult } from './outcome.ts';
 import { enterRootMode, rootCpu } from './root-cpu.ts';
 import { Turns, type TurnTaker } from './turns.ts';
+import { VmBoard } from './vm-board.ts';
 
 /** The host's own memory, below its guest's. */
 const HOST_MEMORY = 16 << 20;
@@ -76,50 +73,27 @@ export class VirtualMachine implements Machine {
       size: HOST_MEMORY - HOST_PAGES,
     });
     const kvm = new Kvm(this.hosts, { perf: this.perf, pages: this.#pages });
-    this.board = new Board({
+    const {
+      board,
+      memory: guestMemory,
+      options,
+    } = new VmBoard({
+      hardware: this.hardware,
+      ram: { base: HOST_MEMORY, size: memorySize },
+      vcpus: processors,
+      boot: image.boot,
+      now: () => Number(this.host.now()),
+      deliver: (message) => this.vm.deliver(message, undefined),
       onExit: () => this.vm.stop(),
       ...(onOutput && { onOutput }),
       ...(input && { input }),
-      pc: {
-        ramSize: memorySize,
-        apicIds: this.hosts.map(({ id }) => id),
-        ...fwCfgItems(image.boot),
-      },
-      around: {
-        now: () => Number(this.host.now()),
-        send: (message) => this.vm.deliver(message, undefined),
-        attention: () => {},
-      },
     });
-    const { pc } = this.board;
-    const guestMemory = new PhysicalMemory({
-      linear: memory.linear,
-      reserved: memory.offset(HOST_MEMORY),
-      ramSize: memorySize,
-    });
-    pc.attachMemory(guestMemory);
-    const ram = { base: HOST_MEMORY, size: memorySize };
+    this.board = board;
     this.vm = new Vm(kvm, this.host, {
-      ram,
-      rom: { address: BIOS_AREA.alias, of: BIOS_AREA.base, size: BIOS_AREA.size },
+      ...options,
       design,
       exposure: wholeExposure(design),
       observer: this.#observer,
-      ports: {
-        io: this.board.ports,
-        mmio: {
-          read: (address, size) => guestMemory.read(address, size as 1 | 2 | 4 | 8),
-          write: (address, size, value) => guestMemory.write(address, size as 1 | 2 | 4 | 8, value),
-        },
-        devices: {
-          nextDeadline: () => pc.nextDeadline(),
-          elapse: () => pc.elapse(),
-          external: pc.external,
-          endOfInterrupt: (vector) => pc.ioApic.endOfInterrupt(vector),
-        },
-        emulator: (cpu, guest) =>
-          guestEmulator(this.hardware.processors[cpu]!, this.hardware, guest, this.board.ports),
-      },
     });
     this.regions = image.regions;
     this.boot = image.boot;

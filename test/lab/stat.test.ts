@@ -7,7 +7,7 @@ const image = (name: string) =>
 
 describe('stat on the bare machine', () => {
   it('is the truth, for all of the time', () => {
-    const { lines, truth, seconds, exitValue } = stat(image('count'), {
+    const { lines, truth, seconds, end } = stat(image('count'), {
       events: 'instructions,r01c3,LONGEST_LAT_CACHE.MISS',
     });
     expect(truth).toEqual([1_017_984n, undefined, undefined]);
@@ -16,7 +16,7 @@ describe('stat on the bare machine', () => {
     // No such encoding; and misses that only the timing model could count: not a silent 0.
     expect(lines.slice(1).map(({ value }) => value)).toEqual(['unsupported', 'unsupported']);
     expect(seconds).toBeCloseTo(1_018_083 / 3e9, 12);
-    expect(exitValue).toBe(0);
+    expect(end).toMatchObject({ reason: 'exit', exitValue: 0 });
   });
 
   it('knows instructions per cycle, as perf prints it', () => {
@@ -78,5 +78,38 @@ describe('stat on a host', () => {
     expect(() => stat(image('count'), { events: 'instructions,no-such-event' })).toThrow(
       /no-such-event/,
     );
+  });
+});
+
+/** Bare code, started in 64-bit mode. */
+const flat = (hex: string, machine: string, maxInstructions = 1_000_000n) =>
+  stat(Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex')), {
+    machine,
+    events: 'instructions:H',
+    memory: 4 << 20,
+    boot: { format: 'flat' },
+    budget: { maxInstructions },
+  });
+
+describe.each(['bare', 'emulated', 'passthrough'])('a guest under stat: %s', (machine) => {
+  it.each([
+    ['sleeps for ever', 'fa f4', 'halted-forever', 0x10_0002n],
+    ['has no handler for #UD', '90 0f 0b', 'triple-fault', 0x10_0001n],
+    ['resets its machine', 'b0 06 66 ba f9 0c ee', 'reset', undefined],
+  ])('%s', (_what, code, reason, rip) => {
+    const { end } = flat(code, machine);
+    expect(end.reason).toBe(reason);
+    if (rip !== undefined) expect(end.rip).toBe(rip);
+    if (reason === 'triple-fault') expect(end.faults[0]).toMatchObject({ vector: 6, rip });
+  });
+
+  it('is left at the instruction that the budget names', () => {
+    const { end, truth } = stat(image('count'), {
+      machine,
+      events: 'instructions:H',
+      budget: { maxInstructions: 100_000n },
+    });
+    expect(end.reason).toBe('budget');
+    expect(truth).toEqual([100_000n]);
   });
 });

@@ -4,6 +4,7 @@ import { compare } from '../../lab/compare.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { htmlReport } from '../../lab/html-report.ts';
 import type { Deviations, Timing } from '../../machine/profiles.ts';
+import { addBootArguments, type BootArguments, bootOptions } from '../boot-arguments.ts';
 import { comparisonText } from '../comparison-text.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { json } from '../json.ts';
@@ -11,7 +12,7 @@ import { OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
 import { writeWhole } from '../write-whole.ts';
 
-interface Options {
+interface Options extends BootArguments {
   readonly machines?: string[];
   readonly profile: string;
   readonly timing: Timing;
@@ -28,7 +29,7 @@ interface Options {
   readonly cpus: number;
 }
 
-export const compareCommand = new Command('compare')
+export const compareCommand = addBootArguments(new Command('compare'))
   .description(
     'run one guest on several machines and set side by side what it read and what was true',
   )
@@ -60,7 +61,8 @@ Examples:
   counterpoint compare multiplex
   counterpoint compare emulated --machines bare,passthrough
   counterpoint compare multiplex --host-events cycles:D,branches:D,instructions:H
-  counterpoint compare my-kernel.elf --profile skylake-server --json`,
+  counterpoint compare my-kernel.elf --profile skylake-server --json
+  counterpoint compare vmlinuz --initrd initrd.cpio --append 'console=ttyS0' --max-instructions 300_000_000`,
   )
   .action((guest: string, options: Options) => {
     const { machines, quiet, json: asJson, html, traceEvents, cpus, ...rest } = options;
@@ -72,6 +74,7 @@ Examples:
       ...(machines && { machines }),
       ...rest,
       processors: cpus,
+      boot: bootOptions(options),
       ...(traceEvents !== undefined && {
         onTrace: (trace: ChromeTrace) => void traces.push(trace),
       }),

@@ -7,20 +7,25 @@ import { countedText } from '../../lab/comparison.ts';
 import { openGuest, readFile } from '../../lab/guests.ts';
 import { type TraceKind, traceText } from '../../lab/trace-text.ts';
 import { type CreateOptions, engineNamed } from '../../machine/create.ts';
-import type { BootOptions, ImageFormat } from '../../machine/guest-image.ts';
 import type { Deviations, Timing } from '../../machine/profiles.ts';
 import { Steps } from '../../machine/steps.ts';
+import {
+  addBootArguments,
+  BOOT_ARGUMENTS,
+  type BootArguments,
+  bootOptions,
+} from '../boot-arguments.ts';
 import { loadDisassembler } from '../disassembler.ts';
 import { EXIT_CODE, exitCodeOf } from '../exit-code.ts';
 import { faultReport } from '../fault-report.ts';
 import { json } from '../json.ts';
-import { type NamedFile, OPTION } from '../options.ts';
+import { OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
 import { type SessionOptions, session } from '../session.ts';
 import { TraceFile } from '../trace-file.ts';
 import { writeWhole } from '../write-whole.ts';
 
-interface Options {
+interface Options extends BootArguments {
   readonly machine: string;
   readonly profile: string;
   readonly timing: Timing;
@@ -30,12 +35,6 @@ interface Options {
   readonly maxTime?: bigint;
   readonly engine: string;
   readonly seed: string;
-  readonly append?: string;
-  readonly initrd?: string;
-  readonly module?: readonly string[];
-  readonly fwCfg?: readonly NamedFile[];
-  readonly format?: ImageFormat;
-  readonly flat?: number;
   readonly cpus: number;
   readonly input?: string;
   readonly interactive?: boolean;
@@ -49,24 +48,10 @@ interface Options {
   readonly quiet?: boolean;
 }
 
-/** What the image is booted with, files read. @throws CounterpointError `unreadable-file` */
-function bootOptions({ append, initrd, module, fwCfg, format, flat }: Options): BootOptions {
-  return {
-    ...(append !== undefined && { commandLine: append }),
-    ...(initrd !== undefined && { initrd: readFile(initrd) }),
-    ...(module && { modules: module.map((text) => ({ bytes: readFile(text), text })) }),
-    ...(fwCfg && {
-      files: Object.fromEntries(fwCfg.map(({ name, file }) => [name, readFile(file)])),
-    }),
-    ...(format && { format }),
-    ...(flat !== undefined && { format: 'flat' as const, address: flat }),
-  };
-}
-
 /** Options that say what a machine is made of, and with what it is booted: a snapshot knows them already. */
 // biome-ignore format: a table
 const OF_THE_MACHINE = ['machine', 'profile', 'timing', 'deviations', 'memory', 'cpus', 'seed'] as const;
-const OF_THE_BOOT = ['append', 'initrd', 'module', 'fwCfg', 'format', 'flat', 'input'] as const;
+const OF_THE_BOOT = [...BOOT_ARGUMENTS, 'input'] as const;
 
 /** How the run is made, as often as it is wanted. @throws CounterpointError, ImageError */
 function maker(
@@ -194,7 +179,7 @@ async function run(guest: string | undefined, options: Options, command: Command
   process.exitCode = unwritten ? EXIT_CODE.USAGE : exitCodeOf(report);
 }
 
-export const runCommand = new Command('run')
+export const runCommand = addBootArguments(new Command('run'))
   .description('run one guest on one machine; its console goes to stdout')
   .argument('[guest]', 'a bundled guest or an image file')
   .addOption(OPTION.machine())
@@ -207,12 +192,6 @@ export const runCommand = new Command('run')
   .addOption(OPTION.maxTime())
   .addOption(OPTION.engine())
   .addOption(OPTION.seed())
-  .addOption(OPTION.append())
-  .addOption(OPTION.initrd())
-  .addOption(OPTION.module())
-  .addOption(OPTION.fwCfg())
-  .addOption(OPTION.format())
-  .addOption(OPTION.flat())
   .addOption(OPTION.input())
   .addOption(OPTION.interactive())
   .addOption(OPTION.save())

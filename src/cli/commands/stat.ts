@@ -5,16 +5,22 @@ import { openGuest } from '../../lab/guests.ts';
 import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
 import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, stat } from '../../lab/stat.ts';
 import type { Deviations, Timing } from '../../machine/profiles.ts';
+import { addBootArguments, type BootArguments, bootOptions } from '../boot-arguments.ts';
+import { exitCodeOf } from '../exit-code.ts';
 import { OPTION } from '../options.ts';
+import { outcomeLine } from '../outcome-text.ts';
 import { table } from '../table.ts';
 
-interface Options {
+interface Options extends BootArguments {
   readonly events: string;
   readonly machine: string;
   readonly profile: string;
   readonly of: Observed;
   readonly timing: Timing;
   readonly deviations: Deviations;
+  readonly memory?: number;
+  readonly maxInstructions: bigint;
+  readonly maxTime?: bigint;
   readonly fieldSeparator?: string;
   readonly jsonOutput?: boolean;
 }
@@ -46,7 +52,7 @@ const TITLE: Readonly<Record<Observed, (guest: string) => string>> = {
   cpu: () => 'system wide',
 };
 
-export const statCommand = new Command('stat')
+export const statCommand = addBootArguments(new Command('stat'))
   .description("perf stat's output for a guest's thread, with the exact truth below it")
   .argument('<guest>', 'a bundled guest or an image file')
   .option('-e, --events <list>', 'events as perf takes them', DEFAULT_EVENTS)
@@ -62,6 +68,9 @@ export const statCommand = new Command('stat')
   )
   .addOption(OPTION.timing())
   .addOption(OPTION.deviations())
+  .addOption(OPTION.memory())
+  .addOption(OPTION.maxInstructions())
+  .addOption(OPTION.maxTime())
   .option('-x, --field-separator <text>', 'fields separated by this, as perf stat -x')
   .option('-j, --json-output', 'one JSON object a line, as perf stat -j')
   .addHelpText(
@@ -71,12 +80,17 @@ Examples:
   counterpoint stat multiplex
   counterpoint stat -m emulated --of cpu -e instructions:G,instructions:H count
   counterpoint stat -e cycles,instructions:G,instructions:H -m emulated count
-  counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex`,
+  counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex
+  counterpoint stat -m passthrough -e instructions:G,instructions:H vmlinuz --initrd initrd.cpio --append 'console=ttyS0'`,
   )
   .action((guest: string, options: Options) => {
-    const { fieldSeparator, jsonOutput, ...rest } = options;
+    const { fieldSeparator, jsonOutput, maxInstructions, maxTime, ...rest } = options;
     const { name, bytes } = openGuest(guest);
-    const result = stat(bytes, rest);
+    const result = stat(bytes, {
+      ...rest,
+      boot: bootOptions(options),
+      budget: { maxInstructions, ...(maxTime !== undefined && { maxTicks: maxTime }) },
+    });
     if (jsonOutput) process.stdout.write(statJson(result.lines));
     else if (fieldSeparator !== undefined) {
       process.stdout.write(statSeparated(fieldSeparator, result.lines));
@@ -84,4 +98,7 @@ Examples:
       process.stdout.write(statText(TITLE[options.of](name), result.lines, result.seconds));
       process.stdout.write(truthText(result));
     }
+    const line = outcomeLine(result.end);
+    if (line) process.stderr.write(`counterpoint: ${line}\n`);
+    process.exitCode = exitCodeOf(result.end);
   });
