@@ -30,7 +30,7 @@ const FLOATING_POINT: Partial<Record<Mnemonic, readonly Total[]>> = {
  */
 // biome-ignore format: a table
 const SYSTEM_ACCESSES: Partial<Record<Mnemonic, readonly Total[]>> = {
-  ...of('loads')('LGDT', 'LIDT', 'INVPCID', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'POPSEG', 'OUTS',
+  ...of('loads')('LGDT', 'LIDT', 'INVPCID', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'POPSEG', 'POPF', 'OUTS',
     'VMXON', 'VMPTRLD', 'VMCLEAR', 'INVEPT', 'INVVPID'),
   ...of('stores')('SGDT', 'SIDT', 'INS', 'VMPTRST'),
 };
@@ -62,8 +62,8 @@ const BY_MNEMONIC: Partial<Record<Mnemonic, readonly Total[]>> = {
   INT: [...FAR, 'stores'],  INT1: [...FAR, 'stores'],  INT3: [...FAR, 'stores'],  INTO: FAR,
   SYSCALL: FAR,  SYSRET: FAR,  SYSENTER: FAR,  SYSEXIT: FAR,
   NOP,  ENDBR32: NOP,  ENDBR64: NOP,  PAUSE: ['pauses'],  LFENCE: ['lfences'],
-  PREFETCHNTA: ['prefetchNta'],  PREFETCHT0: ['prefetchT0'],  PREFETCHT1: ['prefetchT1T2'],  PREFETCHT2: ['prefetchT1T2'],
-  PREFETCHW: ['prefetchW'],
+  PREFETCHNTA: ['prefetchNta', 'loads'],  PREFETCHT0: ['prefetchT0', 'loads'],  PREFETCHT1: ['prefetchT1T2', 'loads'],
+  PREFETCHT2: ['prefetchT1T2', 'loads'],  PREFETCHW: ['prefetchW', 'loads'],
 };
 
 const JUMP: readonly Total[] = ['branches', 'nearTaken'];

@@ -35,6 +35,8 @@ const CONDITIONAL = of('conditionalBranches');
 
 /** True in every unhalted cycle: it rises when the CPU wakes. */
 const LEVEL: Spread = { width: 1, cycles: CYCLES, rises: of('halts') };
+/** True at one privilege level: it rises with each change to it, which is all that a counter of that level sees. */
+const LEVEL_ENTERED: Spread = { width: 1, cycles: CYCLES, rises: of('modeChanges') };
 
 /** The first seven architectural events, bits 6:0 of CPUID.0AH:EBX, less the reference clock, which differs. */
 // biome-ignore format: a table
@@ -80,9 +82,9 @@ const SHARED: readonly EventRow[] = [
   { name: 'L1D.REPLACEMENT',                   event: 0x51, umask: 0x01, exactness: 'model', source: of('l1dMisses') },
   { name: 'HW_INTERRUPTS.RECEIVED',            event: 0xcb, umask: 0x01, exactness: 'exact', source: of('hardwareInterrupts') },
   // Broadwell's, which later lists leave out: time and transitions by privilege level.
-  { name: 'CPL_CYCLES.RING0',                  event: 0x5c, umask: 0x01, exactness: 'model', source: CYCLES, level: 'os', spread: { width: 1, cycles: CYCLES, rises: { ...of('modeChanges'), per: 2 } } },
+  { name: 'CPL_CYCLES.RING0',                  event: 0x5c, umask: 0x01, exactness: 'model', source: CYCLES, level: 'os', spread: LEVEL_ENTERED },
   { name: 'CPL_CYCLES.RING0_TRANS',            event: 0x5c, umask: 0x01, exactness: 'model', source: CYCLES, level: 'os', select: 0x0104_0000n },
-  { name: 'CPL_CYCLES.RING123',                event: 0x5c, umask: 0x02, exactness: 'model', source: CYCLES, level: 'usr', spread: LEVEL },
+  { name: 'CPL_CYCLES.RING123',                event: 0x5c, umask: 0x02, exactness: 'model', source: CYCLES, level: 'usr', spread: LEVEL_ENTERED },
 ];
 
 /** Skylake server's events. */

@@ -146,9 +146,11 @@ export class Core {
   set cpl(cpl: number) {
     if (cpl === this.state.cpl) return;
     this.ports.time.modeChanging();
-    if (cpl === 0 || this.state.cpl === 0) this.state.addTotal('modeChanges', 1n);
+    const privilege = cpl === 0 || this.state.cpl === 0;
     this.state.set32(STATE.CPL, cpl);
     this.ports.time.modeChanged({ cpl, halted: false });
+    // The new level is credited with the change.
+    if (privilege) this.state.addTotal('modeChanges', 1n);
     // Other counters count now, so other deadlines hold.
     this.engine.endSlice();
   }
