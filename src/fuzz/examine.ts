@@ -3,6 +3,7 @@ import { chamberKey, type FuzzCase } from './case.ts';
 import { type Alteration, Chamber } from './chamber.ts';
 import type { Violation } from './finding.ts';
 import { checkBare, promisesEquality } from './oracles/bare.ts';
+import { checkEnd } from './oracles/end.ts';
 import { checkPolicy } from './oracles/expectations.ts';
 import { checkInterference } from './oracles/interference.ts';
 import { checkInvariants } from './oracles/invariants.ts';
@@ -10,7 +11,7 @@ import { busier, checkMirror } from './oracles/mirror.ts';
 import { checkOwnership } from './oracles/ownership.ts';
 import { checkStream } from './oracles/stream.ts';
 import { opposite } from './secret.ts';
-import type { Trace } from './trace.ts';
+import { nothingSeen, type Trace } from './trace.ts';
 
 /** What came of one case. */
 export interface Examination {
@@ -40,7 +41,17 @@ export class Examiner {
   }
 
   examine(fuzzed: FuzzCase): Examination {
-    const room = this.#room(fuzzed);
+    try {
+      return this.#examine(fuzzed, this.#room(fuzzed));
+    } catch (error) {
+      // The host has failed: nothing of its machine is used again.
+      this.#rooms.delete(chamberKey(fuzzed));
+      const trace = nothingSeen(fuzzed, error instanceof Error ? error.message : String(error));
+      return { trace, violations: checkEnd(fuzzed, trace) };
+    }
+  }
+
+  #examine(fuzzed: FuzzCase, room: Room): Examination {
     const { chamber } = room;
     const trace = chamber.run(fuzzed);
     const { host } = fuzzed;
@@ -49,6 +60,7 @@ export class Examiner {
     return {
       trace,
       violations: [
+        ...checkEnd(fuzzed, trace),
         ...checkPolicy(fuzzed, trace),
         ...(fuzzed.bitmap.length === 0 ? checkOwnership(fuzzed, trace) : []),
         ...(fuzzed.bitmap.length === 0 ? checkInterference(fuzzed, trace, other) : []),

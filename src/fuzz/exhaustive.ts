@@ -1,5 +1,6 @@
 import type { AccessForm, Exposure, FuzzCase, Step } from './case.ts';
 import { MOST_STEPS } from './guest/layout.ts';
+import { pairsOf } from './profiles.ts';
 import { ADDRESSES } from './registers.ts';
 
 /** Both ranges of the MSR bitmaps. */
@@ -92,14 +93,14 @@ interface Space {
 
 /** How many cases it takes to try everything. */
 export const exhaustiveCases = ({ designs, profiles }: Space): number =>
-  designs.length * profiles.length * EXPOSURES.length * CASES_EACH;
+  pairsOf(designs, profiles).length * EXPOSURES.length * CASES_EACH;
 
 /** Case number `index` of trying everything: up to a hundred accesses in one go. */
 export function exhaustiveCase(space: Space, index: number): FuzzCase {
   const { seed, designs, profiles } = space;
   const combination = Math.floor(index / CASES_EACH);
   const exposure = EXPOSURES[combination % EXPOSURES.length]!;
-  const pair = Math.floor(combination / EXPOSURES.length);
+  const [design, profile] = pairsOf(designs, profiles)[Math.floor(combination / EXPOSURES.length)]!;
   let rest = index % CASES_EACH;
   const section = SECTIONS.find((each) => {
     if (rest < casesIn(each)) return true;
@@ -111,8 +112,8 @@ export function exhaustiveCase(space: Space, index: number): FuzzCase {
   return {
     seed,
     index,
-    design: designs[pair % designs.length]!,
-    profile: profiles[Math.floor(pair / designs.length)]!,
+    design,
+    profile,
     exposure,
     cpl: section.cpl,
     pce: section.pce,

@@ -10,7 +10,8 @@ export type OracleName =
   | 'non-interference'
   | 'provenance'
   | 'host'
-  | 'stream';
+  | 'stream'
+  | 'end';
 
 /** What an oracle did not agree with, at one step of one case. */
 export interface Violation {
@@ -38,7 +39,9 @@ export interface Finding extends Violation {
 
 /** Findings with one key are one finding. */
 export const findingKey = ({ oracle, channel, register, instruction, actual }: Violation): string =>
-  [oracle, channel ?? '-', register, instruction, actual.replace(/0x[0-9a-f]+/g, 'x')].join(' | ');
+  [oracle, channel ?? '-', register, instruction, actual.replace(/0x[0-9a-f]+|\b\d+\b/g, 'x')].join(
+    ' | ',
+  );
 
 /** What a step accesses, for people. */
 export const registerOf = (step: Step): string => {

@@ -1,7 +1,9 @@
+import { ones } from '../bits/bitfield.ts';
 import { hex } from '../bits/hex.ts';
 import type { AccessForm, FuzzCase, HostAction, HostEvent, Step } from './case.ts';
 import { Draw } from './draw.ts';
-import { DESIGN_NAMES, PROFILE_NAMES } from './profiles.ts';
+import { hostShape, type Shape } from './oracles/shapes.ts';
+import { DESIGN_NAMES, PROFILE_NAMES, pairsOf } from './profiles.ts';
 import { ADDRESSES, placeOf } from './registers.ts';
 
 /** What cases are drawn from. */
@@ -34,8 +36,7 @@ const FAVOURITES = [
 /** Case number `index` of a campaign. Depends on nothing but its arguments. */
 export function generate(space: Space, index: number): FuzzCase {
   const draw = new Draw(`${space.seed}/${index}`);
-  const design = draw.of(space.designs ?? DESIGN_NAMES);
-  const profile = draw.of(space.profiles ?? PROFILE_NAMES);
+  const [design, profile] = draw.of(pairsIn(space));
   const exposure = draw.weighted([
     [5, 'default'],
     [3, 'half'],
@@ -57,15 +58,19 @@ export function generate(space: Space, index: number): FuzzCase {
     cpl,
     pce: draw.chance(0.5),
     lvtpc: draw.of(['masked', 'nmi'] as const),
-    registers: counters(draw),
+    registers: counters(draw, profile),
     bitmap: draw.chance(0.15) ? flips(draw) : [],
     host: { secret: draw.below(2 ** 31), events: draw.chance(0.4) ? hostEvents(draw) : [] },
-    steps: Array.from({ length: 1 + draw.below(12) }, () => step(draw)),
+    steps: Array.from({ length: 1 + draw.below(12) }, () => step(draw, hostShape(profile))),
   };
 }
 
+const pairsIn = ({ designs = DESIGN_NAMES, profiles = PROFILE_NAMES }: Space) =>
+  pairsOf(designs, profiles);
+
 /** Counters in flight: some enabled, some about to overflow. */
-function counters(draw: Draw): FuzzCase['registers'] {
+function counters(draw: Draw, profile: string): FuzzCase['registers'] {
+  const { width, fullWidth } = hostShape(profile);
   if (draw.chance(0.25)) return [];
   const registers: [number, string][] = [];
   let global = 0n;
@@ -75,12 +80,16 @@ function counters(draw: Draw): FuzzCase['registers'] {
     if (draw.chance(0.8)) select |= SELECT.OS;
     if (draw.chance(0.7)) select |= SELECT.USR;
     if (draw.chance(0.5)) select |= SELECT.INT;
-    registers.push([0x4c1 + counter, hex(counterValue(draw))], [0x186 + counter, hex(select)]);
+    const value = counterValue(draw, width);
+    registers.push(
+      fullWidth ? [0x4c1 + counter, hex(value)] : [0xc1 + counter, hex(value & 0xffff_ffffn)],
+    );
+    registers.push([0x186 + counter, hex(select)]);
     global |= 1n << BigInt(counter);
   }
   if (draw.chance(0.5)) {
     const control = BigInt(draw.below(0x1000)) & 0xbbbn;
-    registers.push([0x309 + draw.below(3), hex(counterValue(draw))], [0x38d, hex(control)]);
+    registers.push([0x309 + draw.below(3), hex(counterValue(draw, width))], [0x38d, hex(control)]);
     global |= 7n << 32n;
   }
   registers.push([0x38f, hex(draw.chance(0.8) ? global : 0n)]);
@@ -88,12 +97,12 @@ function counters(draw: Draw): FuzzCase['registers'] {
 }
 
 /** Most often a few events from overflow. */
-function counterValue(draw: Draw): bigint {
-  const width = 0xffff_ffff_ffffn;
+function counterValue(draw: Draw, width: number): bigint {
+  const most = ones(width);
   return draw.weighted<() => bigint>([
-    [4, () => width - BigInt(draw.below(60))],
+    [4, () => most - BigInt(draw.below(60))],
     [2, () => BigInt(draw.below(1000))],
-    [1, () => draw.bits64() & width],
+    [1, () => draw.bits64() & most],
     [1, () => 0n],
   ])();
 }
@@ -112,9 +121,9 @@ const flips = (draw: Draw): FuzzCase['bitmap'] =>
     draw.of(['read', 'write'] as const),
   ]);
 
-function step(draw: Draw): Step {
+function step(draw: Draw, shape: Shape): Step {
   return draw.weighted<() => Step>([
-    [80, () => access(draw)],
+    [80, () => access(draw, shape)],
     [5, () => ({ do: 'cpuid', leaf: draw.of([0, 1, 7, 0x0a, 0x14, 0x1c, 0x23]) })],
     [8, () => ({ do: 'work', count: 1 + draw.below(40) })],
     [5, () => ({ do: 'host', action: 'preempt' })],
@@ -123,12 +132,12 @@ function step(draw: Draw): Step {
   ])();
 }
 
-function access(draw: Draw): Step {
+function access(draw: Draw, shape: Shape): Step {
   const form = draw.weighted(FORMS);
   if (form.endsWith('rdpmc')) return { do: form, register: rdpmcIndex(draw) };
   const register = address(draw);
   const writes = form.includes('wr');
-  return { do: form, register, ...(writes && { value: hex(value(draw, register)) }) };
+  return { do: form, register, ...(writes && { value: hex(value(draw, register, shape)) }) };
 }
 
 const rdpmcIndex = (draw: Draw): number =>
@@ -150,7 +159,7 @@ const address = (draw: Draw): number =>
   ])();
 
 /** Values that a register takes, values that differ from those in one bit, and noise. */
-function value(draw: Draw, register: number): bigint {
+function value(draw: Draw, register: number, { width }: Shape): bigint {
   const sensible = (): bigint => {
     switch (placeOf(register).class) {
       case 'PERFEVTSEL':
@@ -158,7 +167,7 @@ function value(draw: Draw, register: number): bigint {
       case 'PMC':
       case 'A_PMC':
       case 'FIXED_CTR':
-        return counterValue(draw);
+        return counterValue(draw, width);
       case 'FIXED_CTR_CTRL':
         return BigInt(draw.below(0x1_0000));
       case 'GLOBAL_CTRL':

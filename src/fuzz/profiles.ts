@@ -18,12 +18,22 @@ export const exposureOf = (exposure: Exposure): PmuExposure => EXPOSURES[exposur
 export const DESIGN_NAMES: readonly string[] = Object.keys(DESIGNS);
 /** Processors that campaigns are about unless told: their PMUs have counters and nothing else. */
 export const PROFILE_NAMES: readonly string[] = ['sapphire-rapids', 'skylake-server'];
-/** Those that the policy knows. */
-export const KNOWN_PROFILES: readonly string[] = [
-  ...PROFILE_NAMES,
-  'sapphire-rapids-whole',
-  'skylake-server-whole',
-];
-
 export const designOf = (name: string): VpmuDesign => DESIGNS[name as keyof typeof DESIGNS];
 export const profileOf = (name: string): Profile => profileNamed(name);
+
+/** Whether a processor's PMU can be handed over as the design wants it: PMUs before version 4 cannot. */
+const canHave = (design: string, profile: string): boolean => {
+  const { version, fullWidthWrites } = profileOf(profile).pmu.shape;
+  return designOf(design).kind !== 'mediated' || (version >= 4 && fullWidthWrites);
+};
+
+/** Designs with the processors that can have them. */
+export const pairsOf = (
+  designs: readonly string[],
+  profiles: readonly string[],
+): (readonly [design: string, profile: string])[] =>
+  profiles.flatMap((profile) =>
+    designs
+      .filter((design) => canHave(design, profile))
+      .map((design) => [design, profile] as const),
+  );

@@ -21,10 +21,20 @@ export interface ForeignRead {
 
 const WATCHED = new Set([
   ...(['PMC', 'A_PMC', 'FIXED_CTR', 'PERFEVTSEL', 'FIXED_CTR_CTRL', 'GLOBAL_STATUS'] as const),
-  ...(['PERF_METRICS', 'AUXILIARY', 'PEBS', 'LBR'] as const),
+  ...([
+    'PERF_METRICS',
+    'OFFCORE_RSP',
+    'LD_LAT',
+    'FRONTEND',
+    'RELOAD',
+    'RELOAD_CAUSES',
+    'PEBS',
+    'LBR',
+  ] as const),
 ]);
 
 const PMC0 = 0x0c1;
+const PERFEVTSEL0 = 0x186;
 const FIXED_CTR0 = 0x309;
 const GLOBAL_STATUS = 0x38e;
 const PERF_METRICS = 0x329;
@@ -34,9 +44,11 @@ const STATUS_WRITES: ReadonlySet<number> = new Set([0x390, 0x391]);
 /** One name for a register that has several; undefined for what holds no count, record or choice of anybody. */
 function watched(address: number): number | undefined {
   if (STATUS_WRITES.has(address)) return GLOBAL_STATUS;
-  const { class: kind, index } = placeOf(address);
+  const { class: kind, index, version6 } = placeOf(address);
   if (!WATCHED.has(kind as 'PMC')) return undefined;
-  return kind === 'A_PMC' || kind === 'PMC' ? PMC0 + index : address;
+  if (kind === 'A_PMC' || kind === 'PMC') return PMC0 + index;
+  if (kind === 'FIXED_CTR') return FIXED_CTR0 + index;
+  return kind === 'PERFEVTSEL' && version6 ? PERFEVTSEL0 + index : address;
 }
 
 function watchedByRdpmc(ecx: number): number | undefined {

@@ -14,7 +14,12 @@ export type RegisterClass =
   | 'INUSE'
   | 'PERF_CAPABILITIES'
   | 'PERF_METRICS'
-  | 'AUXILIARY'
+  | 'OFFCORE_RSP'
+  | 'LD_LAT'
+  | 'FRONTEND'
+  /** Auto counter reload: by which overflows, and to what value. */
+  | 'RELOAD_CAUSES'
+  | 'RELOAD'
   | 'PEBS'
   | 'LBR'
   | 'LVTPC'
@@ -27,6 +32,8 @@ interface Bank {
   readonly count: number;
   readonly class: RegisterClass;
   readonly stride?: number;
+  /** From the address blocks that architectural performance monitoring version 6 adds. */
+  readonly version6?: true;
 }
 
 /**
@@ -45,7 +52,7 @@ export const BANKS: readonly Bank[] = [
   { name: 'IA32_APERF',                   address: 0x0e8,  count: 1,  class: 'CLOCK' },
   { name: 'IA32_PERFEVTSEL',              address: 0x186,  count: 26, class: 'PERFEVTSEL' },
   { name: 'IA32_MISC_ENABLE',             address: 0x1a0,  count: 1,  class: 'OTHER' },
-  { name: 'MSR_OFFCORE_RSP',              address: 0x1a6,  count: 2,  class: 'AUXILIARY' },
+  { name: 'MSR_OFFCORE_RSP',              address: 0x1a6,  count: 2,  class: 'OFFCORE_RSP' },
   { name: 'MSR_LBR_SELECT',               address: 0x1c8,  count: 1,  class: 'LBR' },
   { name: 'MSR_LASTBRANCH_TOS',           address: 0x1c9,  count: 1,  class: 'LBR' },
   { name: 'IA32_DEBUGCTL',                address: 0x1d9,  count: 1,  class: 'LBR' },
@@ -63,8 +70,8 @@ export const BANKS: readonly Bank[] = [
   { name: 'MSR_PEBS_DATA_CFG',            address: 0x3f2,  count: 1,  class: 'PEBS' },
   { name: 'IA32_PEBS_BASE',               address: 0x3f4,  count: 1,  class: 'PEBS' },
   { name: 'IA32_PEBS_INDEX',              address: 0x3f5,  count: 1,  class: 'PEBS' },
-  { name: 'MSR_PEBS_LD_LAT',              address: 0x3f6,  count: 1,  class: 'AUXILIARY' },
-  { name: 'MSR_PEBS_FRONTEND',            address: 0x3f7,  count: 1,  class: 'AUXILIARY' },
+  { name: 'MSR_PEBS_LD_LAT',              address: 0x3f6,  count: 1,  class: 'LD_LAT' },
+  { name: 'MSR_PEBS_FRONTEND',            address: 0x3f7,  count: 1,  class: 'FRONTEND' },
   { name: 'IA32_A_PMC',                   address: 0x4c1,  count: 32, class: 'A_PMC' },
   { name: 'IA32_DS_AREA',                 address: 0x600,  count: 1,  class: 'PEBS' },
   { name: 'MSR_PKG_ENERGY_STATUS',        address: 0x611,  count: 1,  class: 'CLOCK' },
@@ -75,13 +82,19 @@ export const BANKS: readonly Bank[] = [
   { name: 'IA32_X2APIC_LVT_PMI',          address: 0x834,  count: 1,  class: 'LVTPC' },
   { name: 'MSR_LBR_INFO',                 address: 0xdc0,  count: 32, class: 'LBR' },
   { name: 'IA32_LBR_INFO',                address: 0x1200, count: 32, class: 'LBR' },
+  { name: 'IA32_FIXED_CTR_RELOAD',        address: 0x1309, count: 8,  class: 'RELOAD', version6: true },
+  { name: 'IA32_PMC_RELOAD',              address: 0x14c1, count: 8,  class: 'RELOAD', version6: true },
   { name: 'IA32_LBR_CTL',                 address: 0x14ce, count: 1,  class: 'LBR' },
   { name: 'IA32_LBR_DEPTH',               address: 0x14cf, count: 1,  class: 'LBR' },
   { name: 'IA32_LBR_FROM_IP',             address: 0x1500, count: 32, class: 'LBR' },
   { name: 'IA32_LBR_TO_IP',               address: 0x1600, count: 32, class: 'LBR' },
-  { name: 'IA32_PMC_GP_CTR',              address: 0x1900, count: 8,  class: 'PMC', stride: 4 },
-  { name: 'IA32_PMC_GP_CFG_A',            address: 0x1901, count: 8,  class: 'PERFEVTSEL', stride: 4 },
-  { name: 'IA32_PMC_FX_CTR',              address: 0x1980, count: 8,  class: 'FIXED_CTR', stride: 4 },
+  { name: 'IA32_PMC_GP_CTR',              address: 0x1900, count: 8,  class: 'PMC', stride: 4, version6: true },
+  { name: 'IA32_PMC_GP_CFG_A',            address: 0x1901, count: 8,  class: 'PERFEVTSEL', stride: 4, version6: true },
+  { name: 'IA32_PMC_GP_CFG_B',            address: 0x1902, count: 8,  class: 'RELOAD_CAUSES', stride: 4, version6: true },
+  { name: 'IA32_PMC_GP_CFG_C',            address: 0x1903, count: 8,  class: 'PEBS', stride: 4, version6: true },
+  { name: 'IA32_PMC_FX_CTR',              address: 0x1980, count: 8,  class: 'FIXED_CTR', stride: 4, version6: true },
+  { name: 'IA32_PMC_FX_CFG_B',            address: 0x1982, count: 8,  class: 'RELOAD_CAUSES', stride: 4, version6: true },
+  { name: 'IA32_PMC_FX_CFG_C',            address: 0x1983, count: 8,  class: 'PEBS', stride: 4, version6: true },
 ];
 
 /** A register by its place in a bank. */
@@ -89,15 +102,14 @@ export interface RegisterPlace {
   readonly name: string;
   readonly class: RegisterClass;
   readonly index: number;
-  /** From the address block that architectural performance monitoring version 6 adds. */
   readonly version6: boolean;
 }
 
 const PLACES: ReadonlyMap<number, RegisterPlace> = new Map(
-  BANKS.flatMap(({ name, address, count, class: kind, stride = 1 }) =>
+  BANKS.flatMap(({ name, address, count, class: kind, stride = 1, version6 = false }) =>
     Array.from({ length: count }, (_, index) => [
       address + index * stride,
-      { name: count === 1 ? name : `${name}${index}`, class: kind, index, version6: stride > 1 },
+      { name: count === 1 ? name : `${name}${index}`, class: kind, index, version6 },
     ]),
   ),
 );

@@ -1,22 +1,28 @@
+import { bit, ones } from '../bits/bitfield.ts';
 import type { Processor } from '../machine/processor.ts';
 import { placeOf, type RegisterClass } from './registers.ts';
 
-/** Registers in which a host's past shows, and the bits of them that say something. */
+/** Registers in which a host's past shows, and the bits of them that say something and start nothing. */
 // biome-ignore format: a table
 const TELLING: Readonly<Partial<Record<RegisterClass, bigint>>> = {
-  A_PMC:        0x0000_ffff_ffff_ffffn,
-  FIXED_CTR:    0x0000_ffff_ffff_ffffn,
+  A_PMC:        ones(64),
+  PMC:          ones(64),
+  FIXED_CTR:    ones(64),
   // Event, umask, USR, OS, edge, INV, CMASK: what was profiled, no longer enabled.
   PERFEVTSEL:   0x0000_0000_ff87_ffffn,
-  PERF_METRICS: 0xffff_ffff_ffff_ffffn,
-  LBR:          0x0000_7fff_ffff_ffffn,
-  PEBS:         0x0000_0000_0000_0007n,
+  PERF_METRICS: ones(64),
+  // Canonical addresses; of the INFO registers what they have of it.
+  LBR:          ones(47),
+  OFFCORE_RSP:  ones(64),
+  LD_LAT:       ones(64),
+  FRONTEND:     ones(64),
+  // Less CFG_C.EN and IA32_PEBS_INDEX.EN; a DS area is at a canonical address.
+  PEBS:         ones(47) & ~bit(32),
+  RELOAD:       ones(64),
 };
 
-/** Registers of these classes that arm something, or that hold no data of their own. */
-const LEFT_ALONE: ReadonlySet<number> = new Set([
-  0x1c8, 0x1c9, 0x1d9, 0x14ce, 0x14cf, 0x3f1, 0x600,
-]);
+/** Registers of these classes that arm something, or that writing changes others by. */
+const LEFT_ALONE: ReadonlySet<number> = new Set([0x1d9, 0x14ce, 0x14cf, 0x3f1]);
 
 const STATUS_SET = 0x391;
 
@@ -34,12 +40,15 @@ export function secretValue(secret: number, address: number): bigint {
   return z ^ (z >> 31n);
 }
 
-/** Registers of one processor that a secret goes to, with the mask of its bits. */
+/** Registers of one processor that a secret goes to, counters by one of their names, with the mask of their bits. */
 export function tellingRegisters(processor: Processor): readonly (readonly [number, bigint])[] {
-  return [...processor.msrs.registers()].flatMap(({ address }) => {
-    const mask = TELLING[placeOf(address).class];
-    if (mask === undefined || LEFT_ALONE.has(address) || placeOf(address).version6) return [];
-    return [[address, mask] as const];
+  const registers = [...processor.msrs.registers()];
+  const fullWidth = registers.some(({ address }) => placeOf(address).class === 'A_PMC');
+  return registers.flatMap(({ address, row: { writable } }) => {
+    const { class: kind } = placeOf(address);
+    const mask = TELLING[kind];
+    if (mask === undefined || writable === 'none' || LEFT_ALONE.has(address)) return [];
+    return kind === 'PMC' && fullWidth ? [] : [[address, mask & writable] as const];
   });
 }
 

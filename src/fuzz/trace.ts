@@ -1,3 +1,4 @@
+import type { FuzzCase } from './case.ts';
 import type { StepResult } from './guest/tables.ts';
 
 /** How an access went: the processor answered it, the hypervisor did, or neither was asked. */
@@ -25,7 +26,7 @@ export interface StepTrace extends StepResult {
 export interface Trace {
   readonly steps: readonly StepTrace[];
   readonly nmis: number;
-  /** How the run ended: `end` is the guest's own end. */
+  /** How the run ended: `end` is the guest's own end; what the host failed with. */
   readonly end: string;
   /** What the guest can see at its end: the part of its memory that is not code. */
   readonly memory: Uint8Array;
@@ -33,3 +34,20 @@ export interface Trace {
   /** What the events of the host's perf have counted. */
   readonly hostCounts: readonly bigint[];
 }
+
+/** What is known of a run whose host failed. */
+export const nothingSeen = ({ steps }: FuzzCase, end: string): Trace => ({
+  steps: steps.map(() => ({
+    outcome: 'unreached',
+    value: 0n,
+    rip: 0n,
+    errorCode: 0,
+    path: 'none',
+    exits: [],
+  })),
+  nmis: 0,
+  end,
+  memory: new Uint8Array(),
+  foreign: [],
+  hostCounts: [],
+});

@@ -1,5 +1,6 @@
 import type { Chamber } from './chamber.ts';
-import { guestShape, hostShape, RIGHTS } from './oracles/policy.ts';
+import { RIGHTS } from './oracles/rights.ts';
+import { guestShape, hostShape } from './oracles/shapes.ts';
 import { Provenance } from './provenance.ts';
 
 const MSR = { GLOBAL_CTRL: 0x38f, PEBS_ENABLE: 0x3f1, LVTPC: 0x834 } as const;
@@ -8,8 +9,6 @@ const VECTOR_AND_MODE = 0x7ffn;
 
 const LISTS = ['VM_EXIT_MSR_STORE', 'VM_EXIT_MSR_LOAD', 'VM_ENTRY_MSR_LOAD'] as const;
 type ListField = (typeof LISTS)[number];
-
-const ones = (count: number) => (1n << BigInt(count)) - 1n;
 
 /**
  * Watches the boundary between host and guest of a chamber: whose values the guest reads, what counts on either side
@@ -23,7 +22,7 @@ export function watch(chamber: Chamber): Provenance {
   const mediated = vcpu.vpmu.design.kind === 'mediated';
   // Where the guest reaches GLOBAL_CTRL itself it has whatever counters the host has.
   const own = RIGHTS[parts.design]!.globalCtrl === 'direct' ? host : shape;
-  const guests = ones(own.gp) | (ones(own.fixed) << 32n) | (own.metrics ? 1n << 48n : 0n);
+  const guests = own.gp | (own.fixed << 32n) | (own.metrics ? 1n << 48n : 0n);
   const provenance = new Provenance(processor, vcpu, ({ kind, address, owner }) =>
     chamber.tell({ what: `reads a value of the ${owner}`, kind, address }),
   );
@@ -59,7 +58,7 @@ export function watch(chamber: Chamber): Provenance {
     if ((open & ~guests) !== 0n) {
       chamber.tell({ what: 'ran with counters of the host open', address: MSR.GLOBAL_CTRL });
     }
-    if ((open & read(MSR.PEBS_ENABLE)) !== 0n && !shape.pebs) {
+    if ((open & read(MSR.PEBS_ENABLE)) !== 0n && shape.pebs === 'none') {
       chamber.tell({ what: 'ran with PEBS of the host armed', address: MSR.PEBS_ENABLE });
     }
     if (read(MSR.GLOBAL_CTRL) !== 0n) {

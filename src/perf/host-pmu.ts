@@ -23,6 +23,8 @@ const PDCM = 1 << 15;
 const LBR_FORMAT_INFO = 5n;
 const SKYLAKE_LBRS = 32;
 const ARCH_LBR = 1 << 19;
+/** CPUID.07H.1:EAX. */
+const PERFMON_EXTENDED = 1 << 8;
 
 /** Reads what the physical PMU has. */
 export function hostPmuOf(host: HostCpu): HostPmu {
@@ -30,10 +32,10 @@ export function hostPmuOf(host: HostCpu): HostPmu {
   const version = eax & 0xff;
   const contiguous = ones(edx & 0x1f);
   const capabilities = (host.cpuid(1).ecx & PDCM) !== 0 ? host.rdmsr(CAPABILITIES) : 0n;
+  const fixed = version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n;
   return {
     version,
-    gp: ones((eax >>> 8) & 0xff),
-    fixed: version >= 2 ? contiguous | (version >= 5 ? BigInt(ecx >>> 0) : 0n) : 0n,
+    ...(extendedCounters(host) ?? { gp: ones((eax >>> 8) & 0xff), fixed }),
     width: (eax >>> 16) & 0xff,
     fullWidthWrites: isSet(capabilities, PERF_CAPABILITIES.FW_WRITES),
     perfMetrics: isSet(capabilities, PERF_CAPABILITIES.PERF_METRICS),
@@ -41,6 +43,13 @@ export function hostPmuOf(host: HostCpu): HostPmu {
       extract(capabilities, PERF_CAPABILITIES.LBR_FORMAT) === LBR_FORMAT_INFO ? SKYLAKE_LBRS : 0,
     lbrDepth: lbrDepthOf(host),
   };
+}
+
+/** update_pmu_cap: counters with gaps between them, where CPUID.23H tells of them. */
+function extendedCounters(host: HostCpu): Pick<HostPmu, 'gp' | 'fixed'> | undefined {
+  if ((host.cpuid(7, 1).eax & PERFMON_EXTENDED) === 0) return undefined;
+  const { eax, ebx } = host.cpuid(0x23, 1);
+  return { gp: BigInt(eax >>> 0), fixed: BigInt(ebx >>> 0) };
 }
 
 /** Deepest stack that CPUID.1CH:EAX[7:0] announces: bit n is 8·(n + 1) entries. */

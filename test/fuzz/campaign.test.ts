@@ -85,19 +85,51 @@ describe('a case by its seed and number', () => {
       {
         "bitmap": [],
         "cpl": 0,
-        "design": "blend",
+        "design": "opt-out",
         "exposure": "default",
         "host": {
-          "events": [],
-          "secret": 1175624748,
+          "events": [
+            {
+              "config": "0x1c2",
+              "period": 39708,
+              "pinned": false,
+            },
+            {
+              "config": "0xc4",
+              "period": 0,
+              "pinned": true,
+            },
+          ],
+          "secret": 1192662797,
         },
         "index": 7,
         "lvtpc": "masked",
         "pce": true,
-        "profile": "sapphire-rapids",
-        "registers": [],
+        "profile": "skylake-server",
+        "registers": [
+          [
+            1221,
+            "0x29e",
+          ],
+          [
+            394,
+            "0x42013c",
+          ],
+          [
+            778,
+            "0x85",
+          ],
+          [
+            909,
+            "0xa0b",
+          ],
+          [
+            911,
+            "0x700000010",
+          ],
+        ],
         "seed": "for ever",
-        "steps": 12,
+        "steps": 10,
       }
     `);
   });

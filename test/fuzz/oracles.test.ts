@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { FuzzCase } from '../../src/fuzz/case.ts';
 import { Examiner } from '../../src/fuzz/examine.ts';
 import { msrVerdict, rdpmcVerdict } from '../../src/fuzz/oracles/access-rules.ts';
-import { guestShape, hostShape, msrExits, rdpmcExits } from '../../src/fuzz/oracles/policy.ts';
+import { msrExits, rdpmcExits } from '../../src/fuzz/oracles/policy.ts';
+import { guestShape, hostShape } from '../../src/fuzz/oracles/shapes.ts';
 import { findingFile, parseFinding, replay } from '../../src/fuzz/replay.ts';
 import { shrink } from '../../src/fuzz/shrink.ts';
 

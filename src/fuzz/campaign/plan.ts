@@ -3,10 +3,11 @@ import { CounterpointError } from '../../bits/error.ts';
 import type { FuzzCase } from '../case.ts';
 import { exhaustiveCase, exhaustiveCases } from '../exhaustive.ts';
 import { generate } from '../generate.ts';
-import { DESIGN_NAMES, KNOWN_PROFILES, PROFILE_NAMES } from '../profiles.ts';
+import { KNOWN_PROFILES } from '../oracles/shapes.ts';
+import { DESIGN_NAMES, PROFILE_NAMES, pairsOf } from '../profiles.ts';
 
 /** Cases whose meaning a version of the generator fixes; a new one is a new campaign. */
-const GENERATOR = 1;
+const GENERATOR = 2;
 
 /** A list of cases, by what it is drawn from. */
 export interface Campaign {
@@ -44,17 +45,18 @@ const checked = (
   known: readonly string[],
   otherwise: readonly string[] = known,
 ) => {
+  if (told.length === 1 && told[0] === 'all') return [...known];
   for (const name of told) {
     if (known.includes(name)) continue;
     throw new CounterpointError(
       `unknown-${kind}`,
-      `there is no ${kind} '${name}': ${known.join(', ')}`,
+      `there is no ${kind} '${name}': ${known.join(', ')}; or all`,
     );
   }
   return told.length > 0 ? [...told] : [...otherwise];
 };
 
-/** A campaign as a user asks for it. @throws CounterpointError `unknown-design`, `unknown-profile` */
+/** A campaign as a user asks for it. @throws CounterpointError `unknown-design`, `unknown-profile`, `mediated-unsupported` */
 export function planCampaign(told: {
   seed: string;
   designs?: readonly string[];
@@ -67,6 +69,12 @@ export function planCampaign(told: {
     designs: checked('design', (told.designs ?? []).map(aliased), DESIGN_NAMES),
     profiles: checked('profile', told.profiles ?? [], KNOWN_PROFILES, PROFILE_NAMES),
   };
+  if (pairsOf(space.designs, space.profiles).length === 0) {
+    throw new CounterpointError(
+      'mediated-unsupported',
+      `no PMU of ${space.profiles.join(', ')} can be handed over as ${space.designs.join(', ')} wants it: that takes version 4 and full-width writes`,
+    );
+  }
   if (told.cases !== undefined) return { kind: 'random', ...space, cases: told.cases };
   return { kind: 'exhaustive', ...space, cases: exhaustiveCases(space) };
 }

@@ -1,5 +1,5 @@
 import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
-import { guestShape } from '../oracles/policy.ts';
+import { guestShape, hasCounter } from '../oracles/shapes.ts';
 import { placeOf } from '../registers.ts';
 
 type Where = Pick<FuzzCase, 'design' | 'profile' | 'exposure' | 'cpl' | 'pce'>;
@@ -16,8 +16,8 @@ function rdpmcChannel(where: Where, { register }: AccessStep): number {
   if (where.cpl > 0 && !where.pce) return 7;
   const { gp, fixed } = guestShape(where.profile, where.design, where.exposure);
   const index = register & 0xffff;
-  if (register >>> 16 === 0) return index < gp ? 6 : 3;
-  if (register >>> 16 === 0x4000) return index < fixed ? 6 : 4;
+  if (register >>> 16 === 0) return hasCounter(gp, index) ? 6 : 3;
+  if (register >>> 16 === 0x4000) return hasCounter(fixed, index) ? 6 : 4;
   return register >>> 16 === 0x2000 ? 5 : 6;
 }
 
@@ -26,15 +26,19 @@ function msrChannel(where: Where, { register, do: form }: AccessStep): number {
   const { class: kind, index, name } = placeOf(register);
   switch (kind) {
     case 'PMC':
-      return index < gp ? 1 : 3;
+      return hasCounter(gp, index) ? 1 : 3;
     case 'A_PMC':
       return 2;
     case 'FIXED_CTR':
-      return index < fixed ? 1 : 4;
+      return hasCounter(fixed, index) ? 1 : 4;
     case 'PERF_METRICS':
       return 5;
     case 'PERFEVTSEL':
-    case 'AUXILIARY':
+    case 'OFFCORE_RSP':
+    case 'LD_LAT':
+    case 'FRONTEND':
+    case 'RELOAD':
+    case 'RELOAD_CAUSES':
       return 8;
     case 'FIXED_CTR_CTRL':
       return 9;

@@ -6,7 +6,8 @@ import { placeOf, type RegisterClass } from '../registers.ts';
 import type { StepTrace, Trace } from '../trace.ts';
 import { msrVerdict } from './access-rules.ts';
 import { counterOf, inexactCounters } from './counters.ts';
-import { guestShape, hostShape, RIGHTS } from './policy.ts';
+import { RIGHTS } from './rights.ts';
+import { guestShape, hostShape } from './shapes.ts';
 
 /** Registers that a virtual PMU promises to be like those of a processor. */
 const PROMISED: ReadonlySet<RegisterClass> = new Set([

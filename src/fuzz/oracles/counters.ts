@@ -1,6 +1,6 @@
 import { type FuzzCase, isAccess } from '../case.ts';
 import { placeOf } from '../registers.ts';
-import { guestShape, type Shape } from './policy.ts';
+import { guestShape, hasCounter, type Shape } from './shapes.ts';
 
 const EVENT = 0xffffn;
 /** Edge, INV, CMASK: instructions that KVM completes ignore them. */
@@ -33,14 +33,15 @@ export class Controls {
 
   constructor(fuzzed: FuzzCase) {
     this.#shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
-    this.#global = (1n << BigInt(this.#shape.gp)) - 1n;
+    this.#global = this.#shape.gp;
     for (const [address, value] of fuzzed.registers) this.write(address, BigInt(value));
   }
 
   /** A write that was taken. */
   write(address: number, value: bigint): void {
     const { class: kind, index } = placeOf(address);
-    if (kind === 'PERFEVTSEL' && index < this.#shape.gp) this.#selectors.set(index, value);
+    if (kind === 'PERFEVTSEL' && hasCounter(this.#shape.gp, index))
+      this.#selectors.set(index, value);
     else if (kind === 'FIXED_CTR_CTRL') this.#fixed = value;
     else if (kind === 'GLOBAL_CTRL') this.#global = value;
   }
@@ -48,7 +49,7 @@ export class Controls {
   reset(): void {
     this.#selectors.clear();
     this.#fixed = 0n;
-    this.#global = (1n << BigInt(this.#shape.gp)) - 1n;
+    this.#global = this.#shape.gp;
   }
 
   /** Whether a counter may move at all, whatever the privilege level. */

@@ -3,10 +3,12 @@ import { atStep, type Violation } from '../finding.ts';
 import { channelOf } from '../leaks/channel-of.ts';
 import type { Path, Trace } from '../trace.ts';
 import { msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
-import { guestShape, hostShape, msrExits, rdpmcExits, type Shape } from './policy.ts';
+import { isClaimed, msrExits, rdpmcExits } from './policy.ts';
+import { guestShape, hostShape, type Shape } from './shapes.ts';
 
 export interface Expectation {
-  readonly path: Path;
+  /** `any`: as host perf has it at that moment. */
+  readonly path: Path | 'any';
   readonly verdict: Verdict | '#UD';
 }
 
@@ -25,6 +27,9 @@ export function expectationOf(fuzzed: FuzzCase, step: AccessStep): Expectation {
   }
   if (step.do !== 'rdmsr' && step.do !== 'wrmsr') return { path: 'none', verdict: '#UD' };
   if (fuzzed.cpl > 0) return { path: 'none', verdict: '#GP' };
+  if (isClaimed(step.register, guest)) {
+    return { path: 'any', verdict: byShape(guest, 'exit', step) };
+  }
   const path = exits(fuzzed, step) ? 'exit' : 'direct';
   return { path, verdict: byShape(path === 'exit' ? guest : host, path, step) };
 }
@@ -53,7 +58,7 @@ export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
     const step = fuzzed.steps[at]!;
     if (!isAccess(step) || seen.outcome === 'unreached') return [];
     const { path, verdict } = expectationOf(fuzzed, step);
-    const wrongWay = seen.path !== path && seen.outcome !== '#UD';
+    const wrongWay = path !== 'any' && seen.path !== path && seen.outcome !== '#UD';
     const wrongEnd = verdict !== 'unspecified' && seen.outcome !== verdict;
     if (!wrongWay && !wrongEnd) return [];
     const told = (how: string, what: string) => `${how === 'none' ? 'no access' : how}, ${what}`;

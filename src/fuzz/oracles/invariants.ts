@@ -3,9 +3,9 @@ import { atStep, type Violation } from '../finding.ts';
 import { placeOf } from '../registers.ts';
 import type { Trace } from '../trace.ts';
 import { Controls, counterOf, PMC0 } from './counters.ts';
-import { RIGHTS } from './policy.ts';
+import { RIGHTS } from './rights.ts';
+import { guestShape } from './shapes.ts';
 
-const WIDTH = 48n;
 const FW_WRITES = 1n << 13n;
 const PERFMON_LEAF = 0x0a;
 const KVM_ALWAYS = 2;
@@ -24,6 +24,7 @@ function* standsStill(fuzzed: FuzzCase, { steps }: Trace): Generator<Violation> 
   const held = new Map<number, { value: bigint; channel: number | undefined }>();
   // The filter reaches the hardware only where selectors do not pass.
   const filters = RIGHTS[fuzzed.design]!.selectors === 'exit' && fuzzed.exposure !== 'none';
+  const { width } = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
   let denied = false;
   for (const [at, step] of fuzzed.steps.entries()) {
     const seen = steps[at]!;
@@ -49,10 +50,10 @@ function* standsStill(fuzzed: FuzzCase, { steps }: Trace): Generator<Violation> 
     }
     if (counter === undefined || (step.do !== 'rdmsr' && step.do !== 'rdpmc')) continue;
     const before = held.get(counter);
-    if (seen.value >> WIDTH !== 0n) {
+    if (seen.value >> BigInt(width) !== 0n) {
       yield atStep(fuzzed, at, {
         oracle: 'invariants',
-        expected: '48 bits',
+        expected: `${width} bits`,
         actual: `0x${seen.value.toString(16)}`,
         channel: undefined,
       });

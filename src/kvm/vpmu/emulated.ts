@@ -5,7 +5,7 @@ import type { Perf } from '../../perf/perf.ts';
 import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
 import type { VpmuDesign } from './designs.ts';
 import { isAllowed } from './event-filter.ts';
-import { guestPmuShape } from './exposure.ts';
+import { guestPmuShape, isWhole } from './exposure.ts';
 import { GuestLbr } from './guest-lbr.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
 import { PerfCounter, type SavedPerfCounter } from './perf-counter.ts';
@@ -44,9 +44,8 @@ export class EmulatedVpmu implements Vpmu {
     this.#owner = owner;
     this.#perf = perf;
     const hostPmu = perf.cpu(host.id).pmu.shape;
-    const shape = guestPmuShape(hostPmu, exposure);
-    const isWhole = shape.gp === hostPmu.gp && shape.fixed === hostPmu.fixed;
-    this.#passesGlobalCtrl = design.identity && isWhole;
+    const shape = guestPmuShape(hostPmu, exposure, design);
+    this.#passesGlobalCtrl = design.identity && isWhole(shape, hostPmu);
     this.pmu = new GuestPmu(shape, {
       read: (pmc) => this.#read(pmc),
       write: (pmc, value) => this.#write(pmc, value),

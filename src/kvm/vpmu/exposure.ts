@@ -1,6 +1,7 @@
 import { ones } from '../../bits/bitfield.ts';
-import type { PmuShape } from '../../msr/pmu-shape.ts';
+import { contiguous, type PmuShape } from '../../msr/pmu-shape.ts';
 import type { HostPmu } from '../../perf/host-pmu.ts';
+import type { VpmuDesign } from './designs.ts';
 
 /** Upper limits of what KVM shows a guest, whatever the host has. */
 const MAXIMUM = { version: 2, gp: 8, fixed: 3 } as const;
@@ -18,23 +19,22 @@ export interface PmuExposure {
   readonly lbr?: boolean;
 }
 
-const count = (mask: bigint): number => mask.toString(2).replaceAll('0', '').length;
-
-/** How many counters of each kind the host has. */
-export const hostCounters = ({ gp, fixed }: HostPmu): { gp: number; fixed: number } => ({
-  gp: count(gp),
-  fixed: count(fixed),
-});
-
-/** The PMU that a guest sees: version min(host, 2), at most 8 and 3 counters, no PEBS, no AnyThread. */
-export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuShape {
-  const have = hostCounters(host);
-  const lbr = lbrShape(host);
+/**
+ * The PMU that a guest sees: version min(host, 2), at most 8 and 3 counters, no PEBS, no AnyThread. It is told a
+ * number of counters, so those behind a gap of the host's are not its own.
+ */
+export function guestPmuShape(
+  host: HostPmu,
+  exposure: PmuExposure,
+  { kind, interception }: VpmuDesign,
+): PmuShape {
+  const passes = interception.extras === 'pass';
+  const lbr = kind === 'emulated' ? legacyLbr(host) : passes ? architecturalLbr(host) : undefined;
   const version = exposure.enabled === false ? 0 : Math.min(host.version, MAXIMUM.version);
-  const gp = Math.min(exposure.gp ?? MAXIMUM.gp, have.gp);
-  const metrics = version >= 2 && exposure.metrics === true && host.perfMetrics;
-  const wanted = exposure.fixed ?? (metrics ? have.fixed : MAXIMUM.fixed);
-  const fixed = Math.min(wanted, have.fixed);
+  const gp = Math.min(exposure.gp ?? MAXIMUM.gp, contiguous(host.gp));
+  const metrics = version >= 2 && passes && exposure.metrics === true && host.perfMetrics;
+  const most = contiguous(host.fixed);
+  const fixed = Math.min(exposure.fixed ?? (metrics ? most : MAXIMUM.fixed), most);
   return {
     version: version as 0 | 1 | 2,
     gp: version >= 1 ? ones(gp) : 0n,
@@ -51,8 +51,14 @@ export function guestPmuShape(host: HostPmu, exposure: PmuExposure = {}): PmuSha
   };
 }
 
-/** The last branch records that a guest of this host can have. */
-function lbrShape({ lbrDepth, lbrStack }: HostPmu): PmuShape['lbr'] {
-  if (lbrDepth > 0) return { kind: 'architectural', depths: 1 << (lbrDepth / 8 - 1) };
-  return lbrStack === 32 ? { kind: 'legacy', format: 5, depth: 32 } : undefined;
-}
+/** Whether a guest has everything that RDPMC reads on its host, and that GLOBAL_CTRL opens. */
+export const isWhole = ({ version, gp, fixed, perfMetrics }: PmuShape, host: HostPmu): boolean =>
+  version >= 2 && gp === host.gp && fixed === host.fixed && perfMetrics === host.perfMetrics;
+
+/** Emulated, a guest claims a stack of host perf's. */
+const legacyLbr = ({ lbrStack }: HostPmu): PmuShape['lbr'] =>
+  lbrStack === 32 ? { kind: 'legacy', format: 5, depth: 32 } : undefined;
+
+/** Mediated, what can be saved and loaded is handed over. */
+const architecturalLbr = ({ lbrDepth }: HostPmu): PmuShape['lbr'] =>
+  lbrDepth > 0 ? { kind: 'architectural', depths: 1 << (lbrDepth / 8 - 1) } : undefined;

@@ -9,7 +9,7 @@ import type { Perf } from '../../perf/perf.ts';
 import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
 import type { VpmuDesign } from './designs.ts';
 import { isAllowed } from './event-filter.ts';
-import { guestPmuShape } from './exposure.ts';
+import { guestPmuShape, isWhole } from './exposure.ts';
 import { ExtraState } from './extras.ts';
 import { FIXED_BASE, GuestPmu, type Pmc, type SavedGuestPmu } from './guest-pmu.ts';
 import { MSR, registerKind } from './registers.ts';
@@ -69,13 +69,12 @@ export class MediatedVpmu implements Vpmu {
     this.#owner = owner;
     this.#perf = perf;
     this.#hostPmu = perf.cpu(host.id).pmu.shape;
-    this.pmu = new GuestPmu(guestPmuShape(this.#hostPmu, exposure), {
+    this.pmu = new GuestPmu(guestPmuShape(this.#hostPmu, exposure, design), {
       read: (pmc) => this.#read(pmc),
       write: (pmc, value) => this.#write(pmc, value),
       changed: (pmc) => this.#changed(pmc),
     });
-    const { gp, fixed, version } = this.pmu.shape;
-    this.#whole = version >= 2 && gp === this.#hostPmu.gp && fixed === this.#hostPmu.fixed;
+    this.#whole = isWhole(this.pmu.shape, this.#hostPmu);
     this.#extras = new ExtraState(this.#passes('extras') ? this.pmu.shape : undefined);
     this.rdpmcExits = !this.#passes('rdpmc');
     this.reset();
