@@ -257,7 +257,7 @@ export const invpcid: SystemFunction = (core, insn) => {
   const pcid = core.load(memory.segment, offset, 8);
   const linear = core.load(memory.segment, (offset + 8n) & MASK64, 8);
   const pcide = isSet(core.state.get(STATE.CR4), CR4.PCIDE);
-  if (type > 3n || (type < 2n && pcid >> 12n !== 0n)) throw refuse();
+  if (type > 3n || pcid >> 12n !== 0n) throw refuse();
   if (type < 2n && !pcide && pcid !== 0n) throw refuse();
   if (type === 0n && !core.isCanonical(linear)) throw refuse();
   if (type === 0n) core.forget({ linear });

@@ -160,6 +160,19 @@ describe('invalidation', () => {
   });
 
   it.each([
+    ['a type above 3', 4n, 0n, 13],
+    ['a set bit above the PCID, though the type takes none', 3n, 1n << 12n, 13],
+    ['a PCID without CR4.PCIDE, though the type takes one', 1n, 5n, 13],
+    ['a PCID that the type does not take', 2n, 5n, undefined],
+  ])('INVPCID with %s', (_what, type, pcid, vector) => {
+    const machine = execute('660f388214 25 00000400 ; invpcid rdx, [40000H]', 0n, (m) => {
+      m.state.gpr[2] = type;
+      m.memory.write(AT.DATA, 8, pcid);
+    });
+    expect(machine.handled).toBe(vector);
+  });
+
+  it.each([
     ['INVLPG', '0f0138'],
     ['INVPCID', '660f38820425 00000400'],
     ['WBINVD', '0f09'],

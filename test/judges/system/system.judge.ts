@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CASES } from './cases.ts';
 import { explained, FATAL, type Judge } from './differences.ts';
+import { EDGE_CASES, PROTECTED_EDGE_CASES } from './edge-cases.ts';
 import { AVAILABLE, onBochs, onOurs, onQemu } from './machines.ts';
 import { assemble } from './programs.ts';
 import { PROTECTED_CASES } from './protected-cases.ts';
@@ -10,6 +11,8 @@ const RUN = { qemu: onQemu, bochs: onBochs } as const;
 const SUITES = [
   ['in 64-bit mode', 'long.asm', CASES],
   ['outside IA-32e mode', 'protected.asm', PROTECTED_CASES],
+  ['at the edges of 64-bit mode', 'long.asm', EDGE_CASES],
+  ['at the edges outside IA-32e mode', 'protected.asm', PROTECTED_EDGE_CASES],
 ] as const;
 
 describe.skipIf(!AVAILABLE.nasm).each(SUITES)('system instructions %s', (_name, runner, all) => {
