@@ -1,11 +1,10 @@
 import { bits, isSet, maskOf } from '../../bits/bitfield.ts';
 import { MASK32, MASK64 } from '../../bits/u64.ts';
-import { CR0, CR4, DR6, DR7, EFER, XCR0 } from '../control-registers.ts';
+import { CR0, CR4, EFER } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
-import type { Insn } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core, SystemFunction } from './core.ts';
-import { is64Bit, isLongMode, isProtected, isVirtual8086 } from './mode.ts';
+import { is64Bit, isLongMode } from './mode.ts';
 import { RIGHTS, SYSTEM_TYPE } from './rights.ts';
 
 const refuse = () => new Fault('#GP', 0);
@@ -141,7 +140,7 @@ const writable: Readonly<Record<number, (core: Core, value: bigint) => void>> = 
 };
 
 /** Size of the general register in MOV to and from CRn and DRn: no prefix changes it. */
-const moveSize = (core: Core) => (is64Bit(core.state) ? 8 : 4);
+export const moveSize = (core: Core) => (is64Bit(core.state) ? 8 : 4);
 
 /** MOV to and from control registers. */
 export const movCr: SystemFunction = (core, insn) => {
@@ -150,57 +149,19 @@ export const movCr: SystemFunction = (core, insn) => {
   if (to?.kind === 'cr' && from?.kind === 'gpr') {
     const write = writable[to.index];
     if (!write) throw new Fault('#UD');
-    requireRing0(core);
+    core.requireCpl0();
     const value = core.gpr(from.index, size);
     const { nonRoot } = core;
     write(core, nonRoot ? nonRoot.movToCr(to.index, value, from.index, insn) : value);
   } else if (from?.kind === 'cr' && to?.kind === 'gpr') {
     const read = readable[from.index];
     if (!read) throw new Fault('#UD');
-    requireRing0(core);
+    core.requireCpl0();
     const { nonRoot } = core;
     const value = nonRoot ? nonRoot.movFromCr(from.index, read(core), to.index, insn) : read(core);
     core.setGpr(to.index, size, value);
   }
 };
-
-/** #GP(0) unless at CPL 0; virtual-8086 mode is CPL 3. */
-const requireRing0 = (core: Core): void => core.requireCpl0();
-
-/** MOV to and from debug registers. Vol. 3, "Debug Registers". */
-export const movDr: SystemFunction = (core, insn) => {
-  const [to, from] = insn.operands;
-  const dr = to?.kind === 'dr' ? to : from?.kind === 'dr' ? from : undefined;
-  const gpr = to?.kind === 'gpr' ? to : from?.kind === 'gpr' ? from : undefined;
-  if (!dr || !gpr) return;
-  const { state } = core;
-  let { index } = dr;
-  if (index > 7) throw new Fault('#UD');
-  const write = to === dr;
-  // Before the privilege level and CR4.DE. Vol. 3, "Instructions That Cause VM Exits Conditionally".
-  core.nonRoot?.movDr(dr.index, write ? 'to' : 'from', gpr.index, insn);
-  if (index === 4 || index === 5) {
-    if (isSet(state.get(STATE.CR4), CR4.DE)) throw new Fault('#UD');
-    index += 2;
-  }
-  requireRing0(core);
-  const size = moveSize(core);
-  const slot = STATE.DR + index * 8;
-  if (isSet(state.get(STATE.DR + 7 * 8), DR7.GD)) throw new Fault('#DB', undefined, DR6.BD);
-  if (!write) {
-    core.setGpr(gpr.index, size, state.get(slot));
-    return;
-  }
-  const value = core.gpr(gpr.index, size);
-  if (index >= 6 && value >> 32n !== 0n) throw refuse();
-  if (index < 4 && size === 8 && !core.isCanonical(value)) throw refuse();
-  state.set(slot, index < 4 ? value : index === 6 ? maskDr6(value) : maskDr7(value));
-  core.engine.debugChanged();
-};
-
-const maskDr6 = (value: bigint): bigint =>
-  DR6.FIXED | (value & maskOf(DR6.B, DR6.BD, DR6.BS, DR6.BT));
-const maskDr7 = (value: bigint): bigint => DR7.FIXED | (value & 0xffff_23ffn);
 
 /** CLTS. */
 export const clts: SystemFunction = (core, insn) => {
@@ -231,79 +192,4 @@ export const smsw: SystemFunction = (core, insn) => {
 /** SGDT, SIDT, SLDT, SMSW, STR at CPL > 0 with CR4.UMIP set. @throws Fault #GP(0) */
 export function requireUmip(core: Core): void {
   if (core.cpl > 0 && isSet(core.state.get(STATE.CR4), CR4.UMIP)) throw refuse();
-}
-
-/** INVLPG. */
-export const invlpg: SystemFunction = (core, insn) => {
-  core.requireCpl0();
-  const memory = core.memoryOperand(insn);
-  if (!memory) throw new Fault('#UD');
-  const linear = core.linearOf(memory, insn);
-  core.nonRoot?.invlpg(linear, insn);
-  if (core.isCanonical(linear)) core.forget({ linear });
-};
-
-/** INVPCID. Vol. 2, "INVPCID—Invalidate Process-Context Identifier". */
-export const invpcid: SystemFunction = (core, insn) => {
-  if (core.nonRoot?.enabled('INVPCID') === false) throw new Fault('#UD');
-  if (isVirtual8086(core.state) || core.cpl !== 0) throw refuse();
-  core.nonRoot?.invpcid(insn);
-  const [register, memory] = insn.operands;
-  if (register?.kind !== 'gpr' || memory?.kind !== 'mem') throw new Fault('#UD');
-  const type = core.gpr(register.index, moveSize(core));
-  const offset = core.offset(memory, insn);
-  // One operand of 16 bytes: both halves pass segmentation before either is read.
-  core.linear(memory.segment, offset, 16, 'read');
-  const pcid = core.load(memory.segment, offset, 8);
-  const linear = core.load(memory.segment, (offset + 8n) & MASK64, 8);
-  const pcide = isSet(core.state.get(STATE.CR4), CR4.PCIDE);
-  if (type > 3n || pcid >> 12n !== 0n) throw refuse();
-  if (type < 2n && !pcide && pcid !== 0n) throw refuse();
-  if (type === 0n && !core.isCanonical(linear)) throw refuse();
-  if (type === 0n) core.forget({ linear });
-  else core.forget(type === 1n ? { pcid: Number(pcid) } : {});
-};
-
-/** WBINVD and INVD: no cache holds data of its own here. */
-export const wbinvd: SystemFunction = (core, insn) => {
-  core.requireCpl0();
-  if (core.nonRoot?.plain('WBINVD', insn)) return;
-};
-export const invd: SystemFunction = (core, insn) => {
-  core.requireCpl0();
-  if (core.nonRoot?.plain('INVD', insn)) return;
-};
-
-const ecx = (core: Core): number => Number(core.gpr(1, 4));
-const edxEax = (core: Core): bigint => (core.gpr(2, 4) << 32n) | core.gpr(0, 4);
-
-const requireXsave = (core: Core): void => {
-  if (!isSet(core.state.get(STATE.CR4), CR4.OSXSAVE)) throw new Fault('#UD');
-};
-
-/** XGETBV. */
-export const xgetbv: SystemFunction = (core) => {
-  requireXsave(core);
-  const register = ecx(core);
-  if (register > 1) throw refuse();
-  const value = core.state.get(STATE.XCR0);
-  core.setGpr(0, 4, value & MASK32);
-  core.setGpr(2, 4, value >> 32n);
-};
-
-/** XSETBV. Vol. 2, "XSETBV—Set Extended Control Register". */
-export const xsetbv: SystemFunction = (core, insn: Insn) => {
-  requireXsave(core);
-  core.requireCpl0();
-  if (core.nonRoot?.plain('XSETBV', insn)) return;
-  const value = edxEax(core);
-  if (ecx(core) !== 0 || !isSet(value, XCR0.X87) || isSet(value, ~core.features.xcr0 & MASK64)) {
-    throw refuse();
-  }
-  core.state.set(STATE.XCR0, value);
-};
-
-/** Protected mode outside virtual-8086 mode; #UD elsewhere. */
-export function requireProtected(core: Core): void {
-  if (!isProtected(core.state) || isVirtual8086(core.state)) throw new Fault('#UD');
 }

@@ -3,7 +3,7 @@ import { RFLAGS } from '../control-registers.ts';
 import { Fault } from '../fault.ts';
 import type { Insn } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
-import { requireProtected, requireUmip } from './control-moves.ts';
+import { requireUmip } from './control-moves.ts';
 import type { Core, SystemFunction } from './core.ts';
 import {
   errorCode,
@@ -14,7 +14,7 @@ import {
   readSystemDescriptor,
   TI,
 } from './descriptors.ts';
-import { is64Bit, isLongMode } from './mode.ts';
+import { is64Bit, isLongMode, isProtected, isVirtual8086 } from './mode.ts';
 import {
   dpl,
   isConforming,
@@ -25,6 +25,11 @@ import {
   SYSTEM_TYPE,
   systemType,
 } from './rights.ts';
+
+/** Protected mode outside virtual-8086 mode; #UD elsewhere. */
+function requireProtected({ state }: Core): void {
+  if (!isProtected(state) || isVirtual8086(state)) throw new Fault('#UD');
+}
 
 type TableRegister = { readonly base: number; readonly limit: number };
 const GDTR: TableRegister = { base: STATE.GDTR_BASE, limit: STATE.GDTR_LIMIT };

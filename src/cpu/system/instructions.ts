@@ -1,19 +1,9 @@
 import type { Mnemonic } from '../decode/mnemonics.ts';
+import { xgetbv, xsetbv } from '../x87/extended-control.ts';
 import { X87_INSTRUCTIONS } from '../x87/instructions.ts';
-import {
-  clts,
-  invd,
-  invlpg,
-  invpcid,
-  lmsw,
-  movCr,
-  movDr,
-  smsw,
-  wbinvd,
-  xgetbv,
-  xsetbv,
-} from './control-moves.ts';
+import { clts, lmsw, movCr, smsw } from './control-moves.ts';
 import type { SystemFunction } from './core.ts';
+import { movDr } from './debug-moves.ts';
 import {
   arpl,
   lar,
@@ -33,6 +23,7 @@ import { callFar, jmpFar, retFar } from './far-transfers.ts';
 import { swapgs, syscall, sysenter, sysexit, sysret } from './fast-calls.ts';
 import { clac, cli, hlt, monitor, mwait, pause, stac, sti } from './halting.ts';
 import { iret, popf } from './interrupt-return.ts';
+import { invd, invlpg, invpcid, wbinvd } from './invalidation.ts';
 import { input, ins, output, outs } from './port-io.ts';
 import {
   cpuid,

@@ -61,7 +61,7 @@ const requested = (core: Core, enabled: bigint): bigint =>
   ((core.gpr(2, 4) << 32n) | core.gpr(0, 4)) & enabled;
 
 /** Components not in their initial configuration (XINUSE). */
-function inUse(state: State): bigint {
+export function inUse(state: State): bigint {
   const x87 = new X87(state);
   const fresh =
     x87.fcw === 0x37f &&

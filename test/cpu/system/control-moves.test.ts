@@ -129,6 +129,29 @@ describe('XGETBV and XSETBV', () => {
     if (vector === undefined) expect(machine.state.get(STATE.XCR0)).toBe(value);
   });
 
+  // Behind FNINIT, pcmpeqd xmm1, xmm1 puts SSE into use, FLD1 the x87.
+  it.each([
+    ['nothing is in use', '', 0n],
+    ['SSE is', '660f76c9', 2n],
+    ['x87 is', 'd9e8', 1n],
+  ])('XGETBV of register 1 says what of XCR0 is in use: %s', (_what, before, inUse) => {
+    const machine = execute(
+      `dbe3 ${before}\n 31c9 ffc1 0f01d0 ; xor ecx, ecx; inc ecx; xgetbv`,
+      0n,
+      (m) => {
+        osxsave(m);
+        m.state.set(STATE.XCR0, 3n);
+        m.state.set(STATE.CR4, m.state.get(STATE.CR4) | 0x200n);
+        m.state.gpr[2] = -1n & 0xffff_ffff_ffff_ffffn;
+      },
+    );
+    expect([machine.handled, machine.state.gpr[0], machine.state.gpr[2]]).toEqual([
+      undefined,
+      inUse,
+      0n,
+    ]);
+  });
+
   it('are #UD without CR4.OSXSAVE', () => {
     expect(execute('0f01d0', 0n).handled).toBe(6);
     expect(execute('0f01d1', 3n).handled).toBe(6);
@@ -147,6 +170,7 @@ describe('invalidation', () => {
     ['an address that is not canonical', 0n, 0n, 1n << 47n, 13],
     ['a PCID other than 0 while CR4.PCIDE is clear', 1n, 5n, 0n, 13],
     ['reserved bits of the descriptor', 0n, 1n << 12n, 0n, 13],
+    ['the same where the type takes none of it', 3n, 1n << 12n, 0n, 13],
     ['everything', 2n, 5n, 0n, undefined],
     ['everything but global pages', 3n, 0n, 0n, undefined],
     ['a type that does not exist', 4n, 0n, 0n, 13],
@@ -157,19 +181,6 @@ describe('invalidation', () => {
   it('INVLPG of an address that is not canonical does nothing', () => {
     const machine = execute('0f0138 ; invlpg [rax]', 1n << 47n);
     expect(machine.handled).toBeUndefined();
-  });
-
-  it.each([
-    ['a type above 3', 4n, 0n, 13],
-    ['a set bit above the PCID, though the type takes none', 3n, 1n << 12n, 13],
-    ['a PCID without CR4.PCIDE, though the type takes one', 1n, 5n, 13],
-    ['a PCID that the type does not take', 2n, 5n, undefined],
-  ])('INVPCID with %s', (_what, type, pcid, vector) => {
-    const machine = execute('660f388214 25 00000400 ; invpcid rdx, [40000H]', 0n, (m) => {
-      m.state.gpr[2] = type;
-      m.memory.write(AT.DATA, 8, pcid);
-    });
-    expect(machine.handled).toBe(vector);
   });
 
   it.each([
