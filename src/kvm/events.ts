@@ -27,11 +27,13 @@ const BY_NUMBER = new Map(
 const ERROR_CODE = 1 << 11;
 const VALID = 0x8000_0000;
 
-/** Arms the next VM entry of the current VMCS with an event. */
-export function writeInjection(
-  vcpu: Vcpu,
-  { type, vector, errorCode, length }: InjectedEvent,
-): void {
+/**
+ * Arms the next VM entry of the current VMCS with an event.
+ * @param again the delivery of the event has been interrupted before
+ */
+export function writeInjection(vcpu: Vcpu, event: InjectedEvent, again = false): void {
+  const { type, vector, errorCode, length } = event;
+  vcpu.vm.observer?.inject?.({ vcpu: vcpu.id, event, again });
   const information =
     (VALID | (TYPE[type] << 8) | vector | (errorCode === undefined ? 0 : ERROR_CODE)) >>> 0;
   vcpu.write('VM_ENTRY_INTERRUPTION_INFORMATION', BigInt(information));
@@ -50,5 +52,5 @@ export function reinject(vcpu: Vcpu): void {
   const event = { type, vector: information & 0xff, errorCode };
   const isSoftware = type !== 'interrupt' && type !== 'nmi' && type !== 'exception';
   const length = Number(vcpu.read('VM_EXIT_INSTRUCTION_LENGTH'));
-  writeInjection(vcpu, isSoftware ? { ...event, length } : event);
+  writeInjection(vcpu, isSoftware ? { ...event, length } : event, true);
 }

@@ -1,3 +1,5 @@
+import type { InjectedEvent } from './events.ts';
+
 /** A VM exit as Linux's kvm_exit tracepoint shows it. */
 export interface ExitRecord {
   readonly vcpu: number;
@@ -14,6 +16,8 @@ export interface ExitRecord {
 export interface KvmObserver {
   entry?(record: { vcpu: number; rip: bigint; interruption: number; errorCode: number }): void;
   exit?(record: ExitRecord): void;
+  /** An event is put into the next VM entry: a new one, or one whose delivery a VM exit interrupted. */
+  inject?(record: { vcpu: number; event: InjectedEvent; again: boolean }): void;
   msr?(record: {
     vcpu: number;
     access: 'read' | 'write';

@@ -1,4 +1,5 @@
 import { hex } from '../bits/hex.ts';
+import type { InjectedEvent } from '../kvm/events.ts';
 import type { KvmObserver } from '../kvm/observer.ts';
 import { exitName, type GuestAccess, onAccess } from '../machine/accesses.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -10,7 +11,7 @@ import { VirtualMachine } from '../machine/virtual.ts';
 export const TRACE_KINDS = {
   insn: 'each instruction of the guest, disassembled, before it is executed',
   msr:  'RDMSR, WRMSR and RDPMC of the guest, by an exit or not',
-  kvm:  'VM entries and exits and the MSR accesses that KVM answers, as the Linux tracepoints show them',
+  kvm:  'VM entries and exits, injected events and the MSR accesses that KVM answers, as the Linux tracepoints show them',
   vpmu: 'PMIs of the guest, mediated vPMUs loaded and put',
 } as const;
 export type TraceKind = keyof typeof TRACE_KINDS;
@@ -21,7 +22,7 @@ export interface TraceOptions {
   readonly write: (line: string) => void;
   /** Text of an instruction; needed for `insn`. */
   readonly disassemble?: (step: Step) => string;
-  /** Whose tracepoints to follow: 6.1 does not tell requests. */
+  /** Whose tracepoints to follow: 6.1 tells neither what an entry injects nor requests. */
   readonly kernel?: '6.1' | '6.18';
 }
 
@@ -91,6 +92,31 @@ function accessText(
   return `${kind} ${register} ${outcome}${intercepted ? ' by an exit' : ''}`;
 }
 
+const interruptionText = (information: number, errorCode: number): string =>
+  `intr_info ${padded(information, 8)} error_code ${padded(delivered(information, errorCode), 8)}`;
+
+// biome-ignore format: a table
+const EXCEPTIONS: Readonly<Record<number, string>> = {
+  0: '#DE', 1: '#DB', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP', 12: '#SS', 13: '#GP', 14: '#PF',
+  17: '#AC', 18: '#MC',
+};
+
+/** Tracepoint and text of an injected event; NMIs have no tracepoint. */
+function injectionText({ type, vector, errorCode }: InjectedEvent): [name?: string, text?: string] {
+  switch (type) {
+    case 'nmi':
+      return [];
+    case 'interrupt':
+      return ['kvm_inj_virq', `IRQ ${x(vector)}`];
+    case 'software-interrupt':
+      return ['kvm_inj_virq', `Soft/INTn ${x(vector)}`];
+    default: {
+      const code = errorCode === undefined ? '' : ` (${x(errorCode)})`;
+      return ['kvm_inj_exception', `${EXCEPTIONS[vector] ?? x(vector)}${code}`];
+    }
+  }
+}
+
 const kvmEvents = (
   event: (cpu: number, name: string, text: string) => void,
   kernel: '6.1' | '6.18',
@@ -99,16 +125,21 @@ const kvmEvents = (
     event(
       vcpu,
       'kvm_entry',
-      `vcpu ${vcpu}, rip ${x(rip)} intr_info ${padded(interruption, 8)} error_code ${padded(delivered(interruption, errorCode), 8)}`,
+      `vcpu ${vcpu}, rip ${x(rip)}` +
+        (kernel === '6.1' ? '' : ` ${interruptionText(interruption, errorCode)}`),
     ),
   exit: ({ vcpu, reason, rip, qualification, vectoring, interruption, errorCode }) =>
     event(
       vcpu,
       'kvm_exit',
       `vcpu ${vcpu} reason ${exitName(reason)} rip ${x(rip)} info1 ${padded(qualification, 16)} ` +
-        `info2 ${padded(vectoring, 16)} intr_info ${padded(interruption, 8)} error_code ${padded(delivered(interruption, errorCode), 8)}` +
+        `info2 ${padded(vectoring, 16)} ${interruptionText(interruption, errorCode)}` +
         (kernel === '6.1' ? '' : ` requests ${padded(0, 16)}`),
     ),
+  inject: ({ vcpu, event: injected, again }) => {
+    const [name, text] = injectionText(injected);
+    if (name) event(vcpu, name, `${text}${again ? ' [reinjected]' : ''}`);
+  },
   msr: ({ vcpu, access, address, value, fault }) =>
     event(
       vcpu,

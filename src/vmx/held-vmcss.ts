@@ -1,5 +1,5 @@
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
-import type { VmxShape } from '../msr/vmx.ts';
+import { SECONDARY, type VmxShape } from '../msr/vmx.ts';
 import { type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
 import { type SavedVmcs, Vmcs } from './vmcs.ts';
 
@@ -14,26 +14,44 @@ export interface SavedVmcss {
 export class HeldVmcss {
   current: Vmcs | undefined;
   readonly #memory: PhysicalMemory;
-  readonly #revision: number;
+  readonly #shape: VmxShape;
   readonly #fields: ReadonlyMap<number, Field>;
   readonly #active = new Map<number, Vmcs>();
 
   constructor(memory: PhysicalMemory, shape: VmxShape) {
     this.#memory = memory;
-    this.#revision = shape.revision;
+    this.#shape = shape;
     this.#fields = fieldsOf(shape);
   }
 
-  /** Whether a region has this processor's revision identifier, and no shadow-VMCS indicator: those do not exist here. */
-  isOurs(address: number): boolean {
-    return Vmcs.revision(this.#memory, address) === this.#revision;
+  /** Whether a region has this processor's revision identifier, and a shadow-VMCS indicator only where that may be. */
+  isOurs(address: number, { mayBeShadow = false } = {}): boolean {
+    const { revision, isShadow } = Vmcs.header(this.#memory, address);
+    return revision === this.#shape.revision && (!isShadow || mayBeShadow);
+  }
+
+  /** Whether VMPTRLD takes a region. */
+  mayLoad(address: number): boolean {
+    const mayBeShadow = (this.#shape.secondary & SECONDARY.VMCS_SHADOWING) !== 0;
+    return this.isOurs(address, { mayBeShadow });
+  }
+
+  /** The VMCS that VM entry takes: the current one, unless it is a shadow VMCS. */
+  get enterable(): Vmcs | undefined {
+    const { current } = this;
+    return current && this.isOurs(current.address) ? current : undefined;
+  }
+
+  /** A VMCS that is not current but in use, as a shadow VMCS is: it becomes active. */
+  use(address: number): Vmcs {
+    const vmcs = this.#at(address);
+    this.#active.set(address, vmcs);
+    return vmcs;
   }
 
   /** Makes a VMCS active and current. */
   load(address: number): void {
-    const vmcs = this.#at(address);
-    this.#active.set(address, vmcs);
-    this.current = vmcs;
+    this.current = this.use(address);
   }
 
   /** Makes a VMCS clear, inactive and not current, and its region up to date. */

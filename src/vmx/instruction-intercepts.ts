@@ -16,6 +16,7 @@ import {
 } from './instruction-information.ts';
 import { ioExits } from './io-bitmap.ts';
 import { msrExits } from './msr-bitmap.ts';
+import { PauseLoop } from './pause-loop.ts';
 
 /** Instructions whose exit is decided by one control: in which word, or always. */
 // biome-ignore format: a table
@@ -37,8 +38,11 @@ const PLAIN: Readonly<Record<PlainIntercept, { reason: number; primary?: number;
 
 /** Instructions that exit. Vol. 3, "Instructions That Cause VM Exits". */
 export class InstructionIntercepts extends ControlRegisterIntercepts {
+  protected readonly pauses = new PauseLoop();
+
   plain(name: PlainIntercept, insn: Insn): boolean {
     const { reason, primary, secondary } = PLAIN[name];
+    if (name === 'PAUSE' && this.#pausesTooLong()) return this.exits(reason, insn);
     if (primary !== undefined && !this.primary(primary)) return false;
     if (secondary !== undefined && !this.secondary(secondary)) return false;
     // Of MWAIT the exit qualification says whether the address-range monitoring hardware is armed.
@@ -146,6 +150,16 @@ export class InstructionIntercepts extends ControlRegisterIntercepts {
     if (!this.primary(PRIMARY.USE_MSR_BITMAPS)) return false;
     const bitmaps = Number(this.vmcs.read(FIELDS.MSR_BITMAP_ADDRESS));
     return !msrExits(this.machine.memory, bitmaps, address, access);
+  }
+
+  /** PAUSE-loop exiting, which PAUSE exiting overrides. */
+  #pausesTooLong(): boolean {
+    const { state } = this.machine.core;
+    if (!this.secondary(SECONDARY.PAUSE_LOOP_EXITING) || state.cpl !== 0) return false;
+    const [gap, window] = [FIELDS.PLE_GAP, FIELDS.PLE_WINDOW].map((field) =>
+      this.vmcs.read32(field),
+    );
+    return this.pauses.exceeds(state.total('ticks'), gap!, window!);
   }
 
   #xsaves(reason: number, insn: Insn): void {

@@ -15,6 +15,7 @@ import {
   invalidationInformation,
   memoryInformation,
 } from './instruction-information.ts';
+import type { NonRootOperation } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import type { Vmx } from './vmx.ts';
 
@@ -55,6 +56,8 @@ interface VmxInstruction {
   readonly information?: (insn: Insn) => number;
   /** Whether it exits in modes that have no VMX instructions. */
   readonly exitsInAnyMode?: boolean;
+  /** Whether it does not exit from non-root operation but does there what it does in root operation. */
+  readonly isVirtual?: (nonRoot: NonRootOperation, core: Core, insn: Insn) => boolean;
   /** What it does in root operation at CPL 0. Sets the flags unless it answers nothing. */
   run(vmx: Vmx, core: Core, insn: Insn): VmxOutcome | undefined;
 }
@@ -72,6 +75,12 @@ function enter(kind: 'launch' | 'resume') {
   };
 }
 
+/** @param at the operand that holds the encoding of a field */
+const shadowed =
+  (access: 'VMREAD' | 'VMWRITE', at: number) =>
+  (nonRoot: NonRootOperation, core: Core, insn: Insn): boolean =>
+    nonRoot.shadows(access, core.operand(insn, at, registerSize(core)));
+
 // biome-ignore format: a table
 const TABLE: Readonly<Record<string, VmxInstruction>> = {
   VMXOFF:   { reason: EXIT_REASON.VMOFF, run: (vmx) => vmx.vmxoff() },
@@ -82,17 +91,17 @@ const TABLE: Readonly<Record<string, VmxInstruction>> = {
     core.store(memory.segment, core.offset(memory, insn), 8, vmx.vmptrst());
     return 'VMsucceed';
   } },
-  VMREAD:   { reason: EXIT_REASON.VMREAD, information: (insn) => fieldAccessInformation(insn, 0, 1), run: (vmx, core, insn) => {
+  VMREAD:   { reason: EXIT_REASON.VMREAD, information: (insn) => fieldAccessInformation(insn, 0, 1), isVirtual: shadowed('VMREAD', 1), run: (vmx, core, insn) => {
     const size = registerSize(core);
     const value = vmx.readField(core.operand(insn, 1, size));
     if (typeof value !== 'bigint') return value;
     core.setOperand(insn, 0, value, size);
     return 'VMsucceed';
   } },
-  VMWRITE:  { reason: EXIT_REASON.VMWRITE, information: (insn) => fieldAccessInformation(insn, 1, 0), run: (vmx, core, insn) => {
+  VMWRITE:  { reason: EXIT_REASON.VMWRITE, information: (insn) => fieldAccessInformation(insn, 1, 0), isVirtual: shadowed('VMWRITE', 0), run: (vmx, core, insn) => {
     const size = registerSize(core);
     const value = core.operand(insn, 1, size);
-    return vmx.vmwrite(core.operand(insn, 0, size), value);
+    return vmx.writeField(core.operand(insn, 0, size), value);
   } },
   VMLAUNCH: { reason: EXIT_REASON.VMLAUNCH, run: enter('launch') },
   VMRESUME: { reason: EXIT_REASON.VMRESUME, run: enter('resume') },
@@ -152,7 +161,8 @@ export function vmxInstructions(vmx: Vmx): Readonly<Record<string, SystemFunctio
     (core, insn) => {
       if (vmx.nonRoot && row.exitsInAnyMode) return exitFrom(core, insn, row);
       if (!vmx.operation || !modeHasVmx(core)) throw new Fault('#UD');
-      if (vmx.nonRoot) return exitFrom(core, insn, row);
+      if (vmx.nonRoot && !row.isVirtual?.(vmx.nonRoot, core, insn))
+        return exitFrom(core, insn, row);
       core.requireCpl0();
       const outcome = row.run(vmx, core, insn);
       if (outcome) setFlags(core, outcome);

@@ -14,12 +14,15 @@ import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
 import { INTERRUPTION, informationOf, isSoftware } from './interruption.ts';
 import type { VmxMachine } from './machine.ts';
+import type { SavedPauseLoop } from './pause-loop.ts';
 import type { PreemptionTimer } from './preemption-timer.ts';
 import type { Vmcs } from './vmcs.ts';
 
 const EPTP_SWITCHING = 1n;
 const EPTP_LIST_ENTRIES = 512n;
 const PML_ENTRIES = 512;
+/** Encodings that the VMREAD and VMWRITE bitmaps have a bit for. */
+const SHADOWED_ENCODINGS = 1n << 15n;
 const PAGE_FAULT = 14;
 const DOUBLE_FAULT = 8;
 
@@ -31,6 +34,7 @@ export interface SavedNonRoot {
   readonly recognized: boolean;
   readonly delivered: bigint;
   readonly iretAt: bigint;
+  readonly pauses: SavedPauseLoop;
 }
 
 /** VMX non-root operation under one VMCS: what exits, and how. Vol. 3, "VMX Non-Root Operation". */
@@ -85,6 +89,7 @@ export class NonRootOperation extends ApicVirtualization implements NonRoot {
       recognized: this.apic?.recognized ?? false,
       delivered: this.#delivered,
       iretAt: this.#iretAt,
+      pauses: this.pauses.save(),
     };
   }
 
@@ -95,6 +100,7 @@ export class NonRootOperation extends ApicVirtualization implements NonRoot {
     if (this.apic) this.apic.recognized = saved.recognized;
     this.#delivered = saved.delivered;
     this.#iretAt = saved.iretAt;
+    this.pauses.restore(saved.pauses);
   }
 
   get ept(): number | undefined {
@@ -122,6 +128,14 @@ export class NonRootOperation extends ApicVirtualization implements NonRoot {
     ept.use(eptp);
     core.engine.retagged();
     core.engine.endSlice();
+  }
+
+  /** Whether VMREAD or VMWRITE of a field reaches the shadow VMCS instead of exiting. Vol. 3, "VMCS Shadowing". */
+  shadows(access: 'VMREAD' | 'VMWRITE', encoding: bigint): boolean {
+    if (!this.secondary(SECONDARY.VMCS_SHADOWING) || encoding >= SHADOWED_ENCODINGS) return false;
+    const bitmap = Number(this.vmcs.read(FIELDS[`${access}_BITMAP_ADDRESS`]));
+    const byte = this.machine.memory.read(bitmap + Number(encoding >> 3n), 1);
+    return ((byte >> (encoding & 7n)) & 1n) === 0n;
   }
 
   // Events.

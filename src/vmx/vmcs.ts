@@ -4,7 +4,17 @@ import { RuleMemory } from './rule-memory.ts';
 import type { Transfer } from './transfer.ts';
 
 /** Where things stand in a VMCS region. Only the first two are architectural. */
-const REGION = { REVISION: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
+const REGION = { HEADER: 0, ABORT: 4, LAUNCH_STATE: 8, FIELDS: 64, SIZE: 4096 } as const;
+
+const REVISION_MASK = 0x7fff_ffffn;
+
+/** Vol. 3, "Format of the VMCS Region". */
+export interface VmcsHeader {
+  /** VMCS revision identifier, 31 bits. */
+  readonly revision: number;
+  /** The shadow-VMCS indicator. */
+  readonly isShadow: boolean;
+}
 
 /** A VMCS that the processor holds; plain data. */
 export interface SavedVmcs {
@@ -108,9 +118,10 @@ export class Vmcs {
     }
   }
 
-  /** The first dword of the region: revision identifier, and the shadow-VMCS indicator in bit 31. */
-  static revision(memory: PhysicalMemory, address: number): number {
-    return Number(memory.read(address + REGION.REVISION, 4));
+  /** The first dword of the region. */
+  static header(memory: PhysicalMemory, address: number): VmcsHeader {
+    const word = memory.read(address + REGION.HEADER, 4);
+    return { revision: Number(word & REVISION_MASK), isShadow: word > REVISION_MASK };
   }
 
   /** Writes the VMX-abort indicator. */

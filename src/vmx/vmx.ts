@@ -4,7 +4,7 @@ import { ACTIVITY, CR0 } from '../cpu/control-registers.ts';
 import type { Event } from '../cpu/event.ts';
 import { Fault } from '../cpu/fault.ts';
 import type { Insn } from '../cpu/insn.ts';
-import type { NonRoot, VmxPort } from '../cpu/ports.ts';
+import type { VmxPort } from '../cpu/ports.ts';
 import { STATE } from '../cpu/state/layout.ts';
 import type { Core, SystemFunction } from '../cpu/system/core.ts';
 import type { VmExit } from '../cpu/vm-exit.ts';
@@ -15,7 +15,6 @@ import {
   CR4_ONE,
   FEATURE_CONTROL,
   SECONDARY,
-  VMX_MISC,
   type VmxShape,
   vmxMsrs,
 } from '../msr/vmx.ts';
@@ -32,6 +31,7 @@ import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
 import type { Vmcs } from './vmcs.ts';
+import { VmcsAccess } from './vmcs-access.ts';
 
 const NO_VMCS = MASK64;
 
@@ -61,6 +61,7 @@ export class Vmx implements VmxPort {
   readonly #memory: PhysicalMemory;
   readonly #msr: MsrBus;
   readonly #vmcss: HeldVmcss;
+  readonly #access: VmcsAccess;
   /** The latest VMCS that was entered, as its checks see it. */
   #entry: Entry | undefined;
   #core: Core | undefined;
@@ -77,6 +78,7 @@ export class Vmx implements VmxPort {
     this.#memory = memory;
     this.#msr = msr;
     this.#vmcss = new HeldVmcss(memory, shape);
+    this.#access = new VmcsAccess(this.#vmcss, shape);
   }
 
   /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
@@ -100,7 +102,7 @@ export class Vmx implements VmxPort {
     return this.#vmxon !== undefined;
   }
 
-  get nonRoot(): NonRoot | undefined {
+  get nonRoot(): NonRootOperation | undefined {
     return this.#nonRoot;
   }
 
@@ -126,7 +128,7 @@ export class Vmx implements VmxPort {
   // VMX instructions, operands read. Vol. 3, "VMX Instruction Reference".
 
   vmxon(region: bigint): VmxOutcome {
-    if (this.operation) return this.#fail(VM_INSTRUCTION_ERROR.VMXON_IN_ROOT);
+    if (this.operation) return this.fail(VM_INSTRUCTION_ERROR.VMXON_IN_ROOT);
     if (!this.#isRegion(region)) return 'VMfailInvalid';
     if (!this.#vmcss.isOurs(Number(region))) return 'VMfailInvalid';
     this.#vmxon = Number(region);
@@ -140,18 +142,18 @@ export class Vmx implements VmxPort {
   }
 
   vmclear(pointer: bigint): VmxOutcome {
-    if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_BAD_ADDRESS);
+    if (!this.#isRegion(pointer)) return this.fail(VM_INSTRUCTION_ERROR.VMCLEAR_BAD_ADDRESS);
     const address = Number(pointer);
-    if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMCLEAR_VMXON_POINTER);
+    if (address === this.#vmxon) return this.fail(VM_INSTRUCTION_ERROR.VMCLEAR_VMXON_POINTER);
     this.#vmcss.clear(address);
     return 'VMsucceed';
   }
 
   vmptrld(pointer: bigint): VmxOutcome {
-    if (!this.#isRegion(pointer)) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_ADDRESS);
+    if (!this.#isRegion(pointer)) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_ADDRESS);
     const address = Number(pointer);
-    if (address === this.#vmxon) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
-    if (!this.#vmcss.isOurs(address)) return this.#fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
+    if (address === this.#vmxon) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
+    if (!this.#vmcss.mayLoad(address)) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
     this.#vmcss.load(address);
     return 'VMsucceed';
   }
@@ -162,35 +164,25 @@ export class Vmx implements VmxPort {
     return current ? BigInt(current.address) : NO_VMCS;
   }
 
-  /** A field of the current VMCS; undefined where VMREAD fails. */
+  /** A field of the current VMCS, whoever runs; undefined where VMREAD fails. */
   vmread(encoding: number): bigint | undefined {
-    const value = this.readField(BigInt(encoding));
+    const value = this.#access.read(this.#vmcss.current, BigInt(encoding));
     return typeof value === 'bigint' ? value : undefined;
   }
 
-  /** VMREAD with its failures. */
-  readField(encoding: bigint): bigint | VmxOutcome {
-    const vmcs = this.#vmcss.current;
-    if (!vmcs) return 'VMfailInvalid';
-    const field = this.#vmcss.field(encoding);
-    if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
-    const value = vmcs.read(field);
-    return (encoding & 1n) === 0n ? value : value >> 32n;
+  /** Writes a field of the current VMCS, whoever runs. */
+  vmwrite(encoding: number, value: bigint): VmxOutcome {
+    return this.#access.write(this.#vmcss.current, BigInt(encoding), value);
   }
 
-  vmwrite(encoding: number | bigint, value: bigint): VmxOutcome {
-    const vmcs = this.#vmcss.current;
-    if (!vmcs) return 'VMfailInvalid';
-    const wide = BigInt(encoding);
-    const field = this.#vmcss.field(wide);
-    if (!field) return this.#fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
-    if (field.type === 'information' && !isSet(this.shape.misc, VMX_MISC.VMWRITE_ANY_FIELD)) {
-      return this.#fail(VM_INSTRUCTION_ERROR.READ_ONLY_FIELD);
-    }
-    const high = (wide & 1n) !== 0n;
-    const old = vmcs.read(field);
-    vmcs.write(field, high ? (old & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n) : value);
-    return 'VMsucceed';
+  /** VMREAD of guest code. */
+  readField(encoding: bigint): bigint | VmxOutcome {
+    return this.#access.read(this.#accessible, encoding);
+  }
+
+  /** VMWRITE of guest code. */
+  writeField(encoding: bigint, value: bigint): VmxOutcome {
+    return this.#access.write(this.#accessible, encoding, value);
   }
 
   /** VMLAUNCH by root-mode software in TypeScript. Success means the guest runs, or that the exit fields say why not. */
@@ -205,7 +197,7 @@ export class Vmx implements VmxPort {
   invept(type: number, eptp: bigint): VmxOutcome {
     const { physicalWidth } = this.core.features;
     const valid = type === 2 || (type === 1 && eptpIsValid(this.shape, physicalWidth, eptp));
-    if (!valid) return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+    if (!valid) return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
     this.core.engine.flush({ ept: type === 1 ? eptRoot(eptp) : 'any' });
     return 'VMsucceed';
   }
@@ -217,7 +209,7 @@ export class Vmx implements VmxPort {
     const reserved = type === 2 && vpid >> 16n !== 0n;
     const located = type !== 0 || this.core.isCanonical(linear);
     if (!known || !identified || reserved || !located) {
-      return this.#fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+      return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
     }
     this.core.engine.flush({
       vpid: type === 2 ? 'not 0' : Number(vpid),
@@ -231,7 +223,7 @@ export class Vmx implements VmxPort {
    * to the host. Vol. 3, "VM Entries".
    */
   enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire = () => {}): VmxOutcome {
-    const vmcs = this.#vmcss.current;
+    const vmcs = this.#vmcss.enterable;
     if (!vmcs) return 'VMfailInvalid';
     const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(this.machine, vmcs);
     this.#entry = entry;
@@ -240,7 +232,7 @@ export class Vmx implements VmxPort {
     const result = vmEntry({ machine: this.machine, entry, timer, kind, retire });
     if ('error' in result) {
       this.lastFailure = result.failure;
-      return this.#fail(result.error);
+      return this.fail(result.error);
     }
     this.#rootIsTypeScript = fromTypeScript;
     const vpids = (entry.secondary & SECONDARY.ENABLE_VPID) !== 0;
@@ -284,9 +276,8 @@ export class Vmx implements VmxPort {
     return this.#rootIsTypeScript ? 'leave' : 'continue';
   }
 
-  /** VMfail: VMfailValid with the error number in the current VMCS if there is one. */
   fail(error: number): VmxOutcome {
-    return this.#fail(error);
+    return this.#access.fail(error);
   }
 
   save(): SavedVmx {
@@ -327,13 +318,6 @@ export class Vmx implements VmxPort {
     return this.#machine;
   }
 
-  #fail(error: number): VmxOutcome {
-    const { current } = this.#vmcss;
-    if (!current) return 'VMfailInvalid';
-    current.write32(FIELDS.VM_INSTRUCTION_ERROR, error);
-    return { VMfailValid: error };
-  }
-
   /** After a VM exit or a failed entry: in the host, or in a VMX abort. */
   #reached(vmcs: Vmcs, abort: Abort | undefined, vpids: boolean): void {
     if (abort !== undefined) {
@@ -353,6 +337,13 @@ export class Vmx implements VmxPort {
     const halted = state.get32(STATE.ACTIVITY) !== ACTIVITY.ACTIVE;
     ports.time.modeChanged({ cpl: state.cpl, halted });
     engine.endSlice();
+  }
+
+  /** The VMCS that VMREAD and VMWRITE of guest code reach: the current one, in non-root operation the shadow VMCS. */
+  get #accessible(): Vmcs | undefined {
+    if (!this.#nonRoot) return this.#vmcss.current;
+    const shadow = this.#nonRoot.vmcs.read(FIELDS.VMCS_LINK_POINTER);
+    return shadow === NO_VMCS ? undefined : this.#vmcss.use(Number(shadow));
   }
 
   #isRegion(pointer: bigint): boolean {

@@ -75,7 +75,7 @@ describe('a trace', () => {
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
     for (const line of lines) {
       expect(line).toMatch(
-        /^guest-1 \[000\] \.{5} \d+\.\d{6}: (kvm_entry: vcpu 0, rip 0x[0-9a-f]+ intr_info 0x[0-9a-f]{8} error_code 0x[0-9a-f]{8}|kvm_exit: vcpu 0 reason [A-Z_]+ rip 0x[0-9a-f]+ info1 0x[0-9a-f]{16} info2 0x[0-9a-f]{16} intr_info 0x[0-9a-f]{8} error_code 0x[0-9a-f]{8} requests 0x[0-9a-f]{16}|kvm_msr: msr_(read|write) [0-9a-f]+ = 0x[0-9a-f]+( \(#GP\))?)$/,
+        /^guest-1 \[000\] \.{5} \d+\.\d{6}: (kvm_entry: vcpu 0, rip 0x[0-9a-f]+ intr_info 0x[0-9a-f]{8} error_code 0x[0-9a-f]{8}|kvm_exit: vcpu 0 reason [A-Z_]+ rip 0x[0-9a-f]+ info1 0x[0-9a-f]{16} info2 0x[0-9a-f]{16} intr_info 0x[0-9a-f]{8} error_code 0x[0-9a-f]{8} requests 0x[0-9a-f]{16}|kvm_inj_exception: #(UD|GP \(0x0\))|kvm_msr: msr_(read|write) [0-9a-f]+ = 0x[0-9a-f]+( \(#GP\))?)$/,
       );
     }
     expect(lines.filter((line) => line.includes('reason RDPMC'))).not.toEqual([]);

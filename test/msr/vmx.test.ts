@@ -58,19 +58,37 @@ describe('the VMX capability MSRs', () => {
     ['x2APIC-mode virtualization',       0x48b,  4, true],
     ['APIC-register virtualization',     0x48b,  8, true],
     ['virtual-interrupt delivery',       0x48b,  9, true],
-    ['PAUSE-loop exiting',               0x48b, 10, false],
+    ['PAUSE-loop exiting',               0x48b, 10, true],
     ['VPID',                             0x48b,  5, true],
     ['unrestricted guest',               0x48b,  7, true],
     ['VM functions',                     0x48b, 13, true],
-    ['VMCS shadowing',                   0x48b, 14, false],
+    ['VMCS shadowing',                   0x48b, 14, true],
     ['PML',                              0x48b, 17, true],
     ['#VE',                              0x48b, 18, false],
+    ['XSAVES and XRSTORS',               0x48b, 20, true],
     ['TSC scaling',                      0x48b, 25, true],
     ['loading IA32_PERF_GLOBAL_CTRL on exit', 0x48f, 12, true],
     ['saving IA32_PERF_GLOBAL_CTRL',     0x48f, 30, true],
     ['loading IA32_PERF_GLOBAL_CTRL on entry', 0x490, 13, true],
   ])('%s: bit of MSR %i is as modelled', (_name, address, bit, present) => {
     expect((high(cpu.msr.rdmsr(address)) >> BigInt(bit)) & 1n).toBe(present ? 1n : 0n);
+  });
+
+  // biome-ignore format: a table
+  it.each([
+    // KVM_REQUIRED_VMX_… of arch/x86/kvm/vmx/vmx.h
+    ['pin-based: external interrupts, NMIs',       0x48d, [0, 3]],
+    ['primary: interrupt window, TSC offset, HLT, INVLPG, MWAIT, RDPMC, CR3, CR8, MOV DR, I/O, MONITOR', 0x48e, [2, 3, 7, 9, 10, 11, 15, 16, 19, 20, 23, 24, 29]],
+    ['exit: save debug controls, 64-bit host, acknowledge', 0x48f, [2, 9, 15]],
+    ['entry: load debug controls, 64-bit guest',   0x490, [2, 9]],
+    // Each load on entry has its load on exit: vmcs_entry_exit_pairs.
+    ['entry: GLOBAL_CTRL, PAT, EFER',              0x490, [13, 14, 15]],
+    ['exit: GLOBAL_CTRL, PAT, EFER',               0x48f, [12, 19, 21]],
+  ])("has what Linux's KVM cannot do without: %s", (_name, address, bits) => {
+    const wanted = bits.reduce((word, bit) => word | (1n << BigInt(bit)), 0n);
+    for (const shape of [SAPPHIRE_RAPIDS_VMX, SKYLAKE_SERVER_VMX]) {
+      expect(high(new Processor(shape).msr.rdmsr(address)) & wanted).toBe(wanted);
+    }
   });
 
   it('a Skylake-server-like part cannot save IA32_PERF_GLOBAL_CTRL', () => {

@@ -27,7 +27,7 @@ const DEBUGCTL_BITS = 0x1802n;
 const WORDS: Readonly<Record<string, readonly [must: bigint, may: bigint]>> = {
   PIN_BASED_CONTROLS: [0x16n, 0xffn],
   PRIMARY_CONTROLS: [0x0400_6172n, 0xfff9_fffen],
-  SECONDARY_CONTROLS: [0n, 0x0203_3bffn],
+  SECONDARY_CONTROLS: [0n, 0x0213_7fffn],
   VM_EXIT_CONTROLS: [0x3_6dfbn, 0x407f_ffffn],
   VM_ENTRY_CONTROLS: [0x11fbn, 0xffffn],
 };
@@ -79,6 +79,7 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
     bit(secondary, 0) && ['APIC_ACCESS_ADDRESS'],
     bit(secondary, 13) && bit(f('VM_FUNCTION_CONTROLS'), 0) && ['EPTP_LIST_ADDRESS'],
     bit(secondary, 17) && ['PML_ADDRESS'],
+    bit(secondary, 14) && ['VMREAD_BITMAP_ADDRESS', 'VMWRITE_BITMAP_ADDRESS'],
   ].flatMap((names) => names || []);
   const badPage = pages.some((name) => !aligned(f(name), 4096n) || !fits(f(name)));
   const badArea = ['VM_EXIT_MSR_STORE', 'VM_EXIT_MSR_LOAD', 'VM_ENTRY_MSR_LOAD'].some((name) => {
@@ -334,8 +335,9 @@ export function verdict(vmcs: Plain, around: Surroundings): Verdict {
 
   const link = f('VMCS_LINK_POINTER');
   if (link !== 0xffff_ffff_ffff_ffffn) {
-    const revision = aligned(link, 4096n) && fits(link) ? field(around.memory(link), 31, 0) : -1n;
-    if (revision !== around.revision || link === around.currentVmcs) return 'exit 33, 4';
+    const first = aligned(link, 4096n) && fits(link) ? field(around.memory(link), 31, 0) : -1n;
+    const expected = around.revision + (bit(secondary, 14) ? 1n << 31n : 0n);
+    if (first !== expected || link === around.currentVmcs) return 'exit 33, 4';
   }
   if (paging && bit(cr4, 5) && !longGuest) {
     const pdptes = [0n, 1n, 2n, 3n].map((i) =>

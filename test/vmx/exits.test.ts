@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { STATE } from '../../src/cpu/state/layout.ts';
 import { CODE, type Exit, Guest } from './guest.ts';
 import type { Fields } from './processor.ts';
 
@@ -114,16 +115,44 @@ describe('instructions that do not exit', () => {
   });
 });
 
+describe('XSAVES and XRSTORS', () => {
+  const LBR = 1n << 15n;
+  const fields: Fields = { ...SECONDARY(1 << 20), GUEST_CR4: 0x4_2020n, XSS_EXITING_BITMAP: LBR };
+
+  it.each([
+    ['XSAVES', '0f c7 68 08', 63],
+    ['XRSTORS', '0f c7 58 08', 64],
+  ])(
+    '%s exits where it asks for a component of IA32_XSS that the bitmap has',
+    (_name, code, reason) => {
+      const guest = new Guest(fields).code(code);
+      guest.state.set(STATE.XSS, LBR);
+      guest.state.gpr[0] = LBR;
+      expect(guest.exit()).toMatchObject({ reason, length: 4, qualification: 8n });
+    },
+  );
+
+  it('do not exit for components that IA32_XSS has not', () => {
+    const guest = new Guest({ ...fields, PRIMARY_CONTROLS: 0x8400_61f2n }).code(
+      'b8 00 80 00 00 48 b9 00 10 00 00 00 00 00 00 0f c7 29 f4',
+    );
+    expect(guest.exit().reason).toBe(12);
+  });
+});
+
 describe('instructions that a secondary control enables', () => {
   // biome-ignore format: a table
   it.each([
     ['RDTSCP',  '0f 01 f9',       8],
     ['INVPCID', '66 0f 38 82 08', 1 << 12],
     ['VMFUNC',  '0f 01 d4',       1 << 13],
+    ['XSAVES',  '0f c7 28',       1 << 20],
+    ['XRSTORS', '0f c7 18',       1 << 20],
   ])('%s is #UD without it', (_name, code, control) => {
-    const without = new Guest({ EXCEPTION_BITMAP: 1 << 6 }).code(code).exit();
+    const xsave = { GUEST_CR4: 0x4_2020n };
+    const without = new Guest({ ...xsave, EXCEPTION_BITMAP: 1 << 6 }).code(code).exit();
     expect(without).toMatchObject({ reason: 0, interruption: 0x8000_0306 });
-    const fields = { ...SECONDARY(control), EXCEPTION_BITMAP: 1 << 6, ...(control === 1 << 13 ? {} : HALT), PRIMARY_CONTROLS: 0x8400_61f2n };
+    const fields = { ...xsave, ...SECONDARY(control), EXCEPTION_BITMAP: 1 << 6, ...(control === 1 << 13 ? {} : HALT), PRIMARY_CONTROLS: 0x8400_61f2n };
     expect(new Guest(fields).code(`${code} f4`).exit().reason).not.toBe(0);
   });
 });

@@ -66,7 +66,7 @@ describe('the fields of a VMCS', () => {
     expect(fieldsOf({ ...SKYLAKE_SERVER_VMX, entry: 0 }).has(0x2808)).toBe(false);
     expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x2016)).toBe(true); // posted interrupts
     expect(fieldsOf({ ...SAPPHIRE_RAPIDS_VMX, pin: 0 }).has(0x2016)).toBe(false);
-    expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x4020)).toBe(false); // PAUSE-loop exiting
+    expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x202a)).toBe(false); // #VE
     expect(fieldsOf(SAPPHIRE_RAPIDS_VMX).has(0x2816)).toBe(false); // IA32_LBR_CTL
     expect(fieldsOf(SAPPHIRE_RAPIDS_WHOLE_VMX).has(0x2816)).toBe(true);
   });

@@ -94,6 +94,7 @@ const threshold = (e: Entry) => tprShadow(e) && !delivery(e);
 const ept = secondary(SECONDARY.ENABLE_EPT);
 const logging = secondary(SECONDARY.ENABLE_PML);
 const unrestricted = secondary(SECONDARY.UNRESTRICTED_GUEST);
+const shadowing = secondary(SECONDARY.VMCS_SHADOWING);
 const functions = secondary(SECONDARY.ENABLE_VM_FUNCTIONS);
 const eptpSwitching = (e: Entry) => functions(e) && isSet(e.read('VM_FUNCTION_CONTROLS'), 1n);
 
@@ -153,6 +154,8 @@ export const CONTROL_RULES: readonly Rule[] = [
   { rule: 'VM-function controls are allowed by IA32_VMX_VMFUNC', sdm: EXECUTION, ok: (e) => !functions(e) || (e.read('VM_FUNCTION_CONTROLS') & ~e.shape.vmfunc) === 0n },
   { rule: 'EPTP switching needs EPT', sdm: EXECUTION, ok: (e) => !eptpSwitching(e) || ept(e) },
   ...page('EPTP_LIST_ADDRESS', 'EPTP-list address', EXECUTION, eptpSwitching),
+  ...page('VMREAD_BITMAP_ADDRESS', 'VMREAD-bitmap address', EXECUTION, shadowing),
+  ...page('VMWRITE_BITMAP_ADDRESS', 'VMWRITE-bitmap address', EXECUTION, shadowing),
   { rule: 'TSC multiplier is not 0', sdm: EXECUTION, ok: (e) => !secondary(SECONDARY.USE_TSC_SCALING)(e) || e.read('TSC_MULTIPLIER') !== 0n },
 
   { rule: 'VM-exit controls are allowed by IA32_VMX_TRUE_EXIT_CTLS', sdm: VM_EXIT, ok: (e) => wordIsAllowed(e.shape, 'exit', e.exit) },

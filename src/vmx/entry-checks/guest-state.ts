@@ -75,6 +75,8 @@ const pendingStep = (e: Entry) => isSet(e.read('GUEST_PENDING_DEBUG_EXCEPTIONS')
 
 const link = (e: Entry) => e.read('VMCS_LINK_POINTER');
 const linked = (e: Entry) => link(e) !== NO_LINK;
+const linkedHeader = (e: Entry) => Vmcs.header(e.memory, Number(link(e)));
+const shadowing = (e: Entry) => (e.secondary & SECONDARY.VMCS_SHADOWING) !== 0;
 
 function pdptes(e: Entry): bigint[] {
   if (!usesPdptes(e.read32('GUEST_CR0'), e.read32('GUEST_CR4'), longMode(e))) return [];
@@ -107,7 +109,8 @@ const STATE_RULES: readonly Rule[] = [
   { rule: 'pending debug exception BS is 0 while no single step is held back', sdm: NON_REGISTER, ok: (e) => !debugHeldBack(e) || singleStepping(e) || !pendingStep(e) },
   { rule: 'VMCS link pointer is 4-KByte aligned', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || (link(e) & 0xfffn) === 0n },
   { rule: 'VMCS link pointer is within the physical-address width', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || e.isPhysical(link(e)) },
-  { rule: 'VMCS link pointer refers to a VMCS of this revision', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || Vmcs.revision(e.memory, Number(link(e))) === e.shape.revision },
+  { rule: 'VMCS link pointer refers to a VMCS of this revision', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || linkedHeader(e).revision === e.shape.revision },
+  { rule: 'VMCS link pointer refers to a shadow VMCS exactly with VMCS shadowing', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || linkedHeader(e).isShadow === shadowing(e) },
   { rule: 'VMCS link pointer is not the current VMCS', sdm: NON_REGISTER, qualification: 4n, ok: (e) => !linked(e) || Number(link(e)) !== e.vmcs.address },
   { rule: 'guest PDPTEs have their reserved bits 0', sdm: PDPTES, qualification: 2n, ok: (e) => pdptes(e).every((pdpte) => pdpteIsValid(pdpte, e.physicalWidth)) },
 ];

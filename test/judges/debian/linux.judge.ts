@@ -12,12 +12,14 @@ echo "user space: $(/bin/busybox uname -sm), $(/bin/busybox nproc) processors"
 /bin/busybox poweroff -f
 `;
 
+const PROGRAMS = { 'bin/perf-count': 'firmware/linux/perf-count.elf' };
+
 let packages: DebianPackages;
 let initrd = '';
 
 beforeAll(async () => {
   packages = new DebianPackages(['linux-image-cloud-amd64', 'busybox-static', 'cpio']);
-  if (packages.missing === undefined) initrd = initramfs(packages, INIT);
+  if (packages.missing === undefined) initrd = initramfs(packages, INIT, PROGRAMS);
   await buildCommand();
 }, 600_000);
 

@@ -26,6 +26,14 @@ const EPT = { ...SECONDARY_ON, SECONDARY_CONTROLS: 0x2, EPT_POINTER: 0x1_a01en }
 const UNRESTRICTED = { ...EPT, SECONDARY_CONTROLS: 0x82 };
 const FUNCTIONS = { ...EPT, SECONDARY_CONTROLS: 0x2002 };
 const SWITCHING = { ...FUNCTIONS, VM_FUNCTION_CONTROLS: 1n, EPTP_LIST_ADDRESS: 0x3_0000n };
+const SHADOWING = {
+  ...SECONDARY_ON,
+  SECONDARY_CONTROLS: 0x4000,
+  VMREAD_BITMAP_ADDRESS: 0x1_6000n,
+  VMWRITE_BITMAP_ADDRESS: 0x1_7000n,
+};
+/** A shadow VMCS of this revision at 12000H. */
+const SHADOW_AT_LINK = { memory: { 73728: 0x8000_0012n } };
 const TPR = { PRIMARY_CONTROLS: 0x0420_6172, VIRTUAL_APIC_ADDRESS: 0x1_9000n };
 const APIC = (secondary: number, more: Fields = {}): Fields => ({
   ...TPR,
@@ -101,7 +109,7 @@ const IF = { GUEST_RFLAGS: 0x202n };
 export const CONTROL_ROWS: readonly RuleRow[] = [
   ['pin-based controls are allowed by IA32_VMX_TRUE_PINBASED_CTLS', [{ PIN_BASED_CONTROLS: 0x14 }, { PIN_BASED_CONTROLS: 0x116 }, { PIN_BASED_CONTROLS: 0x36 | 1 << 9 }], [{ PIN_BASED_CONTROLS: 0x17 }, { PIN_BASED_CONTROLS: 0x7f }]],
   ['primary processor-based controls are allowed by IA32_VMX_TRUE_PROCBASED_CTLS', [{ PRIMARY_CONTROLS: 0x0400_6170 }, { PRIMARY_CONTROLS: 0x0402_6172 }, { PRIMARY_CONTROLS: 0 }], [{ PRIMARY_CONTROLS: 0x0401_e172 }, { PRIMARY_CONTROLS: 0x0400_6df6 & ~0x400 }]],
-  ['secondary processor-based controls are allowed by IA32_VMX_PROCBASED_CTLS2', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x400 }, { ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8000_0000n }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8 }, { SECONDARY_CONTROLS: 0x400 }]],
+  ['secondary processor-based controls are allowed by IA32_VMX_PROCBASED_CTLS2', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x4_0000 }, { ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8000_0000n }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x8 }, { SECONDARY_CONTROLS: 0x4_0000 }]],
   ['CR3-target count is at most IA32_VMX_MISC[24:16]', [{ CR3_TARGET_COUNT: 5 }, { CR3_TARGET_COUNT: 0xffff_ffffn }], [{ CR3_TARGET_COUNT: 4 }]],
   ...page('I/O-bitmap A address', 'IO_BITMAP_A_ADDRESS', IO_BITMAPS),
   ...page('I/O-bitmap B address', 'IO_BITMAP_B_ADDRESS', IO_BITMAPS),
@@ -136,6 +144,10 @@ export const CONTROL_ROWS: readonly RuleRow[] = [
   ['EPTP switching needs EPT', [{ ...SWITCHING, SECONDARY_CONTROLS: 0x2000 }], [SWITCHING]],
   ['EPTP-list address is 4-KByte aligned', [{ ...SWITCHING, EPTP_LIST_ADDRESS: 0x3_0008n }], [SWITCHING, { ...FUNCTIONS, EPTP_LIST_ADDRESS: 1n }]],
   ['EPTP-list address is within the physical-address width', [{ ...SWITCHING, EPTP_LIST_ADDRESS: HIGH }], [{ ...SWITCHING, EPTP_LIST_ADDRESS: HIGH - 0x1000n }]],
+  ['VMREAD-bitmap address is 4-KByte aligned', [{ ...SHADOWING, VMREAD_BITMAP_ADDRESS: 8n }], [SHADOWING, { VMREAD_BITMAP_ADDRESS: 8n }]],
+  ['VMREAD-bitmap address is within the physical-address width', [{ ...SHADOWING, VMREAD_BITMAP_ADDRESS: HIGH }], [{ ...SHADOWING, VMREAD_BITMAP_ADDRESS: HIGH - 0x1000n }]],
+  ['VMWRITE-bitmap address is 4-KByte aligned', [{ ...SHADOWING, VMWRITE_BITMAP_ADDRESS: 0x800n }], [SHADOWING, { VMWRITE_BITMAP_ADDRESS: 8n }]],
+  ['VMWRITE-bitmap address is within the physical-address width', [{ ...SHADOWING, VMWRITE_BITMAP_ADDRESS: HIGH }], [{ ...SHADOWING, VMWRITE_BITMAP_ADDRESS: HIGH - 0x1000n }]],
   ['TSC multiplier is not 0', [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x0200_0000 }], [{ ...SECONDARY_ON, SECONDARY_CONTROLS: 0x0200_0000, TSC_MULTIPLIER: 1n }]],
   ['VM-exit controls are allowed by IA32_VMX_TRUE_EXIT_CTLS', [{ VM_EXIT_CONTROLS: 0x200 }, { VM_EXIT_CONTROLS: 0x0083_6ffb }], [{ VM_EXIT_CONTROLS: 0x4003_7fff }]],
   ['saving the VMX-preemption timer needs the timer', [{ VM_EXIT_CONTROLS: 0x0043_6ffb }], [{ VM_EXIT_CONTROLS: 0x0043_6ffb, PIN_BASED_CONTROLS: 0x56 }]],
@@ -359,7 +371,8 @@ export const STATE_ROWS: readonly RuleRow[] = [
   ['pending debug exception BS is 0 while no single step is held back', [{ ...STI, ...BS }, { ...HLT, ...BS }, { ...TF, ...MOV_SS, ...BS, GUEST_IA32_DEBUGCTL: 2n }], [{ ...TF, ...HLT, ...BS }, BS]],
   ['VMCS link pointer is 4-KByte aligned', [{ VMCS_LINK_POINTER: 0x1_2008n }], [{ VMCS_LINK_POINTER: 0x1_2000n }]],
   ['VMCS link pointer is within the physical-address width', [{ VMCS_LINK_POINTER: HIGH }, { VMCS_LINK_POINTER: 0xffff_ffff_ffff_f000n }], [{ VMCS_LINK_POINTER: 0x1_2000n }]],
-  ['VMCS link pointer refers to a VMCS of this revision', [{ VMCS_LINK_POINTER: 0x4_0000n }, { VMCS_LINK_POINTER: 0x1_2000n, memory: { 73728: 0x8000_0012n } }], [{ VMCS_LINK_POINTER: 0x1_2000n }]],
+  ['VMCS link pointer refers to a VMCS of this revision', [{ VMCS_LINK_POINTER: 0x4_0000n }, { VMCS_LINK_POINTER: 0x1_2000n, memory: { 73728: 0x8000_0013n } }], [{ VMCS_LINK_POINTER: 0x1_2000n }]],
+  ['VMCS link pointer refers to a shadow VMCS exactly with VMCS shadowing', [{ VMCS_LINK_POINTER: 0x1_2000n, ...SHADOW_AT_LINK }, { ...SHADOWING, VMCS_LINK_POINTER: 0x1_2000n }], [{ ...SHADOWING, VMCS_LINK_POINTER: 0x1_2000n, ...SHADOW_AT_LINK }, SHADOWING]],
   ['VMCS link pointer is not the current VMCS', [{ VMCS_LINK_POINTER: 0x1_1000n }], [{ VMCS_LINK_POINTER: 0x1_2000n }]],
   ['guest PDPTEs have their reserved bits 0', [{ ...PAE, memory: { 12296: 3n } }, { ...PAE, memory: { 12312: HIGH | 1n } }, { ...PAE, ...EPT, GUEST_PDPTE2: 0x21n }], [{ ...PAE, memory: { 12288: 0x5019n, 12296: 2n } }, { ...PAE, ...EPT, GUEST_PDPTE3: 0x7001n, memory: { 12288: 3n } }, { memory: { 12288: 3n } }]],
 ];

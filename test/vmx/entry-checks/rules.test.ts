@@ -41,6 +41,7 @@ const QUALIFICATIONS: Readonly<Record<string, bigint>> = {
   'VMCS link pointer is 4-KByte aligned': 4n,
   'VMCS link pointer is within the physical-address width': 4n,
   'VMCS link pointer refers to a VMCS of this revision': 4n,
+  'VMCS link pointer refers to a shadow VMCS exactly with VMCS shadowing': 4n,
   'VMCS link pointer is not the current VMCS': 4n,
 };
 
