@@ -1,28 +1,22 @@
-import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import { CounterpointError } from '../bits/error.ts';
+import { isSpecial } from './write-whole.ts';
 
 const STDERR = 2;
 /** Characters collected before they are written: the machine waits for whoever reads, and memory stays bounded. */
 const CHUNK = 64 * 1024;
 
-/** Whether a path is there and is no regular file: a pipe, a device. */
-function isSpecial(path: string): boolean {
-  try {
-    return !statSync(path).isFile();
-  } catch {
-    return false;
-  }
-}
-
 /**
  * Where a trace goes: stderr, a pipe, or a file that gets its name when it is whole. A write that fails ends the trace
- * with one message, never the run.
+ * with one message, a reader that goes away without; never the run.
  */
 export class TraceFile {
   readonly #path: string | undefined;
   readonly #temporary: string | undefined;
   #descriptor: number | undefined;
   #pending = '';
+  /** Whether something of it is lost that somebody wanted. */
+  failed = false;
 
   /** @throws CounterpointError `unwritable-file` */
   constructor(path: string | undefined) {
@@ -76,6 +70,9 @@ export class TraceFile {
 
   #fail(error: unknown): void {
     this.#descriptor = undefined;
+    // A reader that has gone away has what it wanted.
+    if (codeOf(error) === 'EPIPE') return;
+    this.failed = true;
     const left =
       this.#temporary === undefined ? '' : `; what there is of it is in ${this.#temporary}`;
     process.stderr.write(

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CounterpointError } from '../bits/error.ts';
 
@@ -14,6 +14,7 @@ export const GUESTS: Readonly<Record<string, string>> = {
 /** The firmware folder beside the sources, or beside the built command. */
 const FOLDERS = ['../../firmware/', './firmware/'].map((path) => new URL(path, import.meta.url));
 const LARGEST_IMAGE = 2 ** 30;
+const READ_AT_ONCE = 2 ** 20;
 
 /** A guest image with the name it is called by. */
 export interface NamedImage {
@@ -21,7 +22,7 @@ export interface NamedImage {
   readonly bytes: Uint8Array;
 }
 
-/** A bundled guest by name, or an image file. @throws CounterpointError `no-such-guest`, `unreadable-file` */
+/** A bundled guest by name, or an image file. @throws CounterpointError `no-such-guest`, `unreadable-file`, `image-too-large` */
 export function openGuest(nameOrPath: string): NamedImage {
   if (Object.hasOwn(GUESTS, nameOrPath)) {
     const found = FOLDERS.map((folder) => new URL(`${nameOrPath}.elf`, folder)).find((url) =>
@@ -30,26 +31,52 @@ export function openGuest(nameOrPath: string): NamedImage {
     if (found)
       return { name: nameOrPath, bytes: new Uint8Array(readFileSync(fileURLToPath(found))) };
   }
+  if (!existsSync(nameOrPath)) {
+    throw new CounterpointError(
+      'no-such-guest',
+      `${nameOrPath}: neither a bundled guest (${Object.keys(GUESTS).join(', ')}) nor a file`,
+    );
+  }
   return { name: nameOrPath, bytes: readFile(nameOrPath) };
 }
 
-/** An image file. @throws CounterpointError `unreadable-file`, `image-too-large` */
+/** A file, or what comes out of a pipe. @throws CounterpointError `unreadable-file`, `image-too-large` */
 export function readFile(path: string): Uint8Array {
   try {
-    const { size } = statSync(path);
-    if (size > LARGEST_IMAGE) {
-      throw new CounterpointError('image-too-large', `${path}: ${size} bytes are no guest image`);
+    const kind = statSync(path);
+    if (kind.isFIFO()) return readPipe(path);
+    if (!kind.isFile()) {
+      throw new CounterpointError('unreadable-file', `${path}: cannot be read: it is no file`);
     }
+    if (kind.size > LARGEST_IMAGE) throw tooLarge(path);
     return new Uint8Array(readFileSync(path));
   } catch (error) {
     if (error instanceof CounterpointError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') {
-      throw new CounterpointError(
-        'no-such-guest',
-        `${path}: neither a bundled guest (${Object.keys(GUESTS).join(', ')}) nor a file`,
-      );
-    }
     throw new CounterpointError('unreadable-file', `${path}: cannot be read (${code})`);
+  }
+}
+
+const tooLarge = (path: string) =>
+  new CounterpointError(
+    'image-too-large',
+    `${path}: more than ${LARGEST_IMAGE} bytes are no guest image`,
+  );
+
+/** A pipe tells no size, and may never end. */
+function readPipe(path: string): Uint8Array {
+  const descriptor = openSync(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    for (let total = 0; total <= LARGEST_IMAGE; ) {
+      const chunk = Buffer.allocUnsafe(READ_AT_ONCE);
+      const length = readSync(descriptor, chunk);
+      if (length === 0) return new Uint8Array(Buffer.concat(chunks));
+      chunks.push(chunk.subarray(0, length));
+      total += length;
+    }
+    throw tooLarge(path);
+  } finally {
+    closeSync(descriptor);
   }
 }

@@ -1,3 +1,4 @@
+import { CounterpointError } from '../bits/error.ts';
 import { WrittenPages } from './written-pages.ts';
 
 /** A device in physical address space. `size` is 1, 2, 4 or 8 bytes; addresses are offsets from its base. */
@@ -41,10 +42,11 @@ export class PhysicalMemory {
   /**
    * @param reserved bytes of linear memory in front of RAM
    * @param linear linear memory to be a part of, instead of one of its own: how a guest's memory is a stretch of its host's
+   * @throws CounterpointError `no-memory`
    */
   constructor({ ramSize, reserved = 0, linear }: PhysicalMemoryOptions) {
     const pages = Math.ceil((reserved + ramSize) / 65536);
-    this.linear = linear ?? new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.linear = linear ?? allocate(pages);
     this.ramBase = reserved;
     this.ramSize = ramSize;
     this.bytes = new Uint8Array(this.linear.buffer);
@@ -173,5 +175,16 @@ export class PhysicalMemory {
 
   #window(address: number, length: number): Window | undefined {
     return this.#windows.find((w) => address < w.base + w.size && w.base < address + length);
+  }
+}
+
+function allocate(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages });
+  } catch {
+    throw new CounterpointError(
+      'no-memory',
+      `there is no memory for the machine: it takes ${pages / 16} MiB`,
+    );
   }
 }

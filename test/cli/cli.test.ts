@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildCommand, counterpoint, oneLine } from './command.ts';
+import { buildCommand, counterpoint, counterpointOnFullDisk, oneLine } from './command.ts';
 import { tinyElf } from './tiny-elf.ts';
 
 let folder: string;
@@ -83,6 +83,8 @@ describe('bad input ends in one clear line and its documented exit code', () => 
   it.each([
     ['a missing file', ['run', '/no/such/guest'], 2, 'neither a bundled guest'],
     ['a folder', ['run', '.'], 2, 'cannot be read'],
+    ['a device without end', ['run', '/dev/zero'], 2, 'it is no file'],
+    ['a missing RAM disk', ['run', 'count', '--initrd', '/no/such/file'], 2, '(ENOENT)'],
     ['an unknown machine', ['run', 'count', '-m', 'vmware'], 2, "no machine 'vmware'"],
     ['an unknown profile', ['run', 'count', '-p', '486'], 2, "no profile '486'"],
     ['an unknown engine', ['run', 'count', '--engine', 'jit'], 2, "no engine 'jit'"],
@@ -111,6 +113,12 @@ describe('bad input ends in one clear line and its documented exit code', () => 
     expect(result.status).toBe(2);
     expect(result.stderr).toContain(message);
     expect(result.stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('a disk that is full under stdout is named', () => {
+    const { status, stderr } = counterpointOnFullDisk('stat', 'count');
+    expect(status).toBe(2);
+    expect(stderr).toBe('counterpoint: stdout cannot be written (ENOSPC)\n');
   });
 
   it.each([

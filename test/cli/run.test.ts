@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// biome-ignore format: a list
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -66,6 +67,15 @@ describe('a snapshot by the command', () => {
     expect(stderr).toContain('cannot be written (ENOENT)');
     expect(stderr).toContain('digest');
   });
+
+  it('to a device is written there: a device is never replaced', () => {
+    const path = join(folder, 'full');
+    symlinkSync('/dev/full', path);
+    const { status, stderr } = counterpoint('run', 'count', '-q', '--save', path);
+    expect(status).toBe(2);
+    expect(stderr).toBe(`counterpoint: ${path}: cannot be written (ENOSPC)\n`);
+    expect(statSync(path).isCharacterDevice()).toBe(true);
+  });
 });
 
 describe('a trace', () => {
@@ -99,7 +109,7 @@ describe('a trace', () => {
     const { status, stdout, stderr } = counterpoint(
       ...['run', 'count', '--trace', 'msr', '--trace-file', '/dev/full'],
     );
-    expect(status).toBe(0);
+    expect(status).toBe(2);
     expect(stdout).toContain('SUMMARY');
     expect(stderr.match(/the trace ends here/g)).toHaveLength(1);
     expect(stderr).toContain('ENOSPC');

@@ -176,7 +176,7 @@ async function run(guest: string | undefined, options: Options, command: Command
     const disassemble = await loadDisassembler();
     process.stderr.write(faultReport(guestRun, again, { steps: watched, typed, disassemble }));
   }
-  process.exitCode = unwritten ? EXIT_CODE.USAGE : exitCodeOf(report);
+  process.exitCode = unwritten || traced?.failed ? EXIT_CODE.USAGE : exitCodeOf(report);
 }
 
 export const runCommand = addBootArguments(new Command('run'))

@@ -6,6 +6,7 @@ import { isElf, loadElf, parseElf } from './elf.ts';
 import { BOOT, type EntryState, enterElf64, enterLongMode } from './entry-state.ts';
 import { ImageError } from './image-error.ts';
 import { bootLinux, isBzImage, type LinuxOptions } from './linux.ts';
+import { keepClear } from './memory-map.ts';
 import { bootMultiboot, findMultibootHeader, type MultibootOptions } from './multiboot.ts';
 import { type Region, readRegions } from './regions.ts';
 
@@ -77,6 +78,7 @@ function bootFlat(
       `an image of ${bytes.length} bytes at ${hex(address)} does not fit ${memory.ramSize} bytes of memory`,
     );
   }
+  keepClear(address, bytes.length, 0);
   memory.load(address, bytes);
   return enterLongMode(memory, address, { RSP: BigInt(BOOT.STACK_TOP) });
 }

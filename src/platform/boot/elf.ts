@@ -2,11 +2,12 @@ import { hex } from '../../bits/hex.ts';
 import type { PhysicalMemory } from '../../memory/physical-memory.ts';
 import { ByteReader } from './byte-reader.ts';
 import { ImageError } from './image-error.ts';
+import { keepClear } from './memory-map.ts';
 
 /** A PT_LOAD segment. */
 export interface Segment {
   readonly physical: number;
-  readonly virtual: number;
+  readonly virtual: bigint;
   readonly fileOffset: number;
   readonly fileSize: number;
   /** Bytes beyond `fileSize` are zero. */
@@ -23,7 +24,7 @@ export interface Note {
 
 export interface ElfImage {
   readonly bits: 32 | 64;
-  /** Virtual address of the first instruction. */
+  /** Physical address of the first instruction. */
   readonly entry: number;
   readonly segments: readonly Segment[];
   readonly notes: readonly Note[];
@@ -105,12 +106,28 @@ export function parseElf(bytes: Uint8Array): ElfImage {
   if (!segments.some((s) => s.memorySize > 0)) {
     throw new ImageError('image-bad-header', programs, 'the ELF file has nothing to load');
   }
-  return { bits, entry: word(layout.entry, 'the entry point'), segments, notes };
+  return { bits, entry: entryPoint(reader, bits, layout.entry, segments), segments, notes };
+}
+
+/** The header has a virtual address, and nothing is mapped yet: where its segment lies in physical memory, as GRUB takes it. */
+function entryPoint(
+  reader: ByteReader,
+  bits: 32 | 64,
+  offset: number,
+  segments: readonly Segment[],
+): number {
+  const entry = address(reader, bits, offset);
+  const inside = segments.find(
+    ({ virtual, memorySize }) => entry >= virtual && entry < virtual + BigInt(memorySize),
+  );
+  if (inside) return inside.physical + Number(entry - inside.virtual);
+  return size(reader, bits, offset, 'the entry point');
 }
 
 /** Copies the segments into RAM at their physical addresses and zeroes what the file does not hold. @throws ImageError */
 export function loadElf(image: ElfImage, bytes: Uint8Array, memory: PhysicalMemory): void {
   for (const { physical, fileOffset, memorySize } of image.segments) {
+    keepClear(physical, memorySize, fileOffset);
     if (physical + memorySize > memory.ramSize) {
       throw new ImageError(
         'image-too-large',
@@ -163,9 +180,8 @@ function segment(reader: ByteReader, bits: 32 | 64, at: number): Segment {
   return found;
 }
 
-/** Virtual addresses of kernels lie in the upper half: rounding is harmless there, nothing is loaded by them. */
-const address = (reader: ByteReader, bits: 32 | 64, offset: number): number =>
-  bits === 64 ? Number(reader.u64(offset)) : reader.u32(offset);
+const address = (reader: ByteReader, bits: 32 | 64, offset: number): bigint =>
+  bits === 64 ? reader.u64(offset) : BigInt(reader.u32(offset));
 
 function* readNotes(reader: ByteReader, { fileOffset, fileSize }: Segment): Iterable<Note> {
   if (fileSize > MOST_NOTE_BYTES) {

@@ -4,7 +4,7 @@ import { ByteReader } from './byte-reader.ts';
 import { type ElfImage, isElf, loadElf, parseElf } from './elf.ts';
 import { type EntryState, enterLongMode } from './entry-state.ts';
 import { ImageError } from './image-error.ts';
-import { memoryMap } from './memory-map.ts';
+import { keepClear, memoryMap } from './memory-map.ts';
 
 export interface LinuxOptions {
   readonly commandLine?: string;
@@ -119,6 +119,7 @@ function loadBzImage(bytes: Uint8Array, memory: PhysicalMemory): Kernel {
     );
   }
   const address = Number(preferred);
+  keepClear(address, size, HEADER.PREF_ADDRESS);
   memory.load(address, kernel);
   put(memory, HEADER.CODE32_START, 4, address);
   return {

@@ -1,4 +1,6 @@
+import { hex } from '../../bits/hex.ts';
 import type { PhysicalMemory } from '../../memory/physical-memory.ts';
+import { ImageError } from './image-error.ts';
 
 /** A stretch of the physical address map. Types as in E820: 1 is RAM, 2 reserved. */
 export interface MapEntry {
@@ -11,7 +13,19 @@ export interface MapEntry {
 export const BASE_MEMORY_END = 0x9_fc00;
 /** Where the firmware's tables lie. */
 export const FIRMWARE_AREA = 0xf_0000;
-const MIB = 0x10_0000;
+export const MIB = 0x10_0000;
+/** What the boot protocols leave for the guest: GDT, page tables, boot information, for Linux boot_params and command line. */
+const BOOT_AREA = { base: 0x1000, end: 0x2_1000 } as const;
+
+/** Refuses to load anything where it would be overwritten. @throws ImageError */
+export function keepClear(start: number, size: number, offset: number): void {
+  if (size === 0 || start >= BOOT_AREA.end || start + size <= BOOT_AREA.base) return;
+  throw new ImageError(
+    'image-bad-header',
+    offset,
+    `${size} bytes at ${hex(start)} would lie where boot structures go, ${hex(BOOT_AREA.base)} to ${hex(BOOT_AREA.end - 1)}`,
+  );
+}
 
 /** What the firmware of a PC with so much RAM reports. */
 export function memoryMap(ramSize: number): readonly MapEntry[] {

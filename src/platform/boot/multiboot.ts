@@ -4,7 +4,7 @@ import { ByteReader } from './byte-reader.ts';
 import { isElf, loadElf, parseElf } from './elf.ts';
 import { type EntryState, enterProtectedMode } from './entry-state.ts';
 import { ImageError } from './image-error.ts';
-import { memoryMap } from './memory-map.ts';
+import { keepClear, MIB, memoryMap } from './memory-map.ts';
 
 export interface Module {
   readonly bytes: Uint8Array;
@@ -77,6 +77,13 @@ export function bootMultiboot(
     byAddresses || !isElf(bytes)
       ? loadByAddresses(reader, header, flags, memory)
       : loadContainer(bytes, memory);
+  if (entry >= 2 ** 32) {
+    throw new ImageError(
+      'image-bad-header',
+      0,
+      `the entry point ${hex(entry)} is beyond what 32-bit protected mode reaches`,
+    );
+  }
   const placed = placeModules(modules, end, memory);
   writeInformation(memory, commandLine, placed);
   return enterProtectedMode(memory, entry, { RAX: LOADER_MAGIC, RBX: BigInt(INFO_AT) });
@@ -135,6 +142,7 @@ function loadByAddresses(
   }
   const content = reader.slice(start, size, 'the end of what the multiboot header loads');
   const end = Math.max(bssEnd, load + size);
+  keepClear(load, end - load, header + 16);
   if (end > memory.ramSize) {
     throw new ImageError(
       'image-too-large',
@@ -153,13 +161,13 @@ interface PlacedModule {
   readonly text: string;
 }
 
-/** Modules lie page-aligned behind the image. */
+/** Modules lie page-aligned behind the image, above 1 MiB. */
 function placeModules(
   modules: readonly Module[],
   from: number,
   memory: PhysicalMemory,
 ): readonly PlacedModule[] {
-  let at = from;
+  let at = Math.max(from, MIB);
   return modules.map(({ bytes, text }) => {
     const start = Math.ceil(at / PAGE) * PAGE;
     at = start + bytes.length;

@@ -45,6 +45,11 @@ describe('an ELF image', () => {
     },
   );
 
+  it('linked for the upper half is entered where its first segment lies', () => {
+    const programs = [{ address: 0x20_0000n, virtual: 0xffff_ffff_8010_0000n, memorySize: 0x100n }];
+    expect(parseElf(elfBytes({ entry: 0xffff_ffff_8010_000cn, programs })).entry).toBe(0x20_000c);
+  });
+
   it('may end exactly where memory ends', () => {
     const bytes = elfBytes({ programs: [{ memorySize: BigInt(MIB) }] });
     expect(() => load(bytes)).not.toThrow();
@@ -56,6 +61,8 @@ describe('an ELF image', () => {
     ['a segment beyond memory',           { programs: [{ address: 1n << 40n }] },                'image-too-large',   CONTENT_AT],
     ['a memory size of 2^63',             { programs: [{ memorySize: 1n << 63n }] },             'image-too-large',   64 + 40],
     ['a physical address of 2^64 - 1',    { programs: [{ address: (1n << 64n) - 1n }] },         'image-too-large',   64 + 24],
+    ['a segment among boot structures',   { programs: [{ address: 0x8000n }] },                  'image-bad-header',  CONTENT_AT],
+    ['an entry point beyond everything',  { entry: 1n << 63n },                                  'image-too-large',   24],
     ['a file offset of 2^62',             { programs: [{ offset: 1n << 62n }] },                 'image-too-large',   64 + 8],
     ['a segment beyond the file',         { programs: [{ fileSize: 100n, memorySize: 100n }] },  'image-truncated',   CONTENT_AT],
     ['more in the file than in memory',   { programs: [{ memorySize: 0n }] },                    'image-bad-header',  64 + 32],

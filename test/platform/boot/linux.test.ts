@@ -123,6 +123,7 @@ describe('a bzImage', () => {
     ['no 64-bit entry',        { xloadflags: 2 },              'image-unsupported', 0x236],
     ['nothing behind set-up',  { setupSects: 63 },             'image-truncated',   5120],
     ['more need than memory',  { initSize: 0x7fff_ffff },      'image-too-large',   0x260],
+    ['boot_params in its way',  { preferred: 0n },              'image-bad-header',  0x258],
     ['an address beyond memory', { preferred: 1n << 63n },     'image-too-large',   0x260],
   ])('with %s is refused', (_what, recipe, code, offset) => {
     try {
@@ -183,6 +184,7 @@ describe('a flat image', () => {
   it.each([
     ['is empty', new Uint8Array(0), 0x10_0000],
     ['does not fit', new Uint8Array(2), 4 * MIB - 1],
+    ['would cover the page tables', new Uint8Array(2), 0x2000],
   ])('is refused when it %s', (_why, bytes, address) => {
     expect(() => boot(bytes, memoryOf(4), { format: 'flat', address })).toThrow(ImageError);
   });

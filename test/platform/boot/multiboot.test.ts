@@ -115,6 +115,7 @@ describe('a multiboot image', () => {
     ['a load address before the file', header(0x1_0000, 0x10_0004, 0x10_0000, 0, 0, 0x10_0000),                  'image-bad-header', 12],
     ['an end before its start',       header(0x1_0000, 0x10_0000, 0x10_0000, 0xf_0000, 0, 0x10_0000),            'image-bad-header', 20],
     ['an end beyond the file',        header(0x1_0000, 0x10_0000, 0x10_0000, 0x20_0000, 0, 0x10_0000),           'image-truncated', 0],
+    ['a load address among boot structures', header(0x1_0000, 0x9000, 0x9000, 0, 0, 0x9000),                     'image-bad-header', 16],
     ['bss beyond memory',             header(0x1_0000, 0x10_0000, 0x10_0000, 0, 0xf000_0000, 0x10_0000),         'image-too-large', 16],
   ])('with %s is refused', (_what, bytes, code, offset) => {
     expect(failure(bytes)).toEqual([code, offset]);
@@ -129,6 +130,14 @@ describe('a multiboot image', () => {
     expect(at(8192 - 12)).toBe(8180);
     expect(at(8192)).toBeUndefined();
     expect(at(4098)).toBeUndefined(); // not 4-byte aligned
+  });
+
+  it('in low memory has its modules above 1 MiB, where no firmware lies', () => {
+    const memory = memoryOf();
+    const bytes = elfBytes({ bits: 32, content: header(), programs: [{ address: 0x4_0000n }] });
+    const modules = [{ bytes: new Uint8Array(2 * MIB), text: '' }];
+    const info = Number(bootMultiboot(bytes, memory, { modules }).registers.RBX);
+    expect(memory.read(Number(memory.read(info + 24, 4)), 4)).toBe(0x10_0000n);
   });
 
   it('is refused when a module does not fit', () => {
