@@ -80,10 +80,6 @@ export class Execution {
     const ending = this.#slice(1);
     // What VM entry has loaded is not this instruction's to change.
     if (ending || state.total('ticks') === before || core.nonRoot !== world) return ending;
-    // Behind MOV SS no single-step trap comes. Vol. 3, "Masking Exceptions and Interrupts When Switching Stacks".
-    if ((state.get32(STATE.INTERRUPTIBILITY) & ~blocking & BLOCKING.MOV_SS) !== 0) {
-      core.stepTrap = false;
-    }
     if (blocking !== 0) {
       state.set32(STATE.INTERRUPTIBILITY, state.get32(STATE.INTERRUPTIBILITY) & ~blocking);
     }

@@ -433,6 +433,22 @@ describe('pending debug exceptions', () => {
   });
 });
 
+describe('a single step held back by MOV SS', () => {
+  const UNDER_TF = 'b8 10 00 00 00 68 02 01 00 00 9d 8e d0'; // mov eax, 10H; push 102H; popfq; mov ss, eax
+
+  // biome-ignore format: a table
+  it.each<[string, Fields, string, number]>([
+    ['an instruction that exits', {},                         '0f a2', 10],
+    ['an exception that exits',   { EXCEPTION_BITMAP: 1 << 6 }, '0f 0b', 0],
+  ])('is saved as pending by %s behind it, and VM entry takes it so', (_what, fields, code, reason) => {
+    const guest = new Guest(fields).code(`${UNDER_TF} ${code}`);
+    expect(guest.exit().reason).toBe(reason);
+    expect(guest.get('GUEST_PENDING_DEBUG_EXCEPTIONS')).toBe(0x4000n);
+    expect(guest.get('GUEST_INTERRUPTIBILITY_STATE')).toBe(2n);
+    expect(guest.exit().reason).toBe(reason);
+  });
+});
+
 describe('the TPR shadow', () => {
   const SHADOW: Fields = { PRIMARY_CONTROLS: 0x0420_61f2, VIRTUAL_APIC_ADDRESS: 0x1_9000n };
 

@@ -44,10 +44,10 @@ export class Raising {
     const first = this.#core.delivering;
     // What the instruction met before it faulted, it will meet again; what MOV SS met before it is still to come.
     const { state } = this.#core;
-    if ((state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.MOV_SS) === 0) {
-      state.set(STATE.PENDING_DEBUG, 0n);
-    }
+    const heldBack = (state.get32(STATE.INTERRUPTIBILITY) & BLOCKING.MOV_SS) !== 0;
+    if (!heldBack) state.set(STATE.PENDING_DEBUG, 0n);
     this.#raiseAfter(first, fault, [this.#record(exceptionEvent(fault), fault)]);
+    if (heldBack) this.#core.suppressStep();
   }
 
   #deliver(event: Event, resumeFlag: boolean, chain: readonly FaultRecord[]): void {

@@ -1,5 +1,5 @@
 import { isCanonical, MASK32, MASK64, SIZE_MASK } from '../../bits/u64.ts';
-import { CR4, RFLAGS, STATUS_FLAGS } from '../control-registers.ts';
+import { CR4, DR6, RFLAGS, STATUS_FLAGS } from '../control-registers.ts';
 import { EVENT_TYPE, type Event } from '../event.ts';
 import { Fault } from '../fault.ts';
 import { readStatusFlags, writeStatusFlags } from '../flags.ts';
@@ -182,7 +182,16 @@ export class Core {
     this.delivering = event;
     deliver(this, event);
     this.delivering = undefined;
+    this.suppressStep();
     this.nextRip = this.state.rip;
+  }
+
+  /**
+   * The single-step trap of a MOV SS, held back until now, does not come: an event has been delivered meanwhile.
+   * Vol. 3, "Masking Exceptions and Interrupts When Switching Stacks".
+   */
+  suppressStep(): void {
+    this.state.set(STATE.PENDING_DEBUG, this.state.get(STATE.PENDING_DEBUG) & ~DR6.BS);
   }
 
   /** Leaves debug conditions (DR6 bits) for the boundary after the current instruction. */

@@ -29,6 +29,7 @@ const requireSyscall = (core: Core): void => {
 /** The single-step trap of SYSCALL and SYSRET, for which TF counts as it is afterwards: FMASK may have cleared it. */
 function stepAfter(core: Core): void {
   core.stepTrap = false;
+  core.suppressStep();
   if (isSet(core.state.get(STATE.RFLAGS_SYSTEM), RFLAGS.TF)) core.pendDebug(DR6.BS);
 }
 
