@@ -96,12 +96,13 @@ function featureLeaf({ eax, ebx, ecx, edx }: CpuidRegisters, view: CpuidView): C
   features |= LEAF_1_ECX.HYPERVISOR | LEAF_1_ECX.X2APIC | LEAF_1_ECX.TSC_DEADLINE;
   features = set(features, LEAF_1_ECX.PDCM, view.pmu.pdcm);
   features = set(features, LEAF_1_ECX.OSXSAVE, view.osxsave);
+  features = set(features, LEAF_1_ECX.DTES64, view.pmu.pebs !== undefined);
   return {
     eax,
     ebx: ((ebx & 0xffff) | (view.processors << 16) | ((view.apicId & 0xff) << 24)) >>> 0,
     ecx: features,
     edx: [
-      [LEAF_1_EDX.DS, false],
+      [LEAF_1_EDX.DS, view.pmu.pebs !== undefined],
       [LEAF_1_EDX.APIC, view.apicEnabled],
       [LEAF_1_EDX.HTT, view.processors > 1],
     ].reduce((word, [mask, on]) => set(word, mask as number, on as boolean), edx),

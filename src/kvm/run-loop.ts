@@ -75,9 +75,10 @@ function enter(vcpu: Vcpu): void {
 /** The VM entry itself; interrupts are off. */
 function vmEntry(vcpu: Vcpu): void {
   vcpu.vpmu.sync();
-  switchingPmu(vcpu.statistics, vcpu.host, () =>
-    vcpu.globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch()),
-  );
+  switchingPmu(vcpu.statistics, vcpu.host, () => {
+    vcpu.globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch());
+    vcpu.switchedMsrs.program(vcpu.host, vcpu.vpmu.switchedMsrs());
+  });
   armPreemptionTimer(vcpu);
   vcpu.statistics.entries += 1;
   vcpu.exitTimes.entered(vcpu.host);

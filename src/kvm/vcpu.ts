@@ -32,6 +32,7 @@ import {
   saveStatistics,
   type VcpuStatistics,
 } from './statistics.ts';
+import { SwitchedMsrs } from './switched-msrs.ts';
 import type { Vm } from './vm.ts';
 import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
@@ -56,6 +57,7 @@ export interface SavedVcpu {
   readonly requests: Requests;
   readonly registers: GuestRegisters | undefined;
   readonly globalCtrl: ReturnType<GlobalCtrlFields['save']>;
+  readonly switchedMsrs: ReturnType<SwitchedMsrs['save']>;
   readonly host: number;
   readonly launched: boolean;
   readonly onCpu: boolean;
@@ -75,6 +77,7 @@ export class Vcpu {
   readonly handover: PmuHandover;
   readonly vmcs: LoadedVmcs;
   readonly globalCtrl: GlobalCtrlFields;
+  readonly switchedMsrs: SwitchedMsrs;
   readonly requests: Requests = { pmu: false, pmi: false };
   readonly statistics: VcpuStatistics = newStatistics();
   readonly exitTimes = new ExitTimes();
@@ -142,6 +145,7 @@ export class Vcpu {
     this.msrs = new GuestMsrs({ hasPmu: version > 0, hasLbrStack: lbr?.kind === 'legacy' });
     this.vmcs = new LoadedVmcs(host, vm.pages.allocate(), vm.config.revision);
     this.globalCtrl = new GlobalCtrlFields(vm.config, vm.pages.allocate());
+    this.switchedMsrs = new SwitchedMsrs(vm.pages.allocate());
   }
 
   /** The CPU it runs on, or ran on last. */
@@ -198,6 +202,7 @@ export class Vcpu {
       vpid: this.vm.vpidOf(this),
     });
     this.globalCtrl.forget();
+    this.switchedMsrs.forget();
     setControl(this.#host, 'PRIMARY_CONTROLS', PRIMARY.RDPMC_EXITING, this.vpmu.rdpmcExits);
     writeGuestState(this.#host, state);
     resetGuestMsrs(this.#host);
@@ -311,6 +316,7 @@ export class Vcpu {
       requests: { ...this.requests },
       registers: this.#registers,
       globalCtrl: this.globalCtrl.save(),
+      switchedMsrs: this.switchedMsrs.save(),
       host: this.#host.id,
       launched: this.vmcs.launched,
       onCpu: this.#onCpu,
@@ -333,6 +339,7 @@ export class Vcpu {
     Object.assign(this.requests, saved.requests);
     this.#registers = saved.registers;
     this.globalCtrl.restore(saved.globalCtrl);
+    this.switchedMsrs.restore(saved.switchedMsrs);
     this.#host = this.vm.kvm.host(saved.host);
     this.vmcs.launched = saved.launched;
     this.#onCpu = saved.onCpu;

@@ -34,7 +34,7 @@ export function architecturalPebsMsrs({ architecturalPebs }: PmuShape) {
 /** The registers of processor event-based sampling. */
 export function pebsMsrs(shape: PmuShape) {
   const { pebs } = shape;
-  const adaptive = (pebs?.format ?? 0) >= 4;
+  const adaptive = pebs?.baseline ?? false;
   const enable = (pebs?.gp ?? 0n) | (adaptive ? fixedCounters(shape) << 32n : 0n);
   const { LBRS, LBR_ENTRIES, ...groups } = PEBS_DATA_CFG;
   const config = maskOf(...Object.values(groups), shape.lbr ? LBRS | LBR_ENTRIES : 0n);

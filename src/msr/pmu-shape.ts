@@ -51,10 +51,12 @@ export interface ArchitecturalLbrShape {
   readonly depths: number;
 }
 
-/** PEBS through the DS area. Format 3 has records of 200 bytes, format 4 adaptive ones (PEBS_BASELINE). */
+/** PEBS through the DS area. Format 3 has records of 200 bytes, format 4 such as begin with the basic group. */
 export interface PebsShape {
   readonly format: 3 | 4;
-  /** General-purpose counters that may sample, as a bitmap. With format 4 every fixed counter may, too. */
+  /** PEBS_BASELINE: records have further groups where a counter asks for them, and every fixed counter may sample. */
+  readonly baseline: boolean;
+  /** General-purpose counters that may sample, as a bitmap. */
   readonly gp: bigint;
   /** Counters with precise distribution, by their bits of the global registers: the overflowing event is recorded, not the next. */
   readonly precise: bigint;

@@ -71,7 +71,7 @@ export function perfCapabilities({ fullWidthWrites, perfMetrics, lbr, pebs }: Pm
   }
   if (pebs) {
     value = insert(value, PEBS_FORMAT, BigInt(pebs.format)) | PEBS_TRAP | PEBS_ARCH_REGISTERS;
-    if (pebs.format >= 4) value |= PEBS_BASELINE;
+    if (pebs.baseline) value |= PEBS_BASELINE;
   }
   return value;
 }
@@ -84,7 +84,7 @@ export function selectMask(shape: PmuShape, index: number): bigint {
     shape.anyThread ? optional.ANY_THREAD : 0n,
     shape.transactions ? optional.IN_TX : 0n,
     shape.transactions && index === 2 ? optional.IN_TXCP : 0n,
-    (shape.pebs?.format ?? 0) >= 4 ? optional.ADAPTIVE : 0n,
+    shape.pebs?.baseline ? optional.ADAPTIVE : 0n,
     shape.equal ? optional.EQ : 0n,
     shape.userDisable ? optional.USER_DISABLE : 0n,
     shape.umask2 ? optional.UMASK2 : 0n,
@@ -96,7 +96,7 @@ const fixedControlMask = (shape: PmuShape): bigint => {
   const nibble = maskOf(
     ...[OS, USR, PMI],
     shape.anyThread ? ANY_THREAD : 0n,
-    (shape.pebs?.format ?? 0) >= 4 ? ADAPTIVE : 0n,
+    shape.pebs?.baseline ? ADAPTIVE : 0n,
     shape.userDisable ? USER_DISABLE : 0n,
   );
   return maskOf(...indices(fixedCounters(shape)).map((i) => nibble << BigInt(4 * i)));

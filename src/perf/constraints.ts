@@ -1,5 +1,6 @@
 import { bit, isSet, ones } from '../bits/bitfield.ts';
 import { type PerfEventAttr, RAW_EVENT_MASK, VLBR_EVENT } from './attr.ts';
+import type { HostPebs } from './host-pmu.ts';
 
 /** First bit of the fixed counters in a counter bitmap, and the number of the first of them. */
 export const FIXED_BASE = 32;
@@ -16,6 +17,8 @@ export interface CounterShape {
   readonly fixed: bigint;
   /** Entries of the legacy LBR stack. */
   readonly lbrStack: number;
+  /** Without one nothing can be sampled precisely. */
+  readonly pebs: HostPebs | undefined;
 }
 
 /** INTEL_PMC_IDX_FIXED_VLBR: no counter, but the place of the one event that claims the LBR stack for a guest. */
@@ -38,8 +41,8 @@ const population = (mask: bigint): number => {
 
 /** Where an event may live. Edge, inversion and counter mask exist on general-purpose counters only. */
 export function constraintOf(
-  { config, counter }: Pick<PerfEventAttr, 'config' | 'counter'>,
-  { gp, fixed, lbrStack }: CounterShape,
+  { config, counter, preciseIp }: Pick<PerfEventAttr, 'config' | 'counter' | 'preciseIp'>,
+  { gp, fixed, lbrStack, pebs }: CounterShape,
 ): Constraint {
   const event = config & RAW_EVENT_MASK;
   if (event === VLBR_EVENT) {
@@ -52,7 +55,19 @@ export function constraintOf(
     if (row.generalToo) counters |= gp;
   }
   if (counter >= 0) counters &= bit(counter);
+  if (preciseIp > 0) counters &= preciseCounters(preciseIp, counters, pebs);
   return { counters, weight: population(counters) };
+}
+
+/**
+ * Counters that can sample at all: fixed ones with PEBS_BASELINE only. At the highest level those with a precise
+ * distribution, of an event that has any (icl_, glc_get_event_constraints).
+ */
+function preciseCounters(level: number, counters: bigint, pebs: HostPebs | undefined): bigint {
+  if (!pebs) return 0n;
+  const sampling = pebs.baseline ? counters : counters & ones(FIXED_BASE);
+  const exact = sampling & pebs.precise;
+  return level === 3 && exact !== 0n ? exact : sampling;
 }
 
 /** The lowest free counter of the constraint, a fixed one before any other; -1 if all are taken. */

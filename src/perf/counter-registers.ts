@@ -3,14 +3,8 @@ import type { HostCpu } from '../host/cpu.ts';
 import { FIXED_CTR, PERFEVTSEL } from '../msr/pmu.ts';
 import type { PerfEventAttr } from './attr.ts';
 import { FIXED_BASE, VLBR_INDEX } from './constraints.ts';
+import { type GuestMsr, type GuestPebs, guestMsrs } from './guest-msrs.ts';
 import type { HostPmu } from './host-pmu.ts';
-
-/** An MSR that takes one value while the host runs and another while the guest does. */
-export interface GuestMsr {
-  readonly address: number;
-  readonly host: bigint;
-  readonly guest: bigint;
-}
 
 // biome-ignore format: a table
 const MSR = {
@@ -36,9 +30,10 @@ export class CounterRegisters {
   readonly #host: HostCpu;
   #fixedControl = 0n;
   #fixedControlWritten = 0n;
-  /** Counters of events that exclude the host, and of those that exclude guests. */
+  /** Counters of events that exclude the host, of those that exclude guests, and of precise ones. */
   #excludeHost = 0n;
   #excludeGuest = 0n;
+  #precise = 0n;
   #lvtProgrammed = false;
 
   constructor(host: HostCpu, shape: HostPmu) {
@@ -71,6 +66,7 @@ export class CounterRegisters {
     if (attr.excludeHost) this.#excludeHost |= mask;
     if (attr.excludeGuest) this.#excludeGuest |= mask;
     if (index === VLBR_INDEX) return;
+    if (attr.preciseIp > 0) this.#precise |= mask;
     if (index < FIXED_BASE) {
       this.#host.wrmsr(MSR.PERFEVTSEL0 + index, config | PERFEVTSEL.EN);
       return;
@@ -86,6 +82,7 @@ export class CounterRegisters {
     const mask = bit(index);
     this.#excludeHost &= ~mask;
     this.#excludeGuest &= ~mask;
+    this.#precise &= ~mask;
     if (index === VLBR_INDEX) return;
     if (index < FIXED_BASE) this.#host.wrmsr(MSR.PERFEVTSEL0 + index, config);
     else this.#fixedControl &= ~(0xfn << BigInt(4 * (index - FIXED_BASE)));
@@ -119,16 +116,20 @@ export class CounterRegisters {
     if (!this.#lvtProgrammed) this.armLvtpc();
   }
 
-  /** What GLOBAL_CTRL must be on either side of a VM entry; equal when no event excludes a side. `open` once it has been. */
-  guestMsrs(open: boolean): GuestMsr[] {
-    const all = open ? this.all : 0n;
-    return [
-      {
-        address: MSR.GLOBAL_CTRL,
-        host: all & ~this.#excludeHost,
-        guest: all & ~this.#excludeGuest,
-      },
-    ];
+  /** Counters of precise events that count for a guest. */
+  get guestPrecise(): bigint {
+    return this.#precise & ~this.#excludeGuest;
+  }
+
+  /** What must change with the side at a VM entry; the counters may count if they are `open`. */
+  guestMsrs(open: boolean, guest: GuestPebs | undefined): GuestMsr[] {
+    const sides = {
+      enabled: open ? this.all : 0n,
+      excludeHost: this.#excludeHost,
+      excludeGuest: this.#excludeGuest,
+      precise: this.#precise,
+    };
+    return guestMsrs(sides, this.shape.pebs, guest);
   }
 
   save() {
@@ -137,6 +138,7 @@ export class CounterRegisters {
       fixedControlWritten: this.#fixedControlWritten,
       excludeHost: this.#excludeHost,
       excludeGuest: this.#excludeGuest,
+      precise: this.#precise,
       lvtProgrammed: this.#lvtProgrammed,
     };
   }
@@ -147,6 +149,7 @@ export class CounterRegisters {
     this.#fixedControlWritten = saved.fixedControlWritten;
     this.#excludeHost = saved.excludeHost;
     this.#excludeGuest = saved.excludeGuest;
+    this.#precise = saved.precise;
     this.#lvtProgrammed = saved.lvtProgrammed;
   }
 }

@@ -1,6 +1,6 @@
-import { extract, isSet, ones } from '../bits/bitfield.ts';
+import { bit, extract, isSet, ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
-import { PERF_CAPABILITIES } from '../msr/pmu.ts';
+import { MISC_ENABLE, PERF_CAPABILITIES } from '../msr/pmu.ts';
 
 /** What CPUID and IA32_PERF_CAPABILITIES say about the physical PMU. */
 export interface HostPmu {
@@ -15,6 +15,16 @@ export interface HostPmu {
   readonly lbrStack: number;
   /** Depth of the architectural LBR stack, 0 without one. */
   readonly lbrDepth: number;
+  readonly pebs: HostPebs | undefined;
+}
+
+/** Processor event-based sampling of the physical PMU. */
+export interface HostPebs {
+  readonly format: number;
+  /** Records of several groups, also for fixed counters. */
+  readonly baseline: boolean;
+  /** Counters whose records name the overflowing instruction itself (PDIST, PDIR), as GLOBAL_CTRL names them. */
+  readonly precise: bigint;
 }
 
 const CAPABILITIES = 0x345;
@@ -23,6 +33,9 @@ const PDCM = 1 << 15;
 const LBR_FORMAT_INFO = 5n;
 const SKYLAKE_LBRS = 32;
 const ARCH_LBR = 1 << 19;
+const DS = 1 << 21;
+const MISC_ENABLE_ADDRESS = 0x1a0;
+const SAPPHIRE_RAPIDS_MODEL = 0x8f;
 /** CPUID.07H.1:EAX. */
 const PERFMON_EXTENDED = 1 << 8;
 
@@ -42,6 +55,23 @@ export function hostPmuOf(host: HostCpu): HostPmu {
     lbrStack:
       extract(capabilities, PERF_CAPABILITIES.LBR_FORMAT) === LBR_FORMAT_INFO ? SKYLAKE_LBRS : 0,
     lbrDepth: lbrDepthOf(host),
+    pebs: pebsOf(host, capabilities),
+  };
+}
+
+/** intel_ds_init. Which counters are precise goes by the model, as in Linux: of those known here Sapphire Rapids has counter 0. */
+function pebsOf(host: HostCpu, capabilities: bigint): HostPebs | undefined {
+  const { eax, edx } = host.cpuid(1);
+  if ((edx & DS) === 0 || isSet(host.rdmsr(MISC_ENABLE_ADDRESS), MISC_ENABLE.PEBS_UNAVAILABLE)) {
+    return undefined;
+  }
+  const baseline = isSet(capabilities, PERF_CAPABILITIES.PEBS_BASELINE);
+  const model = ((eax >>> 12) & 0xf0) | ((eax >>> 4) & 0xf);
+  const precise = (baseline ? bit(32) : 0n) | (model === SAPPHIRE_RAPIDS_MODEL ? bit(0) : 0n);
+  return {
+    format: Number(extract(capabilities, PERF_CAPABILITIES.PEBS_FORMAT)),
+    baseline,
+    precise,
   };
 }
 

@@ -2,11 +2,11 @@ import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
 import { GuestClaims } from './claims.ts';
 import { HALVES, PerfEventContext, type SavedContext } from './context.ts';
-import type { GuestMsr } from './counter-registers.ts';
 import { PerfCpu } from './cpu.ts';
 import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
 import { FrequencyMode } from './frequency.ts';
+import type { GuestMsr, GuestPebs } from './guest-msrs.ts';
 import type { X86PmuOptions } from './x86-pmu.ts';
 
 /** A thread that events can follow. */
@@ -92,7 +92,8 @@ export class Perf {
   /**
    * perf_event_open and perf_event_create_kernel_counter. A pinned event that finds no counter is created all
    * the same, in ERROR. @throws PerfError EOPNOTSUPP while a mediated VM exists, unless the event excludes guests;
-   * EINVAL for a group that could never be scheduled.
+   * or for a precise event on a PMU without PEBS; EINVAL for a group that could never be scheduled, or a precise event
+   * that does not sample.
    */
   create(
     attr: PerfEventAttr,
@@ -101,6 +102,7 @@ export class Perf {
   ): PerfEvent {
     if (!this.hasHardware) throw new PerfError('ENOENT', 'this host has given its PMU up');
     if (!attr.excludeGuest) this.claims.check(target);
+    if (attr.preciseIp > 0) this.#checkPrecise(attr);
     const context = this.#contextOf(target);
     const event = new PerfEvent({
       id: this.#nextId++,
@@ -238,8 +240,8 @@ export class Perf {
   }
 
   /** perf_guest_get_msrs: what to load at VM entry and what to restore at VM exit on this CPU. */
-  guestMsrs(id: number): GuestMsr[] {
-    return this.cpu(id).pmu.guestMsrs();
+  guestMsrs(id: number, guest?: GuestPebs): GuestMsr[] {
+    return this.cpu(id).pmu.guestMsrs(guest);
   }
 
   /** A guest is about to run on a CPU: where events share counters by side, the guest's take their place. */
@@ -424,6 +426,16 @@ export class Perf {
 
   #cpuOf(context: PerfEventContext): PerfCpu | undefined {
     return context.cpu === undefined ? undefined : this.cpu(context.cpu);
+  }
+
+  /** The part of x86_pmu_hw_config and intel_pmu_hw_config that concerns PEBS. */
+  #checkPrecise({ samplePeriod, sampleFreq }: PerfEventAttr): void {
+    if (!this.#cpus[0]!.pmu.shape.pebs) {
+      throw new PerfError('EOPNOTSUPP', 'this PMU samples no event precisely');
+    }
+    if (samplePeriod === 0n && sampleFreq === 0) {
+      throw new PerfError('EINVAL', 'a precise event that does not sample has no sense');
+    }
   }
 
   /** validate_group: the group with one more event must fit an empty PMU. */

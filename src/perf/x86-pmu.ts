@@ -2,8 +2,9 @@ import { bit, ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
 import { assignCounters, constraintOf, VLBR_INDEX } from './constraints.ts';
-import { CounterRegisters, type GuestMsr, hardwareConfig } from './counter-registers.ts';
+import { CounterRegisters, hardwareConfig } from './counter-registers.ts';
 import type { HardwareEvent, PerfEvent } from './event.ts';
+import type { GuestMsr, GuestPebs } from './guest-msrs.ts';
 import { type HostPmu, hostPmuOf } from './host-pmu.ts';
 
 export interface X86PmuOptions {
@@ -15,6 +16,9 @@ export interface X86PmuOptions {
    */
   readonly sharesSides?: boolean;
 }
+
+/** Bit of IA32_PERF_GLOBAL_STATUS: the DS buffer has reached its threshold. As the host has none it is a guest's, any event of whom will do. */
+const DS_BUFFER = 62;
 
 const isGuestOnly = ({ attr }: PerfEvent): boolean => attr.excludeHost && !attr.excludeGuest;
 const isHostOnly = ({ attr }: PerfEvent): boolean => attr.excludeGuest && !attr.excludeHost;
@@ -271,6 +275,11 @@ export class X86Pmu {
       for (const index of bitsOf(status)) {
         // A bit of a counter that no event owns is acknowledged all the same.
         handled += 1;
+        if (index === DS_BUFFER) {
+          const [guest] = bitsOf(this.#registers.guestPrecise);
+          if (guest !== undefined) overflowed(this.#active.get(guest)!);
+          continue;
+        }
         const event = this.#active.get(index);
         if (!event) continue;
         this.update(event);
@@ -283,9 +292,9 @@ export class X86Pmu {
     return handled;
   }
 
-  /** perf_guest_get_msrs. */
-  guestMsrs(): GuestMsr[] {
-    return this.#registers.guestMsrs(this.#enabled);
+  /** perf_guest_get_msrs, GLOBAL_CTRL first. */
+  guestMsrs(guest?: GuestPebs): GuestMsr[] {
+    return this.#registers.guestMsrs(this.#enabled, guest);
   }
 
   /** Before VM entry: events of the guest's side take the counters they share. */

@@ -40,7 +40,7 @@ export const SAPPHIRE_RAPIDS_WHOLE: PmuProfile = {
     ...SAPPHIRE_RAPIDS.shape,
     perfMetrics: true,
     lbr: { kind: 'architectural', depths: 0b1111 },
-    pebs: { format: 4, gp: ones(8), precise: bit(0) | bit(32) },
+    pebs: { format: 4, baseline: true, gp: ones(8), precise: bit(0) | bit(32) },
     selectors: { offcore: ones(38), frontEnd: 0x7f_ff1fn },
   },
 };
@@ -70,7 +70,7 @@ export const SKYLAKE_SERVER_WHOLE: PmuProfile = {
   shape: {
     ...SKYLAKE_SERVER.shape,
     lbr: { kind: 'legacy', format: 5, depth: 32 },
-    pebs: { format: 3, gp: ones(4), precise: 0n },
+    pebs: { format: 3, baseline: false, gp: ones(4), precise: 0n },
     selectors: { offcore: 0x3f_ffff_8fffn, frontEnd: 0x7f_ff17n },
   },
 };
@@ -83,7 +83,7 @@ export const ICE_LAKE_SERVER: PmuProfile = {
     ...SAPPHIRE_RAPIDS.shape,
     perfMetrics: true,
     lbr: { kind: 'legacy', format: 5, depth: 32 },
-    pebs: { format: 4, gp: ones(8), precise: bit(32) },
+    pebs: { format: 4, baseline: true, gp: ones(8), precise: bit(32) },
     selectors: { offcore: 0x3f_ffff_bfffn, frontEnd: 0x7f_ff17n },
   },
 };

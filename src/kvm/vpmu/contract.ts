@@ -1,5 +1,6 @@
 import type { HostCpu } from '../../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
+import type { GuestMsr } from '../../perf/guest-msrs.ts';
 import type { Perf, PerfTask } from '../../perf/perf.ts';
 import type { VpmuDesign } from './designs.ts';
 import type { PmuEventFilter } from './event-filter.ts';
@@ -66,6 +67,8 @@ export interface Vpmu {
   hostWantsPmu(): boolean;
   /** What GLOBAL_CTRL must be at the entry that follows. */
   globalCtrlSwitch(): GlobalCtrlSwitch | undefined;
+  /** Other MSRs that the entry and the exit after it switch, as of the last `globalCtrlSwitch`. */
+  switchedMsrs(): readonly GuestMsr[];
   /** A VM exit has happened; the exit saved GLOBAL_CTRL `saved` if it was to. */
   exited(saved: bigint | undefined): void;
   /** KVM carried out an instruction for the guest, which retires at `cpl`. */

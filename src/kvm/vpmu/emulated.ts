@@ -1,6 +1,8 @@
 import { bit, isSet } from '../../bits/bitfield.ts';
 import type { HostCpu } from '../../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
+import { PERF_GLOBAL } from '../../msr/pmu.ts';
+import type { GuestMsr, GuestPebs } from '../../perf/guest-msrs.ts';
 import type { Perf } from '../../perf/perf.ts';
 import type { GlobalCtrlSwitch, Vpmu, VpmuOwner, VpmuParts } from './contract.ts';
 import type { VpmuDesign } from './designs.ts';
@@ -38,6 +40,8 @@ export class EmulatedVpmu implements Vpmu {
   /** Counters that were touched in this scheduling slice. */
   #inUse = 0n;
   #needsCleanup = false;
+  /** What the next entry loads beside GLOBAL_CTRL. */
+  #switched: readonly GuestMsr[] = [];
 
   constructor({ owner, perf, host, design, exposure }: VpmuParts) {
     this.design = design;
@@ -103,7 +107,9 @@ export class EmulatedVpmu implements Vpmu {
 
   /** atomic_switch_perf_msrs: whatever perf says must differ between the two sides. */
   globalCtrlSwitch(): GlobalCtrlSwitch | undefined {
-    const { host, guest } = this.#perf.guestMsrs(this.#host.id)[0]!;
+    const [control, ...others] = this.#perf.guestMsrs(this.#host.id, this.#pebs());
+    this.#switched = others;
+    const { host, guest } = control!;
     if (this.design.identity) {
       // Counters the guest can see follow its own enables, whoever's event is on them.
       const seen = this.#seen;
@@ -111,6 +117,10 @@ export class EmulatedVpmu implements Vpmu {
       return { guest: opened, host, save: this.#passesGlobalCtrl };
     }
     return host === guest ? undefined : { guest, host, save: false };
+  }
+
+  switchedMsrs(): readonly GuestMsr[] {
+    return this.#switched;
   }
 
   exited(saved: bigint | undefined): void {
@@ -240,21 +250,51 @@ export class EmulatedVpmu implements Vpmu {
       pmc.index < FIXED_BASE
         ? pmc.eventsel
         : (this.pmu.fixedCtrl >> BigInt(4 * (pmc.index - FIXED_BASE))) & 0xfn;
-    if (counter.resume(config)) return true;
+    const samples = this.pmu.samples(pmc);
+    if (counter.resume(config, samples)) return true;
     counter.release();
-    return counter.create(config, pmc.eventsel, control, () => this.#overflowed(pmc));
+    const asked = { ...control, samples };
+    return counter.create(config, pmc.eventsel, asked, () => this.#overflowed(pmc));
   }
 
   /** kvm_perf_overflow, in the host's NMI: ignored if the counter is to be reprogrammed anyway. */
   #overflowed(pmc: Pmc): void {
     if (isSet(this.#reprogram, bit(pmc.index))) return;
     this.#request(pmc);
-    this.#overflow(pmc);
+    if (this.#of(pmc).isPrecise) this.#bufferFull(pmc);
+    else this.#overflow(pmc);
   }
 
+  /** Emulated instructions write no records, so a sampling counter that they make wrap says nothing. */
   #overflow(pmc: Pmc): void {
+    if (this.#of(pmc).isPrecise) return;
     this.pmu.globalStatus |= bit(pmc.index);
     if (this.#of(pmc).interrupts) this.#owner.requestPmi();
+  }
+
+  /** The guest's DS buffer has reached its threshold: one PMI until the guest has seen to it. */
+  #bufferFull(pmc: Pmc): void {
+    const { OVF_BUFFER } = PERF_GLOBAL;
+    if (isSet(this.pmu.globalStatus, OVF_BUFFER)) return;
+    this.pmu.globalStatus |= OVF_BUFFER;
+    if (this.#of(pmc).interrupts) this.#owner.requestPmi();
+  }
+
+  /** What perf is told of the guest's PEBS; nothing where the guest has none. */
+  #pebs(): GuestPebs | undefined {
+    if (!this.pmu.shape.pebs) return undefined;
+    const { dsArea, pebsEnable, globalCtrl } = this.pmu;
+    const crossMapped = isSet(pebsEnable, globalCtrl) ? this.#crossMapped() : 0n;
+    return { dsArea, pebsEnable, crossMapped };
+  }
+
+  /** intel_pmu_cross_mapped_check: host counters behind enabled guest counters of another index, sampling or not. */
+  #crossMapped(): bigint {
+    return this.pmu.pmcs.reduce((mask, pmc) => {
+      const enabled = this.pmu.isGloballyEnabled(pmc) && this.pmu.localControl(pmc).enabled;
+      const index = enabled ? this.#of(pmc).hostIndex : undefined;
+      return index === undefined || index === pmc.index ? mask : mask | bit(index);
+    }, 0n);
   }
 
   /** kvm_pmu_cleanup: events of counters that a whole scheduling slice did not touch are given back. */

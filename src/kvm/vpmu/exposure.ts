@@ -1,5 +1,6 @@
 import { ones } from '../../bits/bitfield.ts';
 import { contiguous, type PmuShape } from '../../msr/pmu-shape.ts';
+import { canVirtualise } from '../../perf/guest-msrs.ts';
 import type { HostPmu } from '../../perf/host-pmu.ts';
 import type { VpmuDesign } from './designs.ts';
 
@@ -17,10 +18,12 @@ export interface PmuExposure {
   readonly metrics?: boolean;
   /** Last branch records: architectural ones likewise; a legacy stack where the design is emulated. */
   readonly lbr?: boolean;
+  /** Processor event-based sampling into the guest's memory, where the design is emulated and the host's is adaptive. */
+  readonly pebs?: boolean;
 }
 
 /**
- * The PMU that a guest sees: version min(host, 2), at most 8 and 3 counters, no PEBS, no AnyThread. It is told a
+ * The PMU that a guest sees: version min(host, 2), at most 8 and 3 counters, no AnyThread. It is told a
  * number of counters, so those behind a gap of the host's are not its own.
  */
 export function guestPmuShape(
@@ -48,8 +51,13 @@ export function guestPmuShape(
     eventVectorLength: 7,
     perfMetrics: metrics,
     ...(version >= 2 && exposure.lbr && lbr && { lbr }),
+    ...(version >= 2 && kind === 'emulated' && exposure.pebs && guestPebs(host, gp)),
   };
 }
+
+/** The host's record format without PEBS_BASELINE, which KVM shows nobody: further groups would hold the host's branches. */
+const guestPebs = ({ pebs }: HostPmu, gp: number): Pick<PmuShape, 'pebs'> =>
+  canVirtualise(pebs) ? { pebs: { format: 4, baseline: false, gp: ones(gp), precise: 0n } } : {};
 
 /** Whether a guest has everything that RDPMC reads on its host, and that GLOBAL_CTRL opens. */
 export const isWhole = ({ version, gp, fixed, perfMetrics }: PmuShape, host: HostPmu): boolean =>

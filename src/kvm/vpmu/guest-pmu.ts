@@ -1,6 +1,7 @@
 import { bit, extract, isSet, ones } from '../../bits/bitfield.ts';
-import { signed } from '../../bits/u64.ts';
+import { isCanonical, signed } from '../../bits/u64.ts';
 import { MsrBus, type ReadOutcome, type WriteOutcome } from '../../msr/bus.ts';
+import { pebsMsrs } from '../../msr/pebs.ts';
 import { FIXED_CTR, PERFEVTSEL, pmuMsrs } from '../../msr/pmu.ts';
 import { indices, type PmuShape } from '../../msr/pmu-shape.ts';
 
@@ -39,6 +40,8 @@ export interface SavedGuestPmu {
   readonly fixedCtrl: bigint;
   readonly globalCtrl: bigint;
   readonly globalStatus: bigint;
+  readonly pebsEnable: bigint;
+  readonly dsArea: bigint;
 }
 
 /**
@@ -51,6 +54,8 @@ export class GuestPmu {
   fixedCtrl = 0n;
   globalCtrl = 0n;
   globalStatus = 0n;
+  pebsEnable = 0n;
+  dsArea = 0n;
   readonly #bus = new MsrBus();
   readonly #byIndex: ReadonlyMap<number, Pmc>;
   readonly #behaviour: CounterBehaviour;
@@ -88,6 +93,8 @@ export class GuestPmu {
     this.fixedCtrl = 0n;
     this.globalStatus = 0n;
     this.globalCtrl = this.shape.version >= 2 ? this.shape.gp : 0n;
+    this.pebsEnable = 0n;
+    this.dsArea = 0n;
   }
 
   rdmsr(address: number): ReadOutcome {
@@ -118,6 +125,11 @@ export class GuestPmu {
     return this.shape.version < 2 || isSet(this.globalCtrl, bit(index));
   }
 
+  /** Whether the guest asks for records of this counter. */
+  samples({ index }: Pmc): boolean {
+    return isSet(this.pebsEnable, bit(index));
+  }
+
   /** Which privilege levels a counter is locally enabled for, and whether it interrupts. */
   localControl(pmc: Pmc): { os: boolean; user: boolean; interrupt: boolean; enabled: boolean } {
     if (pmc.index >= FIXED_BASE) {
@@ -144,8 +156,9 @@ export class GuestPmu {
   }
 
   save(): SavedGuestPmu {
-    const { fixedCtrl, globalCtrl, globalStatus } = this;
-    return { eventsel: this.pmcs.map((pmc) => pmc.eventsel), fixedCtrl, globalCtrl, globalStatus };
+    const { fixedCtrl, globalCtrl, globalStatus, pebsEnable, dsArea } = this;
+    const eventsel = this.pmcs.map((pmc) => pmc.eventsel);
+    return { eventsel, fixedCtrl, globalCtrl, globalStatus, pebsEnable, dsArea };
   }
 
   restore(saved: SavedGuestPmu): void {
@@ -155,6 +168,8 @@ export class GuestPmu {
     this.fixedCtrl = saved.fixedCtrl;
     this.globalCtrl = saved.globalCtrl;
     this.globalStatus = saved.globalStatus;
+    this.pebsEnable = saved.pebsEnable;
+    this.dsArea = saved.dsArea;
   }
 
   #attach(): void {
@@ -176,12 +191,30 @@ export class GuestPmu {
       IA32_PERF_GLOBAL_STATUS:   { read: () => this.globalStatus },
       IA32_PERF_GLOBAL_OVF_CTRL: { read: () => 0n, write: (v) => { this.globalStatus &= ~v; } },
     });
+    this.#bus.attach(pebsMsrs(this.shape), {
+      IA32_PEBS_ENABLE: { read: () => this.pebsEnable, write: (v) => this.#enablePebs(v) },
+      IA32_DS_AREA: { read: () => this.dsArea, write: (v) => this.#placeDsArea(v) },
+    });
   }
 
   #currentGlobalCtrl(): bigint {
     const { globalCtrl } = this.#behaviour;
     if (globalCtrl) this.globalCtrl = globalCtrl();
     return this.globalCtrl;
+  }
+
+  #enablePebs(value: bigint): void {
+    const difference = this.pebsEnable ^ value;
+    this.pebsEnable = value;
+    for (const pmc of this.pmcs) {
+      if (isSet(difference, bit(pmc.index))) this.#behaviour.changed(pmc);
+    }
+  }
+
+  #placeDsArea(value: bigint): '#GP' | undefined {
+    if (!isCanonical(value)) return '#GP';
+    this.dsArea = value;
+    return undefined;
   }
 
   #select(pmc: Pmc, value: bigint): void {

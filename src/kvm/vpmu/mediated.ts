@@ -164,6 +164,10 @@ export class MediatedVpmu implements Vpmu {
     return this.#hostHasPmu && this.#perf.hasEvents(this.#host.id);
   }
 
+  switchedMsrs(): readonly [] {
+    return [];
+  }
+
   globalCtrlSwitch(): GlobalCtrlSwitch {
     return { guest: this.pmu.globalCtrl, host: 0n, save: this.#passes('global') };
   }

@@ -1,3 +1,4 @@
+import { bit, isSet } from '../../bits/bitfield.ts';
 import type { HostCpu } from '../../host/cpu.ts';
 import { perfEventAttr, RAW_EVENT_MASK } from '../../perf/attr.ts';
 import { PerfError } from '../../perf/error.ts';
@@ -43,6 +44,17 @@ export class PerfCounter {
     this.#parts = parts;
   }
 
+  /** Whether its event samples into the guest's memory. */
+  get isPrecise(): boolean {
+    return (this.#event?.attr.preciseIp ?? 0) > 0;
+  }
+
+  /** The host counter behind it; undefined if there is none now. */
+  get hostIndex(): number | undefined {
+    const index = this.#event?.hw.index ?? -1;
+    return index < 0 ? undefined : index;
+  }
+
   /** Whether an overflow asks for a PMI. */
   get interrupts(): boolean {
     return this.#interrupt;
@@ -84,9 +96,9 @@ export class PerfCounter {
   }
 
   /** pmc_resume_counter; false if there is no event, or one for something else. */
-  resume(config: bigint): boolean {
+  resume(config: bigint, samples: boolean): boolean {
     const event = this.#event;
-    if (!event || this.#config !== config) return false;
+    if (!event || this.#config !== config || this.isPrecise !== samples) return false;
     const { perf } = this.#parts;
     this.#host.within('perf-event-resume', () => {
       if (event.isSampling) perf.setPeriod(event, this.#period);
@@ -100,7 +112,12 @@ export class PerfCounter {
   create(
     config: bigint,
     eventsel: bigint,
-    control: { readonly os: boolean; readonly user: boolean; readonly interrupt: boolean },
+    control: {
+      readonly os: boolean;
+      readonly user: boolean;
+      readonly interrupt: boolean;
+      readonly samples: boolean;
+    },
     overflow: () => void,
   ): boolean {
     const { perf, owner, design, index } = this.#parts;
@@ -115,6 +132,7 @@ export class PerfCounter {
       excludeUser: !control.user,
       excludeKernel: !control.os,
       samplePeriod: this.#period,
+      preciseIp: control.samples ? this.#precision : 0,
     });
     try {
       this.#event = this.#host.within('perf-event-create', () =>
@@ -177,6 +195,12 @@ export class PerfCounter {
 
   get #host(): HostCpu {
     return this.#parts.owner.host();
+  }
+
+  /** pmc_get_pebs_precise_level: the highest where the counter of this index is a precise one on the host. */
+  get #precision(): 1 | 3 {
+    const { pebs } = this.#parts.perf.cpu(this.#host.id).pmu.shape;
+    return isSet(pebs?.precise ?? 0n, bit(this.#parts.index)) ? 3 : 1;
   }
 
   /** get_sample_period: events until the counter's base wraps. */

@@ -187,6 +187,21 @@ export class GuestCode {
     return this.#emit(0x89, 0x07, 0x89, 0x57, 0x04, 0x48, 0x83, 0xc7, 0x08);
   }
 
+  /** MOV EAX, MOV EDX, and three to store them: five instructions for each. */
+  storeQuadwords(...values: readonly bigint[]): this {
+    for (const value of values) {
+      const [low, high] = [value & 0xffff_ffffn, value >> 32n].map(Number) as [number, number];
+      this.#emit(0xb8, ...le(low, 4), 0xba, ...le(high, 4)).store();
+    }
+    return this;
+  }
+
+  /** MOV EAX and MOV EDX from memory, and five to report them: seven instructions, two of which leave the guest. */
+  reportMemory(address: number): this {
+    this.#emit(0x8b, 0x04, 0x25, ...le(address, 4), 0x8b, 0x14, 0x25, ...le(address + 4, 4));
+    return this.#report();
+  }
+
   /** A NOP behind the forced-emulation prefix: one instruction. */
   forcedNop(): this {
     return this.#emit(0x0f, 0x0b, 0x6b, 0x76, 0x6d, 0x90);
