@@ -174,7 +174,10 @@ export class PhysicalMemory {
   }
 
   #window(address: number, length: number): Window | undefined {
-    return this.#windows.find((w) => address < w.base + w.size && w.base < address + length);
+    for (const window of this.#windows) {
+      if (address < window.base + window.size && window.base < address + length) return window;
+    }
+    return undefined;
   }
 }
 

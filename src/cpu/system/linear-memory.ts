@@ -65,13 +65,16 @@ export class LinearMemory {
 
   /** `count` neighbours of `size` bytes, ascending; one walk where they share a page. */
   readBlock(linear: bigint, count: number, size: Width, privilege: Privilege): bigint[] {
-    const each = (read: (offset: number) => bigint) =>
-      Array.from({ length: count }, (_, i) => read(i * size));
-    if (count * size <= roomInPage(linear)) {
-      const { physical, watched } = this.#paging.translate(linear, 'read', privilege);
-      if (!watched) return each((offset) => this.#memory.read(physical + offset, size));
+    const values: bigint[] = [];
+    const place = this.place(linear, count * size, privilege, 'read');
+    for (let at = 0; at < count * size; at += size) {
+      values.push(
+        place >= 0
+          ? this.#memory.read(place + at, size)
+          : this.read(this.#next(linear, at), size, privilege),
+      );
     }
-    return each((offset) => this.read(this.#next(linear, offset), size, privilege));
+    return values;
   }
 
   /**
@@ -80,19 +83,31 @@ export class LinearMemory {
    */
   writeBlock(linear: bigint, values: readonly bigint[], size: Width, privilege: Privilege): void {
     const mask = SIZE_MASK[size]!;
-    const at = values.map((_, i) => this.#next(linear, i * size));
-    const last = values.length - 1;
-    if (values.length * size <= roomInPage(linear)) {
-      const { physical, watched } = this.#paging.translate(at[last]!, 'write', privilege);
-      if (!watched) {
-        for (const [i, value] of values.entries()) {
-          this.#memory.write(physical - (last - i) * size, size, value & mask);
-        }
-        return;
+    const last = (values.length - 1) * size;
+    // Of a page that they share, the highest is what a fault names.
+    const top = this.#next(linear, last);
+    const together = last + size <= roomInPage(linear);
+    const place = together ? this.place(top, size, privilege, 'write') : -1;
+    if (place >= 0) {
+      for (let i = 0; i < values.length; i++) {
+        this.#memory.write(place - last + i * size, size, values[i]! & mask);
       }
+      return;
     }
-    for (const address of at.toReversed()) this.probe(address, size, privilege);
-    for (const [i, value] of values.entries()) this.write(at[i]!, size, value & mask, privilege);
+    for (let at = last; at >= 0; at -= size) this.probe(this.#next(linear, at), size, privilege);
+    for (let i = 0; i < values.length; i++) {
+      this.write(this.#next(linear, i * size), size, values[i]! & mask, privilege);
+    }
+  }
+
+  /**
+   * Where `size` bytes are in physical memory, if they are together and nobody watches them; else -1.
+   * @throws Fault #PF of the first byte, VmExit
+   */
+  place(linear: bigint, size: number, privilege: Privilege, access: MemoryAccess): number {
+    if (size > roomInPage(linear)) return -1;
+    const { physical, watched } = this.#paging.translate(linear, access, privilege);
+    return watched ? -1 : physical;
   }
 
   /** Throws what a write of `size` bytes would throw, and writes nothing. */

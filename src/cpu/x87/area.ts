@@ -3,6 +3,7 @@ import { Fault } from '../fault.ts';
 import type { Insn } from '../insn.ts';
 import { STATE } from '../state/layout.ts';
 import type { Core } from '../system/core.ts';
+import { isWidth } from '../system/linear-memory.ts';
 
 const AC = RFLAGS.AC;
 const AM = CR0.AM;
@@ -26,6 +27,8 @@ export class Area {
   readonly #core: Core;
   readonly #linear: bigint;
   readonly #size: number;
+  /** Physical address, where all of it is together; else -1. */
+  readonly #place: number;
 
   /** @throws Fault #GP(0) unless aligned, and as any access */
   constructor(
@@ -43,6 +46,8 @@ export class Area {
     this.#size = size;
     this.#linear = core.linear(memory.segment, offset, size, access);
     checkAlignment(core, this.#linear, alignment.checked ?? 1);
+    this.#place = core.memory.place(this.#linear, size, core.privilege, access);
+    if (this.#place >= 0) return;
     for (let at = 0; at < size; at += 4096) this.#probe(at, Math.min(4096, size - at), access);
   }
 
@@ -55,10 +60,16 @@ export class Area {
   }
 
   read(at: number, size: number): bigint {
+    if (this.#place >= 0 && isWidth(size))
+      return this.#core.ports.memory.read(this.#place + at, size);
     return this.#core.memory.read(this.#at(at), size, this.#core.privilege);
   }
 
   write(at: number, size: number, value: bigint | number): void {
+    if (this.#place >= 0 && isWidth(size)) {
+      this.#core.ports.memory.write(this.#place + at, size, BigInt(value));
+      return;
+    }
     this.#core.memory.write(this.#at(at), size, BigInt(value), this.#core.privilege);
   }
 

@@ -26,6 +26,8 @@ const EXTENDED = 576;
 const PKRU = 9;
 const ARCH_LBR = 15;
 
+const PHYSICAL = [0, 1, 2, 3, 4, 5, 6, 7];
+
 const isSet = (bits: bigint, mask: bigint) => (bits & mask) !== 0n;
 
 interface Layout {
@@ -72,11 +74,11 @@ export function inUse(state: State): bigint {
     x87.fds === 0 &&
     state.get(STATE.FIP) === 0n &&
     state.get(STATE.FDP) === 0n &&
-    Array.from({ length: 8 }, (_, i) => x87.physicalBits(i)).every((bits) => bits === 0n);
-  const registers = is64Bit(state) ? 16 : 8;
-  const clear = Array.from({ length: registers * 2 }, (_, i) =>
-    state.get(STATE.XMM + 32 * (i >> 1) + 8 * (i & 1)),
-  ).every((bits) => bits === 0n);
+    PHYSICAL.every((i) => x87.physicalBits(i) === 0n);
+  let clear = true;
+  for (let i = 0; clear && i < (is64Bit(state) ? 16 : 8); i++) {
+    for (let word = 0; word < 16; word += 4) clear &&= state.get32(STATE.XMM + 32 * i + word) === 0;
+  }
   return (
     (fresh ? 0n : XCR0.X87) |
     (clear ? 0n : XCR0.SSE) |
