@@ -8,56 +8,13 @@
 #include <elf.h>
 #include <linux/kvm.h>
 
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long u64;
+#include "system-calls.h"
 
-enum { READ, WRITE, OPEN, MMAP = 9, IOCTL = 16, EXIT = 60 };
 enum { COM1 = 0x3f8, COM1_LSR = COM1 + 5, DEBUG_EXIT = 0xf4 };
 enum { GDT = 0x1000, PML4 = 0x2000, PDPT = 0x3000, PD = 0x4000, STACK_TOP = 0x90000 };
 
 #define RAM_SIZE (16ul << 20)
 #define CPUID_ENTRIES 128
-
-static long syscall6(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
-  register u64 r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-  long result;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-
-static void print(const char *text) {
-  u64 length = 0;
-  while (text[length]) length++;
-  syscall6(WRITE, 1, (u64)text, length, 0, 0, 0);
-}
-
-static void print_decimal(u64 value) {
-  char digits[21] = {0};
-  char *at = digits + 20;
-  do *--at = (char)('0' + value % 10);
-  while (value /= 10);
-  print(at);
-}
-
-static void end(int status) {
-  for (;;) syscall6(EXIT, (u64)status, 0, 0, 0, 0, 0);
-}
-
-/* A system call that has to succeed; else its name and errno are told. */
-static u64 must(const char *what, long result) {
-  if (result >= 0) return (u64)result;
-  print("kvm-run: ");
-  print(what);
-  print(": error ");
-  print_decimal((u64)-result);
-  print("\n");
-  end(2);
-  return 0;
-}
 
 #define IOCTL_MUST(fd, request, argument) \
   must(#request, syscall6(IOCTL, (u64)(fd), request, (u64)(argument), 0, 0, 0))
@@ -105,9 +62,9 @@ static void enter_at(u64 vcpu, u64 entry, u8 *ram) {
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
   sregs.gdt.base = GDT;
   sregs.gdt.limit = 23;
-  sregs.cr0 = 0x80000033;
+  sregs.cr0 = 0x80000031;
   sregs.cr3 = PML4;
-  sregs.cr4 = 0x620;
+  sregs.cr4 = 0x20;
   sregs.efer = 0x500;
   IOCTL_MUST(vcpu, KVM_SET_SREGS, &sregs);
   struct kvm_regs regs = {.rip = entry, .rsp = STACK_TOP, .rflags = 2};
@@ -147,10 +104,7 @@ static int run_guest(u64 vcpu, struct kvm_run *run, u64 *exits) {
 }
 
 __attribute__((used)) static void start(u64 *stack) {
-  if (stack[0] != 2) {
-    print("usage: kvm-run IMAGE\n");
-    end(2);
-  }
+  if (stack[0] != 2) end_with("usage: kvm-run IMAGE\n", 2);
   u64 kvm = must("/dev/kvm", syscall6(OPEN, (u64) "/dev/kvm", 2, 0, 0, 0, 0));
   u64 vm = IOCTL_MUST(kvm, KVM_CREATE_VM, 0);
   u8 *ram = map(RAM_SIZE, 0x22, ~0ul);
@@ -175,4 +129,4 @@ __attribute__((used)) static void start(u64 *stack) {
   end(status);
 }
 
-__asm__(".globl _start\n_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call start\n");
+ENTRY

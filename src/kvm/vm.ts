@@ -1,94 +1,25 @@
 import type { LocalApic } from '../apic/local-apic.ts';
-import { type ApicMessage, DELIVERY, SHORTHAND } from '../apic/message.ts';
-import { isSet } from '../bits/bitfield.ts';
+import type { ApicMessage } from '../apic/message.ts';
 import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import type { PageAllocator } from '../host/pages.ts';
 import type { Perf } from '../perf/perf.ts';
-import { PERF_GUEST_MEDIATED_PMI_VECTOR } from '../perf/perf.ts';
 import { buildEpt, type GuestRam, type GuestRom } from './ept.ts';
-import { MsrBitmap } from './msr-bitmap.ts';
-import { GUEST_MSRS } from './msrs.ts';
+import { addressed } from './interrupt-delivery.ts';
+import type { Kvm } from './kvm.ts';
+import type { MsrBitmap } from './msr-bitmap.ts';
+import { msrBitmapFor } from './msr-policy.ts';
 import type { KvmObserver } from './observer.ts';
 import type { Emulator, GuestPhysical, VmPorts } from './ports.ts';
 import { Vcpu } from './vcpu.ts';
-import { type VmcsConfig, vmcsConfig } from './vmcs.ts';
+import type { VmcsConfig } from './vmcs.ts';
 import type { Vpmu, VpmuOwner } from './vpmu/contract.ts';
 import { DESIGNS, type VpmuDesign } from './vpmu/designs.ts';
 import { EmulatedVpmu } from './vpmu/emulated.ts';
 import { checkEventFilter, type PmuEventFilter } from './vpmu/event-filter.ts';
 import type { PmuExposure } from './vpmu/exposure.ts';
 import { checkHostPmu, MediatedVpmu } from './vpmu/mediated.ts';
-import { extraRegisters } from './vpmu/registers.ts';
 
-const FEATURE_CONTROL = 0x3a;
-const LOCKED_AND_ENABLED = 5n;
-const X2APIC_EOI = 0x80b;
 const APIC_PAGE_SIZE = 0x1000;
-
-/** The PMU's registers lie in these ranges: whether they pass is the vPMU's to say. */
-const PMU_RANGES: readonly (readonly [number, number])[] = [
-  [0x0c1, 0x0e0],
-  [0x186, 0x1a5],
-  [0x309, 0x318],
-  [0x38d, 0x392],
-  [0x4c1, 0x4e0],
-];
-
-/** KVM as a module: VMX is on, on every CPU. */
-export class Kvm {
-  readonly config: VmcsConfig;
-  readonly perf: Perf;
-  readonly pages: PageAllocator;
-  /** vCPU that runs on each CPU, for the mediated PMI. */
-  readonly #running = new Map<number, Vcpu>();
-  readonly #hosts: readonly HostCpu[];
-  #nextVpid = 1;
-  #nextVm = 0;
-
-  /** Turns VMX on. CR4.VMXE must be set and each CPU in 64-bit mode. */
-  constructor(hosts: readonly HostCpu[], { perf, pages }: { perf: Perf; pages: PageAllocator }) {
-    this.perf = perf;
-    this.pages = pages;
-    this.#hosts = hosts;
-    this.config = vmcsConfig(hosts[0]!);
-    for (const host of hosts) {
-      const control = host.rdmsr(FEATURE_CONTROL);
-      if (!isSet(control, 1n)) host.wrmsr(FEATURE_CONTROL, LOCKED_AND_ENABLED);
-      const region = pages.allocate();
-      host.memory.write(region, 4, this.config.revision);
-      const outcome = host.vmx.vmxon(BigInt(region));
-      if (outcome !== 'VMsucceed') throw new RangeError(`VMXON: ${JSON.stringify(outcome)}`);
-      host.onInterrupt(PERF_GUEST_MEDIATED_PMI_VECTOR, () => {
-        this.#running.get(host.id)?.vpmu.mediatedPmi();
-        host.wrmsr(X2APIC_EOI, 0n);
-      });
-    }
-  }
-
-  running(cpu: number, vcpu: Vcpu | undefined): void {
-    if (vcpu) this.#running.set(cpu, vcpu);
-    else this.#running.delete(cpu);
-  }
-
-  /** The vCPU whose thread is on a CPU. */
-  vcpuOn(cpu: number): Vcpu | undefined {
-    return this.#running.get(cpu);
-  }
-
-  host(id: number): HostCpu {
-    const found = this.#hosts.find((host) => host.id === id);
-    if (!found) throw new RangeError(`there is no CPU ${id}`);
-    return found;
-  }
-
-  nextVpid(): number {
-    return this.#nextVpid++;
-  }
-
-  nextVm(): number {
-    return this.#nextVm++;
-  }
-}
 
 export interface VmOptions {
   readonly ram: GuestRam;
@@ -257,25 +188,7 @@ export class Vm {
   bitmapFor(vcpu: Vcpu): MsrBitmap {
     const known = this.#bitmaps.get(vcpu.id);
     if (known) return known;
-    const bitmap = new MsrBitmap(vcpu.host.memory, this.pages.allocate());
-    for (const { address, count = 1, passes } of GUEST_MSRS) {
-      if (!passes) continue;
-      for (let at = address; at < address + count; at++) {
-        bitmap.set(at, 'read', false);
-        bitmap.set(at, 'write', false);
-      }
-    }
-    for (const [first, last] of PMU_RANGES) {
-      for (let at = first; at <= last; at++) {
-        for (const access of ['read', 'write'] as const) {
-          bitmap.set(at, access, vcpu.vpmu.intercepts(at, access));
-        }
-      }
-    }
-    for (const address of extraRegisters(vcpu.vpmu.pmu.shape)) {
-      bitmap.set(address, 'read', vcpu.vpmu.intercepts(address, 'read'));
-      bitmap.set(address, 'write', vcpu.vpmu.intercepts(address, 'write'));
-    }
+    const bitmap = msrBitmapFor(vcpu, this.pages.allocate());
     this.#bitmaps.set(vcpu.id, bitmap);
     return bitmap;
   }
@@ -290,35 +203,12 @@ export class Vm {
   /** An interrupt message of one vCPU's local APIC, or of a device, which the first vCPU's thread answers for. */
   deliver(message: ApicMessage, from: Vcpu | undefined): void {
     const { host } = from ?? this.vcpus[0]!;
-    const named = this.vcpus.filter((vcpu) => isAddressed(vcpu, message, from));
-    const chosen = message.mode === DELIVERY.LOWEST_PRIORITY ? lowestPriority(named) : named;
-    for (const vcpu of chosen) vcpu.deliver(message, host);
+    for (const vcpu of addressed(this.vcpus, message, from)) vcpu.deliver(message, host);
   }
 
   #apicAt(cpu: number, address: number): LocalApic | undefined {
     const apic = this.kvm.vcpuOn(cpu)?.apic;
     const page = address - (address % APIC_PAGE_SIZE);
     return apic?.enabled() && apic.pageAddress === page ? apic : undefined;
-  }
-}
-
-/** The one with the lowest processor priority; of equals, the first. */
-function lowestPriority(vcpus: readonly Vcpu[]): readonly Vcpu[] {
-  const [first, ...rest] = vcpus.filter(({ apic }) => apic.takesInterrupts());
-  if (!first) return [];
-  const lower = (a: Vcpu, b: Vcpu) => b.apic.processorPriority < a.apic.processorPriority;
-  return [rest.reduce((a, b) => (lower(a, b) ? b : a), first)];
-}
-
-function isAddressed(vcpu: Vcpu, message: ApicMessage, from: Vcpu | undefined): boolean {
-  switch (message.shorthand) {
-    case SHORTHAND.SELF:
-      return vcpu === from;
-    case SHORTHAND.ALL:
-      return true;
-    case SHORTHAND.OTHERS:
-      return vcpu !== from;
-    default:
-      return message.mode === DELIVERY.EXTINT ? false : vcpu.apic.isDestination(message);
   }
 }

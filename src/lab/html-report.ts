@@ -199,7 +199,7 @@ for (const [i, chart] of CHARTS.entries()) {
   const data = [xs, ...chart.series.map((series, s) => xs.map((x) => x % stride === s ? series.values[Math.floor(x / stride)] : null))];
   const middle = (chart.series.length - 1) / 2;
   new uPlot({
-    title: chart.title, width: 1080, height: 360,
+    title: chart.title, width: 1080, height: 360, padding: [null, 60, null, null],
     scales: { x: { time: false, range: [-1, chart.categories.length * stride - 1] } },
     axes: [
       { splits: () => chart.categories.map((_, c) => c * stride + middle), values: () => chart.categories, rotate: -30, size: 110, grid: { show: false } },

@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openGuest } from '../../../src/lab/guests.ts';
+import { createMachine } from '../../../src/machine/create.ts';
+import { readEvents } from '../../../src/machine/event-list.ts';
+import { HostEvents } from '../../../src/machine/host-events.ts';
+import type { VirtualMachine } from '../../../src/machine/virtual.ts';
 import { buildCommand, counterpoint, start } from '../../cli/command.ts';
 import { initramfs } from './initramfs.ts';
 import { DebianPackages } from './packages.ts';
@@ -11,6 +16,14 @@ const APPEND =
 /** Guests whose exits are compared; `multiplex` depends on when its timer fires. */
 const TRACED = ['count', 'emulated', 'overflow'];
 const GUESTS = [...TRACED, 'multiplex'];
+
+/** Host events pinned to the processor beside `count`: perf's name, the number of the generic event, how many. */
+const BESIDE = (
+  [
+    ['branches', 4],
+    ['instructions', 1],
+  ] as const
+).flatMap(([name, config]) => [6, 7, 8, 9, 11].map((events) => ({ name, config, events })));
 
 /** I/O exits are what the guest prints; EPT violations are KVM's lazy mapping. */
 const INIT = `export PATH=/bin
@@ -37,6 +50,8 @@ for guest in ${GUESTS.join(' ')}; do
   [ $guest = multiplex ] || busybox sed -n 's/.*: kvm_/kvm_/p' trace
   echo "end of $guest"
 done
+echo 0 > /proc/sys/kernel/nmi_watchdog
+${BESIDE.map(({ name, config, events }) => `echo "beside ${events} ${name}"; beside ${events} ${config} /bin/kvm-run /guests/count.elf`).join('\n')}
 busybox poweroff -f
 `;
 
@@ -49,6 +64,7 @@ beforeAll(async () => {
   if (packages.missing !== undefined) return;
   const modules = join(packages.path('lib/modules/6.'), 'kernel');
   const initrd = initramfs(packages, INIT, {
+    'bin/beside': 'firmware/linux/beside.elf',
     'bin/kvm-run': 'firmware/linux/kvm-run.elf',
     'modules/kvm.ko': join(modules, 'arch/x86/kvm/kvm.ko'),
     'modules/kvm-intel.ko': join(modules, 'arch/x86/kvm/kvm-intel.ko'),
@@ -124,6 +140,23 @@ describe("Debian's KVM, unpatched, as a hypervisor on our VMX", () => {
       expect(theirs.length).toBeGreaterThan(100);
       expect(theirs).toEqual(withoutTpr(underOurs(guest).trace));
       process.stdout.write(`  ${guest}: ${theirs.length} lines of trace\n`);
+    },
+  );
+
+  it.each(BESIDE)(
+    '$events pinned $name of the host take from count what they take under ours',
+    ({ name, events }) => {
+      if (packages.missing) return;
+      const [, rest = ''] = console.split(`beside ${events} ${name}\n`);
+      const [theirs] = rest.split(/^kvm-run: /m);
+      const lost = /^beside: (\d+) of/m.exec(rest)?.[1];
+      const machine = createMachine(openGuest('count').bytes, { machine: 'emulated' });
+      const wanted = readEvents(Array(events).fill(`${name}:D`).join(','), 'sapphire-rapids');
+      const host = new HostEvents(machine as VirtualMachine, wanted);
+      machine.run();
+      expect(theirs).toBe(machine.board.console);
+      const inError = host.read().events.filter(({ errorAt }) => errorAt !== undefined);
+      expect(Number(lost)).toBe(inError.length);
     },
   );
 
