@@ -6,7 +6,11 @@ import { RunProgress } from './run-progress.ts';
 
 /** Milliseconds between two looks at the outside world. */
 const SLICE_MS = 50;
-const LEAST_SLICE = 10_000n;
+/** Instructions of the shortest slice, which is the first: nobody knows yet how fast the guest runs. */
+const LEAST_SLICE = 1_000;
+const LONGEST_SLICE = 1_000_000_000;
+/** A guest that sleeps gets on faster than one that works: ticks of a slice for each of its instructions. */
+const TICKS_PER_INSTRUCTION = 1_000;
 const TICKS_PER_MS = 3_000_000;
 /** Guest time of one slice, so that a guest that sleeps comes back, too; much less while somebody types. */
 const SLICE_TICKS = { alone: 3_000_000_000n, typing: 60_000_000n } as const;
@@ -42,6 +46,13 @@ export interface SessionEnd {
 
 const least = (...numbers: bigint[]): bigint => numbers.reduce((a, b) => (b < a ? b : a));
 
+/** What takes about as long as a slice should, given that one of so many instructions took so many milliseconds. */
+function nextSlice(slice: number, took: number): number {
+  if (took < SLICE_MS / 2) return Math.min(slice * 2, LONGEST_SLICE);
+  if (took < SLICE_MS * 2) return slice;
+  return Math.max(LEAST_SLICE, Math.floor((slice * SLICE_MS) / took));
+}
+
 /**
  * Runs a guest to its end or its budget in slices, between which output flows, input and signals arrive. How long the
  * slices are follows the clock on the wall and changes nothing of the run. A second signal ends the process at once.
@@ -62,7 +73,7 @@ export async function session(run: GuestRun, options: SessionOptions): Promise<S
   const typed: Typed[] = [];
   const { maxInstructions = 2n ** 62n, maxTicks = 2n ** 62n } = budget;
   const sliceTicks = interactive ? SLICE_TICKS.typing : SLICE_TICKS.alone;
-  let slice = 1_000_000n;
+  let slice = LEAST_SLICE;
   let pendingStop = stopAt;
   // Guest time and wall time as of the last moment at which they were level.
   let level = { ticks: run.spent.ticks, at: performance.now() };
@@ -72,12 +83,14 @@ export async function session(run: GuestRun, options: SessionOptions): Promise<S
       const stop = pendingStop?.instructions ?? maxInstructions;
       const started = performance.now();
       const goesOn = run.advance({
-        maxInstructions: least(maxInstructions, stop, instructions + slice),
-        maxTicks: least(maxTicks, ticks + sliceTicks),
+        maxInstructions: least(maxInstructions, stop, instructions + BigInt(slice)),
+        maxTicks: least(
+          maxTicks,
+          ticks + sliceTicks,
+          ticks + BigInt(slice * TICKS_PER_INSTRUCTION),
+        ),
       });
-      const took = performance.now() - started;
-      if (took > SLICE_MS * 2 && slice > LEAST_SLICE) slice /= 2n;
-      else if (took < SLICE_MS / 2) slice *= 2n;
+      slice = nextSlice(slice, performance.now() - started);
       const now = run.spent;
       const written = output();
       if (written.length > 0) {

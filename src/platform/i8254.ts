@@ -9,6 +9,8 @@ export interface SavedPitChannel {
   access: number;
   bcd: boolean;
   reload: number;
+  written: number;
+  loaded: boolean;
   startedAt: number;
   gate: boolean;
   pausedAt: number;
@@ -23,6 +25,9 @@ export interface SavedPitChannel {
 /** How the bytes of a count are written and read. */
 const ACCESS = { LATCH: 0, LOW: 1, HIGH: 2, BOTH: 3 } as const;
 
+/** Modes that count again and again. */
+const PERIODIC: readonly number[] = [2, 3];
+
 /** One counter of an i8254. It counts nothing: value and output follow from the tick at which it was loaded. */
 class Channel {
   readonly #clock: Clock;
@@ -30,6 +35,10 @@ class Channel {
   #access: number = ACCESS.BOTH;
   #bcd = false;
   #reload = 0x1_0000;
+  /** The count that was written; `#reload` once counting starts from it. */
+  #written = 0x1_0000;
+  /** Whether a count was written since the mode was set. */
+  #loaded = false;
   /** Tick of the load, -1 while no count was loaded since the mode was set. */
   #startedAt = -1;
   #gate: boolean;
@@ -52,11 +61,15 @@ class Channel {
   set gate(on: boolean) {
     if (on === this.#gate) return;
     this.#gate = on;
-    if (this.#startedAt < 0) return;
-    const retriggers = this.#mode === 1 || this.#mode === 5 || this.#mode === 2 || this.#mode === 3;
-    if (on && retriggers) this.#start();
+    if (this.#startedAt < 0 && !(this.#triggered && this.#loaded)) return;
+    if (on && (this.#triggered || PERIODIC.includes(this.#mode))) this.#start();
     else if (on && this.#pausedAt >= 0) this.#resume();
-    else if (!on && this.#mode !== 1 && this.#mode !== 5) this.#pausedAt = this.#cycles();
+    else if (!on && !this.#triggered) this.#pausedAt = this.#cycles();
+  }
+
+  /** Modes in which the gate's rising edge loads the count and starts it. */
+  get #triggered(): boolean {
+    return this.#mode === 1 || this.#mode === 5;
   }
 
   get gate(): boolean {
@@ -83,7 +96,7 @@ class Channel {
   /** The tick at which OUT next rises, Infinity if it never will. */
   nextRise(): number {
     if (this.#startedAt < 0 || this.#pausedAt >= 0) return Infinity;
-    const periodic = this.#mode === 2 || this.#mode === 3;
+    const periodic = PERIODIC.includes(this.#mode);
     const first = this.#mode >= 4 ? this.#reload + 1 : this.#reload;
     const after = this.#firedAt;
     if (!periodic) return after >= first ? Infinity : this.#tickOf(first);
@@ -94,7 +107,7 @@ class Channel {
   takeRise(): boolean {
     if (this.nextRise() > this.#clock.now()) return false;
     const cycles = this.#cycles();
-    const periodic = this.#mode === 2 || this.#mode === 3;
+    const periodic = PERIODIC.includes(this.#mode);
     this.#firedAt = periodic ? Math.floor(cycles / this.#reload) * this.#reload : cycles;
     return true;
   }
@@ -114,13 +127,15 @@ class Channel {
     this.#latched = -1;
     this.#startedAt = -1;
     this.#pausedAt = -1;
+    this.#loaded = false;
   }
 
   /** Read-back command: latches count, status or both. */
   readBack(count: boolean, status: boolean): void {
     if (count && this.#latched < 0) this.#latched = this.#value();
     if (status && this.#status < 0) {
-      const [out, nothing] = [this.output ? 0x80 : 0, this.#startedAt < 0 ? 0x40 : 0];
+      const waits = this.#startedAt < 0 || this.#written !== this.#reload;
+      const [out, nothing] = [this.output ? 0x80 : 0, waits ? 0x40 : 0];
       this.#status = out | nothing | (this.#access << 4) | (this.#mode << 1) | (this.#bcd ? 1 : 0);
     }
   }
@@ -157,6 +172,8 @@ class Channel {
       access: this.#access,
       bcd: this.#bcd,
       reload: this.#reload,
+      written: this.#written,
+      loaded: this.#loaded,
       startedAt: this.#startedAt,
       gate: this.#gate,
       pausedAt: this.#pausedAt,
@@ -174,6 +191,8 @@ class Channel {
     this.#access = saved.access;
     this.#bcd = saved.bcd;
     this.#reload = saved.reload;
+    this.#written = saved.written;
+    this.#loaded = saved.loaded;
     this.#startedAt = saved.startedAt;
     this.#gate = saved.gate;
     this.#pausedAt = saved.pausedAt;
@@ -187,12 +206,15 @@ class Channel {
 
   #load(count: number): void {
     const value = this.#bcd ? fromBcd(count) : count;
-    this.#reload = value === 0 ? (this.#bcd ? 10_000 : 0x1_0000) : value;
+    this.#written = value === 0 ? (this.#bcd ? 10_000 : 0x1_0000) : value;
+    this.#loaded = true;
+    if (this.#triggered) return;
     this.#start();
-    if (!this.#gate && this.#mode !== 1 && this.#mode !== 5) this.#pausedAt = 0;
+    if (!this.#gate) this.#pausedAt = 0;
   }
 
   #start(): void {
+    this.#reload = this.#written;
     this.#startedAt = this.#clock.now();
     this.#pausedAt = -1;
     this.#firedAt = -1;

@@ -53,7 +53,7 @@ const PORT = {
   SHUTDOWN: 0x8900,
 } as const;
 /** ISA interrupts. IRQ 0 is pin 2 of the I/O APIC, the others the pin of their number. */
-const IRQ = { TIMER: 0, COM1: 4, RTC: 8 } as const;
+const IRQ = { TIMER: 0, COM1: 4, RTC: 8, SCI: 9 } as const;
 const TIMER_PIN = 2;
 /** For SeaBIOS, which has no display here: its screen goes to COM1. */
 const CONSOLE_PORT = Uint8Array.of(PORT.COM1 & 0xff, PORT.COM1 >> 8);
@@ -101,7 +101,12 @@ export class Pc implements Timed {
       files: { 'etc/sercon-port': CONSOLE_PORT, ...options.files },
     });
     this.#pci = new EmptyPci(() => ports.reset());
-    this.#acpi = new AcpiRegisters(ports);
+    this.#acpi = new AcpiRegisters({
+      now: () => ports.now(),
+      shutdown: () => ports.shutdown(),
+      reset: () => ports.reset(),
+      sci: line(IRQ.SCI),
+    });
     this.#shutdownPort = new ShutdownPort(() => ports.shutdown());
     this.#attachPorts(ports);
   }
@@ -128,13 +133,19 @@ export class Pc implements Timed {
   }
 
   nextDeadline(): number {
-    return Math.min(this.pit.nextDeadline(), this.rtc.nextDeadline(), this.hpet.nextDeadline());
+    return Math.min(
+      this.pit.nextDeadline(),
+      this.rtc.nextDeadline(),
+      this.hpet.nextDeadline(),
+      this.#acpi.nextDeadline(),
+    );
   }
 
   elapse(): void {
     this.pit.elapse();
     this.rtc.elapse();
     this.hpet.elapse();
+    this.#acpi.elapse();
   }
 
   save() {

@@ -1,4 +1,4 @@
-import { type Clock, Frequency } from './clock.ts';
+import { type Clock, Frequency, type Timed } from './clock.ts';
 import type { BytePortDevice, PortBus, PortDevice } from './port-bus.ts';
 
 /** ACPI registers from this port: PM1 event block, PM1 control at +4, PM timer at +8. */
@@ -10,20 +10,36 @@ const PM = { STATUS: 0, ENABLE: 2, CONTROL: 4, TIMER: 8 } as const;
 const SLEEP_ENABLE = 1 << 13;
 const SCI_ENABLED = 1;
 const PM_TIMER = new Frequency(3_579_545);
+/** The timer's highest bit changes after so many cycles: that is its event, bit 0 of status and enable. */
+const HALF_ROUND = 2 ** 23;
+const TIMER_EVENT = 1;
 
 /** What a guest can ask of the machine's power. */
 export interface PowerPorts extends Clock {
   shutdown(): void;
   reset(): void;
+  /** The system control interrupt, asserted while an enabled event stands. */
+  sci(asserted: boolean): void;
 }
 
-/** The ACPI fixed hardware: power management registers and timer. No event ever happens. */
-export class AcpiRegisters implements PortDevice {
+/** The ACPI fixed hardware: power management registers and timer, whose carry is the only event. */
+export class AcpiRegisters implements PortDevice, Timed {
   readonly #ports: PowerPorts;
   #enable = 0;
+  /** Half rounds of the timer whose event has been cleared. */
+  #cleared = 0;
 
   constructor(ports: PowerPorts) {
     this.#ports = ports;
+  }
+
+  nextDeadline(): number {
+    const waits = (this.#enable & TIMER_EVENT) !== 0 && this.#status === 0;
+    return waits ? PM_TIMER.ticks((this.#cleared + 1) * HALF_ROUND) : Infinity;
+  }
+
+  elapse(): void {
+    if ((this.#enable & TIMER_EVENT) !== 0) this.#ports.sci(this.#status !== 0);
   }
 
   read(offset: number, size: number): number {
@@ -31,23 +47,37 @@ export class AcpiRegisters implements PortDevice {
       return (PM_TIMER.cycles(this.#ports.now()) & 0xff_ffff) >>> (8 * (offset - PM.TIMER));
     }
     if (offset === PM.ENABLE) return this.#enable;
-    if (offset === PM.STATUS && size === 4) return (this.#enable << 16) >>> 0;
+    if (offset === PM.STATUS) return (this.#status | (size === 4 ? this.#enable << 16 : 0)) >>> 0;
     return offset === PM.CONTROL ? SCI_ENABLED : 0;
   }
 
   write(offset: number, size: number, value: number): void {
-    if (offset === PM.ENABLE) this.#enable = value & 0xffff;
+    if (offset === PM.STATUS && (value & TIMER_EVENT) !== 0) this.#cleared = this.#halfRounds();
+    const enable = offset === PM.ENABLE ? value : size === 4 ? value >>> 16 : undefined;
+    if (offset <= PM.ENABLE) {
+      this.#enable = (enable ?? this.#enable) & 0xffff;
+      this.#ports.sci((this.#enable & this.#status) !== 0);
+    }
     if (offset === PM.CONTROL && size >= 2 && (value & SLEEP_ENABLE) !== 0) {
       if (((value >> 10) & 7) === S5_TYPE) this.#ports.shutdown();
     }
   }
 
-  save(): { enable: number } {
-    return { enable: this.#enable };
+  save(): { enable: number; cleared: number } {
+    return { enable: this.#enable, cleared: this.#cleared };
   }
 
-  restore(saved: { enable: number }): void {
+  restore(saved: { enable: number; cleared: number }): void {
     this.#enable = saved.enable;
+    this.#cleared = saved.cleared;
+  }
+
+  #halfRounds(): number {
+    return Math.floor(PM_TIMER.cycles(this.#ports.now()) / HALF_ROUND);
+  }
+
+  get #status(): number {
+    return this.#halfRounds() > this.#cleared ? TIMER_EVENT : 0;
   }
 }
 

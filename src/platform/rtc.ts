@@ -13,6 +13,7 @@ export interface SavedRtc {
   offset: number;
   lastSecond: number;
   lastPeriod: number;
+  held: Record<number, number> | undefined;
 }
 
 /** 1 January 2026, 00:00:00 UTC. */
@@ -62,6 +63,8 @@ export class Rtc implements BytePortDevice, Timed {
   /** Second and period whose events have been reported. */
   #lastSecond = 0;
   #lastPeriod = 0;
+  /** The clock's registers while software sets them (SET in register B): no update goes on, and any value may stand there. */
+  #held: Record<number, number> | undefined;
 
   constructor(options: RtcOptions, clock: Clock, interrupt: (asserted: boolean) => void) {
     this.#clock = clock;
@@ -119,6 +122,7 @@ export class Rtc implements BytePortDevice, Timed {
       offset: this.#offset,
       lastSecond: this.#lastSecond,
       lastPeriod: this.#lastPeriod,
+      held: this.#held && { ...this.#held },
     };
   }
 
@@ -128,6 +132,7 @@ export class Rtc implements BytePortDevice, Timed {
     this.#offset = saved.offset;
     this.#lastSecond = saved.lastSecond;
     this.#lastPeriod = saved.lastPeriod;
+    this.#held = saved.held && { ...saved.held };
   }
 
   /** What a PC's firmware leaves in CMOS: base memory, memory above 1 MiB in KiB and above 16 MiB in 64 KiB. */
@@ -156,20 +161,40 @@ export class Rtc implements BytePortDevice, Timed {
       this.#interrupt(false);
       return flags;
     }
-    const field = this.#fields(this.#date())[index];
+    const field = this.#registers()[index];
     return field === undefined ? this.#cmos[index]! : this.#encode(index, field);
   }
 
   #writeCmos(index: number, value: number): void {
     if (READ_ONLY.includes(index as 12 | 13)) return;
-    const fields = this.#fields(this.#date());
+    const fields = this.#registers();
     if (fields[index] === undefined) {
       if (index === REG.A || index === REG.B) this.elapse();
       this.#cmos[index] = index === REG.A ? value & 0x7f : value;
       if (index === REG.A) this.#lastPeriod = this.#periodsPassed();
+      if (index === REG.B) this.#hold((value & B.SET) !== 0);
       return;
     }
     fields[index] = this.#decode(index, value);
+    if (this.#held === undefined) this.#set(fields);
+  }
+
+  #registers(): Record<number, number> {
+    return this.#held ?? this.#fields(this.#date());
+  }
+
+  /** SET goes on or off. */
+  #hold(on: boolean): void {
+    if (on) {
+      this.#held ??= this.#fields(this.#date());
+    } else if (this.#held) {
+      this.#set(this.#held);
+      this.#held = undefined;
+    }
+  }
+
+  /** Lets the clock go on from there. */
+  #set(fields: Record<number, number>): void {
     const year = fields[REG.CENTURY]! * 100 + fields[REG.YEAR]!;
     const to = Date.UTC(
       year,

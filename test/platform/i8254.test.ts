@@ -133,6 +133,39 @@ describe('counter 2 and port 61H', () => {
     expect(output()).toBe(1);
   });
 
+  it.each([
+    [1, 'its output falls with the trigger and rises after the count', 0, 99],
+    [5, 'its output falls for one cycle after the count', 100, 100],
+  ])('in mode %i waits for its gate to rise: %s', (mode, _what, low, high) => {
+    const output = () => (pit.port61.read(0) & 0x20) !== 0;
+    program(2, mode, 100);
+    now = cycles(500);
+    expect(output()).toBe(true);
+    pit.write(3, 0xe8); // read back: no count in the counting element
+    expect(pit.read(2) & 0x40).toBe(0x40);
+    pit.port61.write(0, 1);
+    const start = now;
+    for (const cycle of [0, 50, 99, 100, 101, 300]) {
+      now = start + cycles(cycle);
+      expect([cycle, output()]).toEqual([cycle, cycle < low || cycle > high]);
+    }
+    pit.write(3, 0xe8);
+    expect(pit.read(2) & 0x40).toBe(0);
+  });
+
+  it('in mode 1 takes a new count with the next trigger', () => {
+    program(2, 1, 100);
+    pit.port61.write(0, 1);
+    pit.write(2, 10);
+    pit.write(2, 0);
+    now = cycles(50);
+    expect(pit.port61.read(0) & 0x20).toBe(0);
+    pit.port61.write(0, 0);
+    pit.port61.write(0, 1);
+    now += cycles(11);
+    expect(pit.port61.read(0) & 0x20).toBe(0x20);
+  });
+
   it('counts only while its gate is up', () => {
     program(2, 0, 1000);
     now = cycles(5000);

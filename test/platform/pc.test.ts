@@ -100,6 +100,22 @@ describe('the board', () => {
     expect(input(0x608, 4)).toBe((5 * 3_579_545) % 2 ** 24);
   });
 
+  it('says when the highest bit of the PM timer has changed, by the SCI if asked', () => {
+    route(9, 0xa051); // level, low
+    const half = Math.ceil((2 ** 23 * 3_000_000_000) / 3_579_545);
+    now = half - 1;
+    expect(input(0x600, 2)).toBe(0);
+    out(0x602, 1, 2);
+    expect(pc.nextDeadline()).toBe(half);
+    now = half;
+    pc.elapse();
+    expect(input(0x600, 4)).toBe(0x1_0001);
+    expect(sent.map(({ vector }) => vector)).toEqual([0x51]);
+    out(0x600, 1, 2);
+    expect(input(0x600, 2)).toBe(0);
+    expect(pc.nextDeadline()).toBe(Math.ceil((2 ** 24 * 3_000_000_000) / 3_579_545));
+  });
+
   it('has the test device only where it is asked for', () => {
     out(0xe0, 0x1234_5678, 4);
     expect(input(0xe0, 4)).toBe(0x1234_5678);

@@ -56,6 +56,33 @@ describe('the clock', () => {
     expect(date()).toBe('20260201130001');
   });
 
+  it('stands still while it is set field by field, whatever the date in between', () => {
+    rtc = new Rtc(
+      { epoch: Date.UTC(2026, 0, 31, 12) / 1000, ramSize: 64 << 20 },
+      { now: () => now },
+      () => {},
+    );
+    write(11, 0x82); // SET
+    write(8, 0x02); // 31 February
+    now = 10 * SECOND;
+    expect(date()).toBe('20260231120000');
+    write(7, 0x15);
+    write(11, 0x02);
+    expect(date()).toBe('20260215120000');
+    now = 11 * SECOND;
+    expect(date()).toBe('20260215120001');
+  });
+
+  it('is saved in the middle of being set', () => {
+    write(11, 0x82);
+    write(9, 0x30);
+    const saved = structuredClone(rtc.save());
+    write(9, 0x99);
+    rtc.restore(saved);
+    write(11, 0x02);
+    expect(date()).toBe('20300228235958');
+  });
+
   it('announces an update 244 µs ahead', () => {
     expect(read(10)).toBe(0x26);
     now = SECOND - 732_000;

@@ -88,13 +88,25 @@ describe("Debian's cloud kernel, unpatched", () => {
     expect(status).toBe(0);
   });
 
-  it.each(['emulated', 'passthrough'])(
-    'does the same in a virtual machine: %s vPMU',
-    async (machine) => {
-      if (packages.missing) return;
-      const { status, console } = await boot('-m', machine, '--memory', '256M');
+  it.for([
+    ['emulated', 1],
+    ['passthrough', 1],
+    ['emulated', 2],
+    ['passthrough', 2],
+  ] as const)(
+    'does the same in a virtual machine: %s vPMU, vCPUs: %i',
+    async ([machine, cpus], { skip }) => {
+      if (packages.missing) skip(packages.missing);
+      const { status, console } = await boot(
+        '-m',
+        machine,
+        '--memory',
+        '256M',
+        '--cpus',
+        `${cpus}`,
+      );
       expect(console).toMatch(/Performance Events: Sapphire Rapids events.*Intel PMU driver/);
-      expect(console).toContain('user space: Linux x86_64, 1 processors');
+      expect(console).toContain(`user space: Linux x86_64, ${cpus} processors`);
       expectCounts(console);
       expect(status).toBe(0);
     },
