@@ -1,4 +1,4 @@
-import { grouped } from '../bits/decimal.ts';
+import { grouped, several } from '../bits/decimal.ts';
 import { hex } from '../bits/hex.ts';
 import type { CountedFinding, Report } from '../fuzz/campaign/report.ts';
 import { caseTitle, isAccess, type Step } from '../fuzz/case.ts';
@@ -16,7 +16,7 @@ export function findingText({ finding, times }: CountedFinding): string {
   const row = channel === undefined ? '' : `, leak channel ${channel}`;
   return [
     `${instruction} ${register} at RIP ${rip}: ${actual}; expected ${expected}`,
-    `  oracle ${oracle}${row}; ${grouped(times)} ${times === 1 ? 'case' : 'cases'}`,
+    `  oracle ${oracle}${row}; ${several(times, 'case')}`,
     `  case ${finding.case.seed}/${finding.case.index}: ${caseTitle(finding.case)}`,
   ].join('\n');
 }
@@ -43,7 +43,7 @@ export function fuzzText(report: Report, { coverage }: { coverage: boolean }): s
   const { campaign, shards, cases, accesses, findings, filed, complete } = report;
   const parts = shards.map(({ part, of }) => `${part}/${of}`).join(' ');
   return [
-    `campaign   seed ${campaign.seed}, shard ${parts}; ${campaign.designs.length} designs, ${campaign.profiles.length} profiles; counting ideal`,
+    `campaign   seed ${campaign.seed}, shard ${parts}; ${several(campaign.designs.length, 'design')}, ${several(campaign.profiles.length, 'profile')}; counting ideal`,
     `executed   ${grouped(cases)} cases, ${grouped(accesses)} accesses${complete ? '' : ' (not the whole campaign)'}`,
     `findings   ${findings.length}`,
     ...filed.map(
@@ -90,6 +90,13 @@ export function replayText(
     ...fuzzed.registers.map(([address, value]) => `${registerName(address)} = ${value}`),
     ...fuzzed.bitmap.map(
       ([address, access]) => `MSR bitmap: ${access} of ${registerName(address)} turned over`,
+    ),
+    ...(fuzzed.status ? [`IA32_PERF_GLOBAL_STATUS has ${fuzzed.status}`] : []),
+    ...(fuzzed.pending ? ['a PMI waits'] : []),
+    ...(fuzzed.interruptions ?? []).map((ticks) => `an interrupt of the host after ${ticks} ticks`),
+    ...(fuzzed.lists ?? []).map(
+      ({ list, address, value }) =>
+        `MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
     ),
     ...fuzzed.host.events.map(
       ({ config, pinned, period }) =>

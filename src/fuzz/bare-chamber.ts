@@ -10,6 +10,7 @@ import type { Chamber } from './chamber.ts';
 import { type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { statusOf } from './guest/status.ts';
 import { readNmis, readResults, type StepResult, writeSteps } from './guest/tables.ts';
 import { profileOf } from './profiles.ts';
 
@@ -29,12 +30,14 @@ export interface BareTrace {
 export class BareChamber {
   readonly #machine: BareMachine;
   readonly #dirty: DataView;
+  readonly #shape: Parameters<typeof statusOf>[1];
   readonly #boot: Saved;
   readonly #snapshots = new Map<string, Saved>();
 
   constructor(chamber: Chamber) {
     const profile = profileOf(chamber.parts.profile);
     const { shape } = chamber.guest.vcpu.vpmu.pmu;
+    this.#shape = shape;
     this.#machine = new BareMachine({
       image: stubImage({ cpl: 0, pce: false }),
       profile: { ...profile, pmu: { ...profile.pmu, name: 'guest', shape } },
@@ -58,9 +61,13 @@ export class BareChamber {
   run(fuzzed: FuzzCase): BareTrace {
     this.#restore(this.#snapshot(fuzzed));
     writeSteps(this.#dirty, fuzzed.steps);
-    const { msrs, apic, cpu } = this.#processor;
+    const { msrs, apic, cpu, pmu } = this.#processor;
     for (const [address, value] of fuzzed.registers) msrs.wrmsr(address, BigInt(value));
+    const { globals, ...saved } = pmu.save();
+    const status = globals.status | statusOf(fuzzed, this.#shape);
+    if (fuzzed.status) pmu.restore({ ...saved, globals: { ...globals, status } });
     setLvtpc(apic.page, fuzzed);
+    if (fuzzed.pending) apic.raisePmi();
     cpu.run(BUDGET);
     return { steps: readResults(this.#dirty, fuzzed.steps.length), nmis: readNmis(this.#dirty) };
   }

@@ -1,3 +1,5 @@
+import { several } from '../bits/decimal.ts';
+
 /** Ways in which an instruction reaches a register by number. */
 export type AccessForm =
   | 'rdmsr'
@@ -65,6 +67,16 @@ export interface HostEvent {
   readonly period: number;
 }
 
+export type MsrList = 'entry-load' | 'exit-store' | 'exit-load';
+
+/** An entry of an MSR list behind the hypervisor's own. */
+export interface ListedMsr {
+  readonly list: MsrList;
+  /** Bits 63:32 of an entry are reserved: `address` may be longer than an MSR's. */
+  readonly address: number;
+  readonly value: string;
+}
+
 /** A state and what is done in it: all that a run depends on. */
 export interface FuzzCase {
   readonly seed: string;
@@ -84,13 +96,20 @@ export interface FuzzCase {
    * hypervisor's own bitmap.
    */
   readonly bitmap: readonly (readonly [address: number, access: 'read' | 'write'])[];
+  /** Overflow bits that stand in the guest's GLOBAL_STATUS at its first instruction. */
+  readonly status?: string;
+  /** A PMI waits for the guest at its first instruction. */
+  readonly pending?: boolean;
+  /** Ticks after the first VM entry at which an interrupt of the host takes the guest out. */
+  readonly interruptions?: readonly number[];
+  readonly lists?: readonly ListedMsr[];
   readonly host: HostState;
   readonly steps: readonly Step[];
 }
 
 /** `passthrough/sapphire-rapids/half cpl 3: 7 steps`, for people. */
 export const caseTitle = ({ design, profile, exposure, cpl, steps }: FuzzCase): string =>
-  `${design} on ${profile}, exposure ${exposure}, CPL ${cpl}, ${steps.length} steps`;
+  `${design} on ${profile}, exposure ${exposure}, CPL ${cpl}, ${several(steps.length, 'step')}`;
 
 /** What a case is run on: cases of one chamber share a machine. */
 export const chamberKey = ({ design, profile, exposure }: FuzzCase): string =>

@@ -9,7 +9,9 @@ import type { FuzzCase, HostAction } from './case.ts';
 import { type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
+import { CaseLists } from './msr-lists.ts';
 import { designOf, exposureOf, profileOf } from './profiles.ts';
 import type { Provenance } from './provenance.ts';
 import { leaveSecrets, tellingRegisters } from './secret.ts';
@@ -23,6 +25,8 @@ const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
 const BUDGET = 400_000_000n;
 /** Work that another task of the host does when it gets the CPU. */
 const OTHER_TASK = { ticks: 5_000, instructions: 2_500 } as const;
+/** An interrupt of the host that asks nothing of it (Linux’s RESCHEDULE_VECTOR). */
+const RESCHEDULE_VECTOR = 0xfd;
 const DENY_ALL = { action: 'allow', events: [], fixedCounterBitmap: 0 } as const;
 
 /** Something that changes a machine before its first case: how a leaky twin is made. */
@@ -41,6 +45,7 @@ export class Chamber {
   onEntry: (() => void) | undefined;
   onExit: (() => void) | undefined;
   readonly #provenance: Provenance;
+  readonly #lists: CaseLists;
   #foreign: ForeignAccess[] = [];
   readonly #snapshots = new Map<string, ChamberSnapshot>();
   readonly #boot: ChamberSnapshot;
@@ -84,6 +89,7 @@ export class Chamber {
     });
     this.#telling = tellingRegisters(this.processor);
     enableApic(vcpu.apic.page);
+    this.#lists = new CaseLists(this.processor, this.guest);
     this.#provenance = watch(this);
     alter?.(this);
     this.#boot = new ChamberSnapshot(this);
@@ -115,10 +121,20 @@ export class Chamber {
     this.#snapshot(mode).restore();
   }
 
+  /** Runs the guest to its end. Where the host fails on the way the chamber is of no more use. */
   run(fuzzed: FuzzCase): Trace {
     this.reset(fuzzed);
-    this.prepare(fuzzed);
-    return this.execute(fuzzed);
+    this.#paths = fuzzed.steps.map(() => 'none');
+    this.#exits = fuzzed.steps.map(() => []);
+    this.#foreign = [];
+    let end: string;
+    try {
+      this.prepare(fuzzed);
+      end = this.#toTheEnd(fuzzed);
+    } catch (error) {
+      end = error instanceof Error ? error.message : String(error);
+    }
+    return this.#trace(fuzzed, end);
   }
 
   /** Everything of a case that is state. */
@@ -145,15 +161,14 @@ export class Chamber {
     }
     for (const [address, value] of fuzzed.registers) vcpu.vpmu.wrmsr(address, BigInt(value));
     setLvtpc(vcpu.apic.page, fuzzed);
+    const { pmu } = vcpu.vpmu;
+    pmu.globalStatus |= statusOf(fuzzed, pmu.shape);
+    vcpu.requests.pmi ||= fuzzed.pending === true;
+    this.#lists.set(fuzzed.lists ?? []);
     vcpu.schedIn(this.host);
   }
 
-  /** Runs the guest to its end. */
-  execute({ steps }: FuzzCase): Trace {
-    this.#paths = steps.map(() => 'none');
-    this.#exits = steps.map(() => []);
-    this.#foreign = [];
-    const end = this.#toTheEnd();
+  #trace({ steps }: FuzzCase, end: string): Trace {
     const memory = new Uint8Array(
       this.#dirty.buffer,
       this.#dirty.byteOffset,
@@ -173,12 +188,19 @@ export class Chamber {
     };
   }
 
-  #toTheEnd(): string {
+  #toTheEnd({ interruptions = [] }: FuzzCase): string {
     const { vcpu } = this.guest;
-    const until = this.host.now() + BUDGET;
+    const start = this.host.now();
+    const until = start + BUDGET;
+    const waiting = interruptions.map((ticks) => start + BigInt(ticks));
     for (;;) {
-      const stop = vcpu.step(until);
+      const [next] = waiting;
+      const stop = vcpu.step(next ?? until);
       if (stop === 'halted') return 'end';
+      if (stop === 'budget' && waiting.shift() !== undefined) {
+        this.host.receiveIpi(RESCHEDULE_VECTOR);
+        continue;
+      }
       if (stop !== 'preempted') return stop;
       vcpu.schedOut();
       this.host.needResched = false;
@@ -214,10 +236,14 @@ export class Chamber {
 
   #observer(): KvmObserver {
     return {
-      entry: () => this.onEntry?.(),
+      entry: () => {
+        this.onEntry?.();
+        this.#lists.entering();
+      },
       exit: ({ reason }) => {
         const { step } = this;
         this.onExit?.();
+        for (const { address, what } of this.#lists.exited()) this.tell({ what, address });
         this.#exits[step]?.push(exitName(reason));
         if (reason === EXIT.MSR_READ || reason === EXIT.MSR_WRITE || reason === EXIT.RDPMC) {
           this.#paths[step] = 'exit';

@@ -7,11 +7,13 @@ import { checkEnd } from './oracles/end.ts';
 import { checkPolicy } from './oracles/expectations.ts';
 import { checkInterference } from './oracles/interference.ts';
 import { checkInvariants } from './oracles/invariants.ts';
+import { checkLists } from './oracles/lists.ts';
 import { busier, checkMirror } from './oracles/mirror.ts';
 import { checkOwnership } from './oracles/ownership.ts';
+import { checkPieces, inOnePiece } from './oracles/pieces.ts';
 import { checkStream } from './oracles/stream.ts';
 import { opposite } from './secret.ts';
-import { nothingSeen, type Trace } from './trace.ts';
+import type { Trace } from './trace.ts';
 
 /** What came of one case. */
 export interface Examination {
@@ -41,31 +43,26 @@ export class Examiner {
   }
 
   examine(fuzzed: FuzzCase): Examination {
-    try {
-      return this.#examine(fuzzed, this.#room(fuzzed));
-    } catch (error) {
-      // The host has failed: nothing of its machine is used again.
-      this.#rooms.delete(chamberKey(fuzzed));
-      const trace = nothingSeen(fuzzed, error instanceof Error ? error.message : String(error));
-      return { trace, violations: checkEnd(fuzzed, trace) };
-    }
-  }
-
-  #examine(fuzzed: FuzzCase, room: Room): Examination {
+    const room = this.#room(fuzzed);
     const { chamber } = room;
     const trace = chamber.run(fuzzed);
+    // The host may have failed: nothing of its machine is used again.
+    if (trace.end !== 'end') this.#rooms.delete(chamberKey(fuzzed));
+    if (fuzzed.lists) return { trace, violations: checkLists(fuzzed, trace) };
+    if (trace.end !== 'end') return { trace, violations: checkEnd(fuzzed, trace) };
     const { host } = fuzzed;
     const other = chamber.run({ ...fuzzed, host: { ...host, secret: opposite(host.secret) } });
     const busy = busier(fuzzed);
+    const pieces = inOnePiece(fuzzed);
     return {
       trace,
       violations: [
-        ...checkEnd(fuzzed, trace),
         ...checkPolicy(fuzzed, trace),
         ...(fuzzed.bitmap.length === 0 ? checkOwnership(fuzzed, trace) : []),
         ...(fuzzed.bitmap.length === 0 ? checkInterference(fuzzed, trace, other) : []),
         ...checkInvariants(fuzzed, trace),
         ...(promisesEquality(fuzzed) ? checkBare(fuzzed, trace, this.#bare(room).run(fuzzed)) : []),
+        ...(pieces ? checkPieces(fuzzed, trace, chamber.run(pieces)) : []),
         ...(busy ? checkMirror(fuzzed, trace, chamber.run(busy)) : []),
         ...(fuzzed.index % STREAM_EVERY === 0 ? checkStream(chamber, fuzzed) : []),
       ],

@@ -11,6 +11,8 @@ export type OracleName =
   | 'provenance'
   | 'host'
   | 'stream'
+  | 'lists'
+  | 'pieces'
   | 'end';
 
 /** What an oracle did not agree with, at one step of one case. */

@@ -1,10 +1,19 @@
 import { ones } from '../bits/bitfield.ts';
 import { hex } from '../bits/hex.ts';
-import type { AccessForm, FuzzCase, HostAction, HostEvent, Step } from './case.ts';
+import type {
+  AccessForm,
+  FuzzCase,
+  HostAction,
+  HostEvent,
+  ListedMsr,
+  MsrList,
+  Step,
+} from './case.ts';
 import { Draw } from './draw.ts';
+import { listVerdict } from './oracles/lists.ts';
 import { hostShape, type Shape } from './oracles/shapes.ts';
 import { DESIGN_NAMES, PROFILE_NAMES, pairsOf } from './profiles.ts';
-import { ADDRESSES, placeOf } from './registers.ts';
+import { ADDRESSES, placeOf, type RegisterClass } from './registers.ts';
 
 /** What cases are drawn from. */
 export interface Space {
@@ -49,6 +58,7 @@ export function generate(space: Space, index: number): FuzzCase {
     [0.5, 2],
     [3, 3],
   ] as const);
+  const rest = draw.chance(0.5) ? {} : inFlight(draw, profile);
   return {
     seed: space.seed,
     index,
@@ -60,6 +70,7 @@ export function generate(space: Space, index: number): FuzzCase {
     lvtpc: draw.of(['masked', 'nmi'] as const),
     registers: counters(draw, profile),
     bitmap: draw.chance(0.15) ? flips(draw) : [],
+    ...rest,
     host: { secret: draw.below(2 ** 31), events: draw.chance(0.4) ? hostEvents(draw) : [] },
     steps: Array.from({ length: 1 + draw.below(12) }, () => step(draw, hostShape(profile))),
   };
@@ -115,11 +126,71 @@ function hostEvents(draw: Draw): HostEvent[] {
   }));
 }
 
-const flips = (draw: Draw): FuzzCase['bitmap'] =>
-  Array.from({ length: 1 + draw.below(6) }, () => [
-    draw.of(FAVOURITES),
+/** Registers that a guest may reach with no harm to the machine it is in: they hold something and start nothing. */
+const HARMLESS: ReadonlySet<RegisterClass> = new Set([
+  ...([
+    'PMC',
+    'A_PMC',
+    'FIXED_CTR',
+    'PERF_METRICS',
+    'GLOBAL_STATUS',
+    'INUSE',
+    'PERF_CAPABILITIES',
+  ] as const),
+  ...(['OFFCORE_RSP', 'LD_LAT', 'FRONTEND', 'RELOAD'] as const),
+]);
+const OPENED = ADDRESSES.filter((address) => HARMLESS.has(placeOf(address).class));
+
+/** A few bits of the bitmap, or a bitmap of another hypervisor altogether. */
+const flips = (draw: Draw): FuzzCase['bitmap'] => {
+  const addresses = draw.chance(0.7) ? FAVOURITES : OPENED;
+  return Array.from({ length: 1 + draw.below(addresses === OPENED ? 60 : 6) }, () => [
+    draw.of(addresses),
     draw.of(['read', 'write'] as const),
   ]);
+};
+
+/** PMIs that wait, overflows that stand, interrupts on the way, and MSR lists. */
+function inFlight(draw: Draw, profile: string): Partial<FuzzCase> {
+  const status = BigInt(draw.below(0x10)) | (BigInt(draw.below(4)) << 32n);
+  const interruptions = Array.from({ length: draw.below(6) }, () => draw.below(20_000));
+  return {
+    ...(draw.chance(0.4) && { status: hex(status) }),
+    ...(draw.chance(0.3) && { pending: true }),
+    ...(draw.chance(0.7) && { interruptions: interruptions.sort((a, b) => a - b) }),
+    ...(draw.chance(0.15) && { lists: lists(draw, profile) }),
+  };
+}
+
+/** Entries that are loaded and stored; of what VM entry loads some cannot be. A VM exit that fails ends the machine. */
+function lists(draw: Draw, profile: string): ListedMsr[] {
+  const shape = hostShape(profile);
+  const entry = (list: MsrList, address: number): ListedMsr => ({
+    ...{ list, address },
+    value: hex(value(draw, address, shape)),
+  });
+  const drawn = Array.from({ length: 1 + draw.below(4) }, () =>
+    draw.chance(0.8)
+      ? entry(
+          draw.of(['entry-load', 'exit-store', 'exit-store', 'exit-load'] as const),
+          draw.of(OPENED),
+        )
+      : entry('entry-load', draw.of(UNLOADABLE)),
+  );
+  return drawn.filter((each, at) => {
+    if (drawn.findIndex(({ address }) => address === each.address) < at) return false;
+    const verdict = listVerdict(profile, each);
+    if (each.list === 'entry-load') return verdict !== 'unspecified';
+    // What reads as it was written.
+    return (
+      verdict === 'done' && (each.list === 'exit-store' || placeOf(each.address).class === 'A_PMC')
+    );
+  });
+}
+
+const UNLOADABLE = [
+  0x800, 0x834, 0x8ff, 0xc000_0100, 0xc000_0101, 0x1_0000_00c1, 0x9b, 0x38e, 0x2000,
+] as const;
 
 function step(draw: Draw, shape: Shape): Step {
   return draw.weighted<() => Step>([

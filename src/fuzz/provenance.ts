@@ -59,7 +59,7 @@ function watchedByRdpmc(ecx: number): number | undefined {
 }
 
 /** What of a vCPU's virtual PMU handles the guest's own values. */
-const FOR_THE_GUEST = ['load', 'sync', 'wrmsr', 'instructionRetired', 'refresh'] as const;
+const FOR_THE_GUEST = ['load', 'sync', 'wrmsr', 'instructionRetired', 'refresh', 'reset'] as const;
 
 /**
  * Tags the PMU registers of one processor with their owner, by watching who writes what while a guest and its host

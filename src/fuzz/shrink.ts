@@ -13,6 +13,13 @@ function* smaller(fuzzed: FuzzCase): Generator<FuzzCase> {
   }
   if (host.events.length > 0) yield { ...fuzzed, host: { ...host, events: [] } };
   if (registers.length > 0) yield { ...fuzzed, registers: [] };
+  const { status, pending, interruptions, lists, ...still } = fuzzed;
+  if (interruptions && interruptions.length > 0) yield { ...fuzzed, interruptions: [] };
+  if (status !== undefined || pending)
+    yield { ...still, ...(lists && { lists }), ...(interruptions && { interruptions }) };
+  for (const at of lists?.keys() ?? []) {
+    if (lists!.length > 1) yield { ...fuzzed, lists: lists!.toSpliced(at, 1) };
+  }
   for (const at of steps.keys()) {
     if (steps.length > 1) yield { ...fuzzed, steps: steps.toSpliced(at, 1) };
   }

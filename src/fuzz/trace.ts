@@ -1,4 +1,3 @@
-import type { FuzzCase } from './case.ts';
 import type { StepResult } from './guest/tables.ts';
 
 /** How an access went: the processor answered it, the hypervisor did, or neither was asked. */
@@ -34,20 +33,3 @@ export interface Trace {
   /** What the events of the host's perf have counted. */
   readonly hostCounts: readonly bigint[];
 }
-
-/** What is known of a run whose host failed. */
-export const nothingSeen = ({ steps }: FuzzCase, end: string): Trace => ({
-  steps: steps.map(() => ({
-    outcome: 'unreached',
-    value: 0n,
-    rip: 0n,
-    errorCode: 0,
-    path: 'none',
-    exits: [],
-  })),
-  nmis: 0,
-  end,
-  memory: new Uint8Array(),
-  foreign: [],
-  hostCounts: [],
-});

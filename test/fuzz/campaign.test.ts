@@ -88,48 +88,16 @@ describe('a case by its seed and number', () => {
         "design": "opt-out",
         "exposure": "default",
         "host": {
-          "events": [
-            {
-              "config": "0x1c2",
-              "period": 39708,
-              "pinned": false,
-            },
-            {
-              "config": "0xc4",
-              "period": 0,
-              "pinned": true,
-            },
-          ],
-          "secret": 1192662797,
+          "events": [],
+          "secret": 1175624748,
         },
         "index": 7,
         "lvtpc": "masked",
         "pce": true,
         "profile": "skylake-server",
-        "registers": [
-          [
-            1221,
-            "0x29e",
-          ],
-          [
-            394,
-            "0x42013c",
-          ],
-          [
-            778,
-            "0x85",
-          ],
-          [
-            909,
-            "0xa0b",
-          ],
-          [
-            911,
-            "0x700000010",
-          ],
-        ],
+        "registers": [],
         "seed": "for ever",
-        "steps": 10,
+        "steps": 12,
       }
     `);
   });

@@ -32,9 +32,8 @@ describe('the policy of each design', () => {
           { seed: SEED, designs: [design], profiles: ['sapphire-rapids'] },
           index,
         );
-        const { violations, trace } = examiner.examine(fuzzed);
+        const { violations } = examiner.examine(fuzzed);
         expect(violations, `${SEED}/${index}`).toEqual([]);
-        expect(trace.end, `${SEED}/${index}`).toBe('end');
       }
     },
   );

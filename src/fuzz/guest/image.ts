@@ -1,6 +1,6 @@
 import type { GuestImage } from '../../machine/guest-image.ts';
 import type { FuzzCase } from '../case.ts';
-import { LAYOUT } from './layout.ts';
+import { APIC, LAYOUT } from './layout.ts';
 import { STUB } from './stub.ts';
 
 type Memory = Parameters<GuestImage['load']>[0];
@@ -38,6 +38,12 @@ export const stubImage = ({ cpl, pce }: Mode): GuestImage => ({
     memory.write(tables, 8, BigInt(tables + 0x1000) | TABLE);
     memory.write(tables + 0x1000, 8, BigInt(tables + 0x2000) | TABLE);
     memory.write(tables + 0x2000, 8, LARGE_PAGE);
+    memory.write(tables + 0x1000 + 8 * 3, 8, BigInt(tables + 0x3000) | TABLE);
+    memory.write(
+      tables + 0x3000 + 8 * ((APIC.PAGE >>> 21) & 0x1ff),
+      8,
+      BigInt(APIC.PAGE) | LARGE_PAGE,
+    );
     const entry = [
       pce ? CR4_PCE : 0n,
       BigInt((codeSelector(cpl) + 8) | cpl),

@@ -25,6 +25,9 @@ export const LAYOUT = {
   DIRTY_END:   0x11_4000,
 } as const;
 
+/** LVTPC of the local APIC, as the guest maps it, and what delivers an NMI. */
+export const APIC = { LVTPC: 0xfee0_0340, PAGE: 0xfee0_0000, NMI: 0x400 } as const;
+
 export const STEP_SIZE = 32;
 export const MOST_STEPS = 100;
 

@@ -1,5 +1,5 @@
 import { ACCESS_FORMS } from '../case.ts';
-import { HOST_PORT, LAYOUT, READY_PORT, STEP_SIZE } from './layout.ts';
+import { APIC, HOST_PORT, LAYOUT, READY_PORT, STEP_SIZE } from './layout.ts';
 
 /** Machine code with labels; all addresses fit in 32 bits. */
 class Code {
@@ -114,7 +114,9 @@ function assemble(): Stub {
   const handlers = Array.from({ length: 32 }, (_, vector) => {
     const at = code.here;
     if (vector === NMI) {
-      code.emit('ff 04 25', LAYOUT.NMIS, '89 3c 25', LAYOUT.NMIS + 4, '48 cf');
+      code.emit('ff 04 25', LAYOUT.NMIS, '89 3c 25', LAYOUT.NMIS + 4);
+      // A PMI masks the LVTPC: open it again.
+      code.emit('50', 'b8', APIC.LVTPC, 'c7 00', APIC.NMI, '58', '48 cf');
     } else {
       if (!WITH_CODE.has(vector)) code.emit('6a 00');
       code.emit(`6a ${vector.toString(16).padStart(2, '0')}`, 'e9', '@fault');

@@ -1,6 +1,6 @@
 import { type FuzzCase, isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
-import { placeOf } from '../registers.ts';
+import { placeOf, type RegisterClass } from '../registers.ts';
 import type { Trace } from '../trace.ts';
 import { Controls, counterOf, PMC0 } from './counters.ts';
 import { RIGHTS } from './rights.ts';
@@ -14,7 +14,30 @@ const KVM_ALWAYS = 2;
 export function checkInvariants(fuzzed: FuzzCase, trace: Trace): Violation[] {
   // A case that opens registers to the guest by turning bits over is about the bitmap alone.
   if (fuzzed.bitmap.length > 0) return [];
-  return [...standsStill(fuzzed, trace), ...claims(fuzzed, trace)];
+  return [...standsStill(fuzzed, trace), ...claims(fuzzed, trace), ...pmis(fuzzed, trace)];
+}
+
+const COUNTERS: ReadonlySet<RegisterClass> = new Set(['PMC', 'A_PMC', 'FIXED_CTR']);
+const isCounter = (address: number) => COUNTERS.has(placeOf(address).class);
+
+/** A PMI comes at most once per overflow, and a counter overflows at most once for each value that it was given. */
+function pmis(fuzzed: FuzzCase, { nmis }: Trace): Violation[] {
+  const { registers, steps, pending = false } = fuzzed;
+  const given = registers.filter(([address]) => isCounter(address)).length;
+  const written = steps.filter(
+    (step) => isAccess(step) && step.do === 'wrmsr' && isCounter(step.register),
+  );
+  const most = given + written.length + Number(pending);
+  if (nmis <= most) return [];
+  const expected = `at most ${most} PMIs, one per overflow`;
+  return [
+    atStep(fuzzed, steps.length - 1, {
+      oracle: 'invariants',
+      expected,
+      actual: `${nmis} PMIs`,
+      channel: 13,
+    }),
+  ];
 }
 
 /** A counter is at most W bits wide; one that is disabled, denied or reset holds what it held. */

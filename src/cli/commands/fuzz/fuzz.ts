@@ -1,7 +1,7 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { CounterpointError } from '../../../bits/error.ts';
 import { executeHere } from '../../../fuzz/campaign/here.ts';
-import { planCampaign } from '../../../fuzz/campaign/plan.ts';
+import { planCampaign, WHOLE } from '../../../fuzz/campaign/plan.ts';
 import { executeInPool } from '../../../fuzz/campaign/pool.ts';
 import { executeOverQueue } from '../../../fuzz/campaign/queue.ts';
 import { type Executor, runCampaign } from '../../../fuzz/campaign/run.ts';
@@ -72,11 +72,19 @@ async function run(options: Options): Promise<void> {
 export const fuzzCommand = new Command('fuzz')
   .description('reach for the PMU in every way a guest can, and see who answers')
   .option('--design <names>', 'designs of the vPMU, with commas between; all unless told', names)
-  .option('-p, --profile <names>', 'processors, with commas between; all unless told', names)
+  .option(
+    '-p, --profile <names>',
+    'processors, with commas between, or all; the two without LBRs, PEBS and metrics unless told',
+    names,
+  )
   .option('--cases <n>', `how many cases; ${CASES} unless told`, cases)
   .option('--time <time>', 'how long instead: 90s, 5m, 2h', time)
   .option('--seed <text>', 'what the cases are drawn from', 'counterpoint')
-  .option('--shard <i/n>', 'every nth case only, from the ith on', shard, { part: 1, of: 1 })
+  .addOption(
+    new Option('--shard <i/n>', 'every nth case only, from the ith on')
+      .argParser(shard)
+      .default(WHOLE, '1/1'),
+  )
   .option(
     '--exhaustive',
     'every MSR of both bitmap ranges, every form, every CPL, all of RDPMC, instead',
