@@ -31,11 +31,19 @@ export function architecturalPebsMsrs({ architecturalPebs }: PmuShape) {
   });
 }
 
-/** The registers of processor event-based sampling. */
+/** The counters whose bits of IA32_PEBS_ENABLE have them sample, by their bits of the global registers. */
+export const sampledCounters = (shape: PmuShape): bigint =>
+  (shape.pebs?.gp ?? 0n) | (shape.pebs?.baseline ? fixedCounters(shape) << 32n : 0n);
+
+/**
+ * The registers of processor event-based sampling. With records of 200 bytes bits 35:32 of IA32_PEBS_ENABLE have
+ * general counters note the latency of loads, which no event of the model does: what is written is kept.
+ */
 export function pebsMsrs(shape: PmuShape) {
   const { pebs } = shape;
   const adaptive = pebs?.baseline ?? false;
-  const enable = (pebs?.gp ?? 0n) | (adaptive ? fixedCounters(shape) << 32n : 0n);
+  const loadLatency = pebs?.format === 3 ? pebs.gp << 32n : 0n;
+  const enable = sampledCounters(shape) | loadLatency;
   const { LBRS, LBR_ENTRIES, ...groups } = PEBS_DATA_CFG;
   const config = maskOf(...Object.values(groups), shape.lbr ? LBRS | LBR_ENTRIES : 0n);
   const onlyIf = (exists: boolean) => (exists ? {} : { count: 0 });

@@ -1,7 +1,7 @@
 import { extract, isSet } from '../bits/bitfield.ts';
 import { isCanonical } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
-import { PEBS_DATA_CFG, pebsMsrs } from '../msr/pebs.ts';
+import { PEBS_DATA_CFG, pebsMsrs, sampledCounters } from '../msr/pebs.ts';
 import { PERF_GLOBAL } from '../msr/pmu.ts';
 import type { PebsShape, PmuShape } from '../msr/pmu-shape.ts';
 import type { Lbr } from './lbr.ts';
@@ -38,6 +38,8 @@ export class Pebs implements Sampler<SavedPebs> {
   readonly #sampling: Sampling;
   readonly #lbr: Lbr | undefined;
   readonly #change: (effect: () => void) => void;
+  /** Those that can sample. */
+  readonly #sampled: bigint;
   #enable = 0n;
   #dataConfig = 0n;
   #dsArea = 0n;
@@ -51,6 +53,7 @@ export class Pebs implements Sampler<SavedPebs> {
   }) {
     this.#shape = parts.shape;
     this.#pebs = parts.pebs;
+    this.#sampled = sampledCounters(parts.shape);
     this.#sampling = parts.sampling;
     this.#lbr = parts.lbr;
     this.#change = parts.change;
@@ -67,7 +70,7 @@ export class Pebs implements Sampler<SavedPebs> {
 
   /** The counters that sample, by their bits of the global registers. */
   get enabled(): bigint {
-    return this.#enable;
+    return this.#enable & this.#sampled;
   }
 
   /** Whether the counter of this bit records the overflowing event itself rather than the next one. */

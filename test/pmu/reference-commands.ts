@@ -58,7 +58,7 @@ const selector = (extended: boolean) =>
 
 /** Sequences of commands, those of features only where there are any; registers that do not exist are written, too. */
 export function commands(shape: WholeShape): fc.Arbitrary<Command[]> {
-  const { gp, fixed, lbr, version, metrics, sampling, reloaded, causes } = shape;
+  const { gp, fixed, lbr, version, metrics, sampling, idle, reloaded, causes } = shape;
   const all = bitmap(gp) | (bitmap(fixed) << 32n) | (metrics ? 1n << 48n : 0n);
   const selectors = selector(version >= 6);
   const some = fc.constantFrom(...gp);
@@ -127,7 +127,7 @@ export function commands(shape: WholeShape): fc.Arbitrary<Command[]> {
     weighted.push([3, wrmsr(0x1d9, fc.constantFrom(1n, 0x801n, 0x1801n))]);
   }
   if (sampling !== 0n) {
-    weighted.push([5, wrmsr(0x3f1, within(sampling))]);
+    weighted.push([5, wrmsr(0x3f1, within(sampling | idle))]);
     weighted.push([2, fc.constant({ do: 'drain' as const })]);
   }
   if (metrics) weighted.push([2, wrmsr(0x329, fc.constantFrom(0n, 255n, 0x7f00_0080n))]);

@@ -34,6 +34,7 @@ function wholeShape({ shape }: PmuProfile): WholeShape {
     causes: autoReload?.causes ?? 0n,
     sampling,
     precise: pebs?.precise ?? 0n,
+    idle: pebs?.format === 3 ? pebs.gp << 32n : 0n,
     record,
     capacity: RECORDS * record + 8,
     threshold: 4 * record,

@@ -11,6 +11,8 @@ export interface WholeShape extends ModelShape {
   /** Counters that may sample, and those of them that record the overflowing event itself. */
   readonly sampling: bigint;
   readonly precise: bigint;
+  /** Bits of IA32_PEBS_ENABLE that are kept and do nothing. */
+  readonly idle: bigint;
   /** Bytes of a record, of the PEBS buffer, and up to its threshold. */
   readonly record: number;
   readonly capacity: number;
@@ -77,7 +79,7 @@ export class ReferenceWhole extends ReferencePmu {
   }
 
   protected override sample(counter: number, wrapped: boolean, value: bigint): boolean | undefined {
-    if ((this.pebsEnable & BIT(counter)) === 0n) return undefined;
+    if ((this.pebsEnable & this.shape.sampling & BIT(counter)) === 0n) return undefined;
     const own = wrapped && ((this.shape.precise & BIT(counter)) !== 0n || value > 0n);
     const due = this.armed.has(counter) || own;
     this.armed.delete(counter);
@@ -100,7 +102,7 @@ export class ReferenceWhole extends ReferencePmu {
   }
 
   protected override inUse(): bigint {
-    return super.inUse() | (this.pebsEnable !== 0n ? BIT(63) : 0n);
+    return super.inUse() | ((this.pebsEnable & this.shape.sampling) !== 0n ? BIT(63) : 0n);
   }
 
   override rdpmc(ecx: number): Answer {
@@ -126,14 +128,14 @@ export class ReferenceWhole extends ReferencePmu {
   }
 
   override wrmsr(a: number, value: bigint): 'done' | '#GP' {
-    const { lbr, metrics, sampling } = this.shape;
+    const { lbr, metrics, sampling, idle } = this.shape;
     const within = (bits: bigint, take: () => void) => {
       if ((value & ~bits) !== 0n) return '#GP';
       take();
       return 'done';
     };
     if (a === 0x3f1 && sampling !== 0n) {
-      return within(sampling, () => {
+      return within(sampling | idle, () => {
         this.pebsEnable = value;
       });
     }
