@@ -7,6 +7,7 @@ import { PerfError } from './error.ts';
 import { type OverflowHandler, PerfEvent, STATE } from './event.ts';
 import { FrequencyMode } from './frequency.ts';
 import type { GuestMsr, GuestPebs } from './guest-msrs.ts';
+import { checkAttributes, checkFits } from './open-checks.ts';
 import type { X86PmuOptions } from './x86-pmu.ts';
 
 /** A thread that events can follow. */
@@ -102,23 +103,19 @@ export class Perf {
   ): PerfEvent {
     if (!this.hasHardware) throw new PerfError('ENOENT', 'this host has given its PMU up');
     if (!attr.excludeGuest) this.claims.check(target);
-    if (attr.preciseIp > 0) this.#checkPrecise(attr);
+    const { pmu } = this.#cpus[0]!;
+    checkAttributes(attr, pmu);
     const context = this.#contextOf(target);
     const event = new PerfEvent({
       id: this.#nextId++,
       attr,
       cpu: target.cpu ?? -1,
-      hw: this.#cpus[0]!.pmu.newHardwareEvent(attr),
+      hw: pmu.newHardwareEvent(attr),
       context,
       overflowHandler: overflow,
     });
-    if (event.hw.constraint.weight === 0) {
-      throw new PerfError('ENOENT', 'no counter of this PMU can count the event');
-    }
-    if (leader) {
-      this.#checkGroup(leader, event);
-      event.leader = leader;
-    }
+    checkFits(event, leader, pmu);
+    if (leader) event.leader = leader;
     const on = this.#cpuOf(context);
     if (on) context.update(on.host.now());
     event.stamp = context.timeFor(event);
@@ -426,30 +423,5 @@ export class Perf {
 
   #cpuOf(context: PerfEventContext): PerfCpu | undefined {
     return context.cpu === undefined ? undefined : this.cpu(context.cpu);
-  }
-
-  /** The part of x86_pmu_hw_config and intel_pmu_hw_config that concerns PEBS. */
-  #checkPrecise({ samplePeriod, sampleFreq }: PerfEventAttr): void {
-    if (!this.#cpus[0]!.pmu.shape.pebs) {
-      throw new PerfError('EOPNOTSUPP', 'this PMU samples no event precisely');
-    }
-    if (samplePeriod === 0n && sampleFreq === 0) {
-      throw new PerfError('EINVAL', 'a precise event that does not sample has no sense');
-    }
-  }
-
-  /** validate_group: the group with one more event must fit an empty PMU. */
-  #checkGroup(leader: PerfEvent, event: PerfEvent): void {
-    if (leader.leader !== leader) throw new PerfError('EINVAL', 'the group leader is no leader');
-    if (leader.context !== event.context || leader.cpu !== event.cpu) {
-      throw new PerfError('EINVAL', 'a group is in one context on one CPU');
-    }
-    if (event.attr.pinned || event.attr.exclusive) {
-      throw new PerfError('EINVAL', 'only a leader can be pinned or exclusive');
-    }
-    const together = [...leader.group, event];
-    if (!this.#cpus[0]!.pmu.couldHold(together)) {
-      throw new PerfError('EINVAL', 'the group has more events than the PMU has counters for');
-    }
   }
 }

@@ -1,11 +1,12 @@
-import { bit, ones } from '../bits/bitfield.ts';
+import { ones } from '../bits/bitfield.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import type { PerfEventAttr } from './attr.ts';
-import { assignCounters, constraintOf, VLBR_INDEX } from './constraints.ts';
+import { constraintOf, VLBR_INDEX } from './constraints.ts';
 import { CounterRegisters, hardwareConfig } from './counter-registers.ts';
 import type { HardwareEvent, PerfEvent } from './event.ts';
 import type { GuestMsr, GuestPebs } from './guest-msrs.ts';
 import { type HostPmu, hostPmuOf } from './host-pmu.ts';
+import { HardwareEvents, isGuestOnly } from './hw-events.ts';
 
 export interface X86PmuOptions {
   /** Shortest period the driver programs: Linux refuses to program 1. */
@@ -19,13 +20,6 @@ export interface X86PmuOptions {
 
 /** Bit of IA32_PERF_GLOBAL_STATUS: the DS buffer has reached its threshold. As the host has none it is a guest's, any event of whom will do. */
 const DS_BUFFER = 62;
-
-const isGuestOnly = ({ attr }: PerfEvent): boolean => attr.excludeHost && !attr.excludeGuest;
-const isHostOnly = ({ attr }: PerfEvent): boolean => attr.excludeGuest && !attr.excludeHost;
-
-/** There is one LBR_SELECT: all who want a branch stack must want the same (the shared register of intel_shared_regs). */
-const agreeOnBranches = (events: readonly PerfEvent[]): boolean =>
-  new Set(events.flatMap(({ attr }) => attr.branchSelect ?? [])).size <= 1;
 
 /** Positions of the bits that are set, ascending. */
 function bitsOf(mask: bigint): number[] {
@@ -49,13 +43,7 @@ export class X86Pmu {
   readonly #minimumPeriod: bigint;
   readonly #sharesSides: boolean;
   readonly #mask: bigint;
-  /** Events that have or are getting a counter, in the order they were added. */
-  #events: PerfEvent[] = [];
-  #assigned: number[] = [];
-  /** Events at the end of the list that were added since the PMU was last enabled. */
-  #added = 0;
-  /** Length of the list before the group under way was begun; undefined outside a transaction. */
-  #transaction: { events: number; added: number } | undefined;
+  readonly #hw: HardwareEvents;
   /** Events that are started, by counter. */
   readonly #active = new Map<number, PerfEvent>();
   /** Started events without their counter, which an event of the other side has for now. */
@@ -72,6 +60,8 @@ export class X86Pmu {
     this.shape = hostPmuOf(host);
     this.#registers = new CounterRegisters(host, this.shape);
     this.#mask = ones(this.shape.width);
+    const counters = bitsOf(this.#registers.all).length;
+    this.#hw = new HardwareEvents({ counters, sharesSides });
   }
 
   /**
@@ -84,7 +74,7 @@ export class X86Pmu {
 
   /** Events that have a counter, started or stopped. */
   get events(): readonly PerfEvent[] {
-    return this.#events;
+    return this.#hw.all;
   }
 
   /** Events on the PMU, by counter. */
@@ -123,15 +113,14 @@ export class X86Pmu {
 
   /** Whether the events would fit a PMU that has nothing else to do. */
   couldHold(events: readonly PerfEvent[]): boolean {
-    const fresh = events.map(({ hw }) => ({ constraint: hw.constraint, previous: -1 }));
-    return events.length <= this.#counterCount() && assignCounters(fresh) !== undefined;
+    return this.#hw.couldHold(events);
   }
 
   /** perf_pmu_disable: nothing counts until the matching `enable`. */
   disable(): void {
     this.#disabled += 1;
     if (this.#disabled > 1 || !this.#enabled) return;
-    this.#added = 0;
+    this.#hw.settled();
     this.#enabled = false;
     this.#registers.close();
   }
@@ -140,8 +129,8 @@ export class X86Pmu {
   enable(): void {
     this.#disabled -= 1;
     if (this.#disabled > 0 || this.#enabled) return;
-    if (this.#added > 0) this.#applyAssignment();
-    this.#added = 0;
+    if (this.#hw.old < this.#hw.all.length) this.#applyAssignment();
+    this.#hw.settled();
     this.#enabled = true;
     this.#registers.open();
   }
@@ -149,33 +138,26 @@ export class X86Pmu {
   /** Begins a group: `add` only collects until `commit`. */
   begin(): void {
     this.disable();
-    this.#transaction = { events: this.#events.length, added: this.#added };
+    this.#hw.begin();
   }
 
   /** Whether everything collected since `begin` fits beside what is there. If not, `cancel` must follow. */
   commit(): boolean {
-    const assigned = this.#schedule(this.#events);
-    if (!assigned) return false;
-    this.#assigned = assigned;
-    this.#transaction = undefined;
+    if (!this.#hw.commit()) return false;
     this.enable();
     return true;
   }
 
   cancel(): void {
-    const { events, added } = this.#transaction!;
-    this.#events.length = events;
-    this.#added = added;
-    this.#transaction = undefined;
+    this.#hw.cancel();
     this.enable();
   }
 
   /** Collects one event of the group under way; false if there are more events than counters. */
   add(event: PerfEvent): boolean {
-    if (!this.#hasRoomFor(event)) return false;
+    if (!this.#hw.hasRoomFor(event)) return false;
     this.#host.spend('perf-event-sched');
-    this.#events.push(event);
-    this.#added += 1;
+    this.#hw.add(event);
     event.hw.stopped = true;
     event.hw.upToDate = true;
     event.hw.keepStopped = false;
@@ -184,14 +166,10 @@ export class X86Pmu {
 
   /** Takes an event off the PMU, its count brought up to date. */
   delete(event: PerfEvent): void {
-    if (this.#transaction) return;
+    if (this.#hw.inTransaction) return;
     this.#host.spend('perf-event-sched');
     this.stop(event, true);
-    const at = this.#events.indexOf(event);
-    if (at < 0) return;
-    if (at >= this.#events.length - this.#added) this.#added -= 1;
-    this.#events.splice(at, 1);
-    this.#assigned.splice(at, 1);
+    this.#hw.remove(event);
   }
 
   start(event: PerfEvent, reload: boolean): void {
@@ -315,8 +293,7 @@ export class X86Pmu {
     const ids = (map: ReadonlyMap<number, PerfEvent>) =>
       [...map].map(([index, { id }]) => [index, id] as const);
     return {
-      events: this.#events.map(({ id }) => id),
-      assigned: [...this.#assigned],
+      hw: this.#hw.save(),
       active: ids(this.#active),
       asleep: ids(this.#asleep),
       tags: [...this.#tags],
@@ -331,9 +308,7 @@ export class X86Pmu {
       map.clear();
       for (const [index, id] of pairs) map.set(index, event(id));
     };
-    this.#events = saved.events.map(event);
-    this.#assigned = [...saved.assigned];
-    this.#added = 0;
+    this.#hw.restore(saved.hw, event);
     fill(this.#active, saved.active);
     fill(this.#asleep, saved.asleep);
     this.#tags.clear();
@@ -382,36 +357,6 @@ export class X86Pmu {
     this.#enableEvent(event);
   }
 
-  #counterCount(): number {
-    return bitsOf(this.#registers.all).length;
-  }
-
-  #hasRoomFor(event: PerfEvent): boolean {
-    if (!this.#sharesSides) return this.#events.length < this.#counterCount();
-    const side = isGuestOnly(event) ? isHostOnly : isGuestOnly;
-    return this.#events.filter((other) => !side(other)).length < this.#counterCount();
-  }
-
-  #schedule(events: readonly PerfEvent[]): number[] | undefined {
-    if (!agreeOnBranches(events)) return undefined;
-    const wanted = ({ hw }: PerfEvent) => ({ constraint: hw.constraint, previous: hw.index });
-    if (!this.#sharesSides) return assignCounters(events.map(wanted));
-    // Sides apart: the guest's own events avoid only what counts on both sides.
-    const rest = events.filter((event) => !isGuestOnly(event));
-    const assigned = assignCounters(rest.map(wanted));
-    if (!assigned) return undefined;
-    let taken = 0n;
-    rest.forEach((event, at) => {
-      if (!isHostOnly(event)) taken |= bit(assigned[at]!);
-    });
-    const own = events.filter(isGuestOnly);
-    const theirs = assignCounters(own.map(wanted), taken);
-    if (!theirs) return undefined;
-    return events.map((event) =>
-      isGuestOnly(event) ? theirs[own.indexOf(event)]! : assigned[rest.indexOf(event)]!,
-    );
-  }
-
   /** Which holder of a counter is meant: one, or one per side where sides share. */
   #holder(event: PerfEvent, index: number): string {
     return this.#sharesSides && isGuestOnly(event) ? `guest ${index}` : `${index}`;
@@ -419,23 +364,23 @@ export class X86Pmu {
 
   #keepsCounter(event: PerfEvent, place: number): boolean {
     const { hw } = event;
-    const index = this.#assigned[place]!;
+    const index = this.#hw.assigned(place);
     const tag = this.#tags.get(this.#holder(event, index)) ?? 0;
     return hw.index === index && hw.lastCpu === this.#host.id && hw.lastTag === tag;
   }
 
   #applyAssignment(): void {
-    const old = this.#events.length - this.#added;
+    const { old, all } = this.#hw;
     for (let place = 0; place < old; place++) {
-      const event = this.#events[place]!;
+      const event = all[place]!;
       if (event.hw.index < 0 || this.#keepsCounter(event, place)) continue;
       if (event.hw.stopped) event.hw.keepStopped = true;
       this.stop(event, true);
     }
-    for (const [place, event] of this.#events.entries()) {
+    for (const [place, event] of all.entries()) {
       const { hw } = event;
       if (!this.#keepsCounter(event, place)) {
-        const index = this.#assigned[place]!;
+        const index = this.#hw.assigned(place);
         const holder = this.#holder(event, index);
         const tag = (this.#tags.get(holder) ?? 0) + 1;
         this.#tags.set(holder, tag);
