@@ -1,5 +1,4 @@
 import { isSet } from '../bits/bitfield.ts';
-import { signed } from '../bits/u64.ts';
 import type { MsrBus } from '../msr/bus.ts';
 import { MISC_ENABLE, PERF_GLOBAL, pmuMsrs } from '../msr/pmu.ts';
 import { ArchitecturalPebs } from './architectural-pebs.ts';
@@ -15,6 +14,7 @@ import { Pebs } from './pebs.ts';
 import { Pmi, type SavedPmi } from './pmi.ts';
 import type { PmuCore, Totals } from './ports.ts';
 import type { PmuProfile } from './profiles.ts';
+import { attachRegisters } from './registers.ts';
 import type { Sampler } from './sampler.ts';
 import { countingName, type Deviations, IDEAL } from './silicon.ts';
 import type { Slot } from './slot.ts';
@@ -114,56 +114,23 @@ export class Pmu {
 
   /** Puts the PMU's registers on a bus. */
   attach(bus: MsrBus): void {
-    const bank = this.#bank;
-    const globals = this.#globals;
-    const gp = (i: number) => bank.gp.get(i)!;
-    const fixed = (i: number) => bank.fixed.get(i)!;
-    const gpValue = (i: number) => this.#settled(() => gp(i).counter.value);
-    const loadGp = (v: bigint, i: number) => this.#settled(() => bank.load(gp(i), v));
-    const select = {
-      read: (i: number) => gp(i).control,
-      allows: (v: bigint, i: number) => bank.maySelect(gp(i), v),
-      write: (v: bigint, i: number) =>
-        this.#changeTo(
-          v,
-          () => gp(i).control,
-          () => bank.select(gp(i), v),
-        ),
-    };
-    const fixedCounter = {
-      read: (i: number) => this.#settled(() => fixed(i).counter.value),
-      write: (v: bigint, i: number) => this.#settled(() => bank.load(fixed(i), v)),
-    };
-    const clear = {
-      read: () => 0n,
-      write: (v: bigint) =>
-        this.#change(() => {
-          globals.status &= ~v;
-        }),
-    };
-
-    // biome-ignore format: a table
-    bus.attach(this.#msrs, {
-      // Three addresses, one counter: the oldest takes 32 bits and sign-extends them, the aliases take all.
-      IA32_PMC:                      { read: gpValue, write: (v, i) => loadGp(signed(32, v), i) },
-      IA32_A_PMC:                    { read: gpValue, write: loadGp },
-      IA32_PMC_GP_CTR:               { read: gpValue, write: loadGp },
-      IA32_PERFEVTSEL:               select,
-      IA32_PMC_GP_CFG_A:             select,
-      IA32_FIXED_CTR:                fixedCounter,
-      IA32_PMC_FX_CTR:               fixedCounter,
-      IA32_FIXED_CTR_CTRL:           { read: () => bank.fixedControl, write: (v) => this.#changeTo(v, () => bank.fixedControl, () => { bank.fixedControl = v; }) },
-      IA32_PERF_GLOBAL_CTRL:         { read: () => this.#settled(() => globals.control), write: (v) => this.#changeTo(v, () => globals.control, () => { globals.control = v; }) },
-      IA32_PERF_GLOBAL_STATUS:       { read: () => this.#settled(() => globals.status) },
-      IA32_PERF_GLOBAL_OVF_CTRL:     clear,
-      IA32_PERF_GLOBAL_STATUS_RESET: clear,
-      IA32_PERF_GLOBAL_STATUS_SET:   { read: () => 0n, write: (v) => this.#change(() => { globals.status |= v; }) },
-      IA32_PERF_GLOBAL_INUSE:        { read: () => bank.inUse(this.#pebs?.enabled ?? 0n) },
-      IA32_DEBUGCTL:                 { read: () => this.#settled(() => globals.debugctl), write: (v) => this.#changeTo(v, () => globals.debugctl, () => { globals.debugctl = v; }) },
-      IA32_MISC_ENABLE:              { read: () => this.#miscEnable(), write: (v) => { this.#fastStrings = v; } },
-      MSR_PERF_METRICS:              { read: () => this.#settled(() => this.#metrics!.read(bank.slotsCounted)), write: (v) => this.#change(() => this.#metrics!.write(v, bank.slotsCounted)) },
+    const { shape } = this.profile;
+    const change = (effect: () => void) => this.#change(effect);
+    attachRegisters(bus, this.#msrs, {
+      bank: this.#bank,
+      globals: this.#globals,
+      metrics: this.#metrics,
+      misc: {
+        read: () => this.#miscEnable(),
+        write: (value) => {
+          this.#fastStrings = value;
+        },
+      },
+      sampling: () => this.#pebs?.enabled ?? 0n,
+      settled: (read) => this.#settled(read),
+      change,
     });
-    attachExtensions(bus, this.profile.shape, bank, (effect) => this.#change(effect));
+    attachExtensions(bus, shape, this.#bank, change);
     this.#lbr?.attach(bus);
     this.#pebs?.attach(bus);
   }
@@ -292,14 +259,6 @@ export class Pmu {
   #settled<T>(read: () => T): T {
     this.settle();
     return read();
-  }
-
-  /** A register takes a value, as a rule the one that it has: VM entries and hypervisors load what they find. */
-  #changeTo(value: bigint, current: () => bigint, effect: () => void): void {
-    this.settle();
-    if (value === current()) return;
-    effect();
-    this.#rerun();
   }
 
   /** Changes something that decides what counts. */

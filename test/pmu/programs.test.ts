@@ -92,6 +92,28 @@ describe.each(ENGINES)('overflow on the %s', (_name, engine) => {
     expect(cpu.counts(2)).toEqual([0, instruction]);
   });
 
+  // MOV EAX, −3; MOV EDX; MOV ECX; WRMSR; NOPs.
+  it.each([
+    ['c1 00 00 00', 0x1000c0, 0n],
+    ['c1 04 00 00', 0x1000c0, 0n],
+    ['09 03 00 00', 0x00c0, 0xbn],
+  ] as const)(
+    'of a counter that the program itself writes while it runs (%s) is exact',
+    (address, event, fixed) => {
+      const code = `b8 fd ff ff ff  ba ff ff 00 00  b9 ${address}  0f 30 ${'90 '.repeat(40)} f4`;
+      cpu
+        .restart()
+        .load(bytes(code))
+        .write(0x1d9, 1n << 12n)
+        .write(0x38d, fixed)
+        .write(0x38f, 0x1_0000_00ffn)
+        .count(event, 0x00c0)
+        .runToHalt();
+      // The WRMSR is counted on top of what it wrote: four instructions, two NOPs.
+      expect(cpu.counts(2)[1]).toBe(6);
+    },
+  );
+
   it('of an event that only comes with REP iterations stops between two of them', () => {
     const cpu = new CountingProcessor(PROFILE, engine).load(bytes('b9 0a 00 00 00  f3 aa  f4'));
     cpu
