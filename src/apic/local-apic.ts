@@ -85,17 +85,17 @@ export class LocalApic {
     return this.#state.lvt.read('PMI');
   }
 
-  /** INIT, then the SIPI that ends the wait for it. */
-  pendingSignal(): 'INIT' | { readonly sipi: number } | undefined {
+  /** INIT, unless it is blocked; then the SIPI that ends the wait for it. */
+  pendingSignal(initIsBlocked = false): 'INIT' | { readonly sipi: number } | undefined {
     const { init, sipi } = this.#state.registers;
-    if (init) return 'INIT';
+    if (init && !initIsBlocked) return 'INIT';
     return sipi >= 0 ? { sipi } : undefined;
   }
 
   /** Takes what `pendingSignal` shows. INIT resets the APIC, all but its ID and base. */
-  takeSignal(): void {
+  takeSignal(initIsBlocked = false): void {
     const { registers } = this.#state;
-    if (registers.init) {
+    if (registers.init && !initIsBlocked) {
       registers.init = false;
       registers.waiting = !isSet(registers.base, APIC_BASE.BSP);
       this.#state.resetRegisters();

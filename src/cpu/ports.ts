@@ -69,8 +69,8 @@ export interface InterruptPort {
   nmiPending(): boolean;
   takeNmi(): void;
   /** Signals that outrank all others: INIT, and SIPI with its vector, which only a waiting CPU takes. */
-  pendingSignal(): 'INIT' | { readonly sipi: number } | undefined;
-  takeSignal(): void;
+  pendingSignal(initIsBlocked?: boolean): 'INIT' | { readonly sipi: number } | undefined;
+  takeSignal(initIsBlocked?: boolean): void;
   /** A VM exit takes the INIT, and nothing is reset. */
   dismissInit(): void;
   /** Task priority, bits 7:4 of TPR, which MOV CR8 reads and writes. */

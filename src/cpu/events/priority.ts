@@ -61,7 +61,10 @@ export class EventPriority {
   /** INIT and SIPI. */
   #signal(): boolean {
     const { state, ports, nonRoot } = this.#core;
-    const signal = ports.interrupts.pendingSignal();
+    const waits = state.get32(STATE.ACTIVITY) === ACTIVITY.WAIT_FOR_SIPI;
+    // Vol. 3, "Other Causes of VM Exits": a guest that waits for a SIPI takes no INIT.
+    const initIsBlocked = waits && nonRoot !== undefined;
+    const signal = ports.interrupts.pendingSignal(initIsBlocked);
     if (signal === undefined) return false;
     if (signal === 'INIT') {
       // VMX root operation blocks INIT. Vol. 3, "Restrictions on VMX Operation".
@@ -77,8 +80,8 @@ export class EventPriority {
       ports.time.modeChanged({ cpl: 0, halted: false });
       return true;
     }
-    if (state.get32(STATE.ACTIVITY) !== ACTIVITY.WAIT_FOR_SIPI) return false;
-    ports.interrupts.takeSignal();
+    if (!waits) return false;
+    ports.interrupts.takeSignal(initIsBlocked);
     nonRoot?.sipi(signal.sipi);
     const base = BigInt(signal.sipi << 12);
     state.setSegment('CS', { ...state.segment('CS'), selector: signal.sipi << 8, base });
