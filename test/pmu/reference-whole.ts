@@ -66,16 +66,16 @@ export class ReferenceWhole extends ReferencePmu {
     super.retire(what);
   }
 
-  /** Conditional branches of the current level, neither suppressed nor frozen. */
+  /** Conditional branches of the current level, neither suppressed nor frozen; in call-stack mode they are no records. */
   private recording(): boolean {
     if ((this.status & BIT(58)) !== 0n || this.shape.lbr === 'none') return false;
     if (this.shape.lbr === 'legacy') {
       const suppressed =
-        (this.lbrSelect & (this.cpl === 0 ? 1n : 2n)) !== 0n || (this.lbrSelect & 4n) !== 0n;
+        (this.lbrSelect & (this.cpl === 0 ? 1n : 2n)) !== 0n || (this.lbrSelect & 0x204n) !== 0n;
       return (this.debugctl & 1n) !== 0n && !suppressed;
     }
     const wanted = 1n | (this.cpl === 0 ? 2n : 4n) | BIT(16);
-    return (this.lbrCtl & wanted) === wanted;
+    return (this.lbrCtl & (wanted | 8n)) === wanted;
   }
 
   protected override sample(counter: number, wrapped: boolean, value: bigint): boolean | undefined {

@@ -2,6 +2,7 @@ import { disjointExclusion, renumbered, stolenCounters, watchdog } from './conte
 import { counterfactuals } from './counterfactuals.ts';
 import { extras } from './extras.ts';
 import { guestOwned } from './guest-owned.ts';
+import { guestPebs } from './guest-pebs.ts';
 import { lastBranches } from './last-branches.ts';
 import { boundingWrites, maskedLvtpc } from './overflow.ts';
 import type { Scenario } from './scenario.ts';
@@ -35,6 +36,7 @@ const ALL: readonly Scenario[] = [
   priorityClass,
   counterfactuals,
   lastBranches,
+  guestPebs,
   guestOwned,
   extras,
   tableA,

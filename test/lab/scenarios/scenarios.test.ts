@@ -418,6 +418,28 @@ describe('a guest’s last branch records', () => {
   );
 });
 
+describe('a guest’s PEBS', () => {
+  it(
+    'has records only on the counter of its own index, and where no host event samples precisely',
+    () => {
+      const columns = (...values: readonly unknown[]) => ({
+        'branches, alone': values[0],
+        'a pinned host event': values[1],
+        'a precise host event': values[2],
+        'instructions, alone': values[3],
+      });
+      // Without a precise distribution every 1001st of 20000 branches is recorded; of instructions KVM adds its WRMSR.
+      expect(shown('guest-pebs')).toEqual({
+        'host counter behind guest counter 0': columns('0', '1', '1', 'fixed 0'),
+        'records in the guest’s buffer': columns(19, 0, 0, 0),
+        'events counted since the last one': columns(981, 0, 0, 1),
+        'host NMIs': columns(0, 0, 0, 0),
+      });
+    },
+    LONG,
+  );
+});
+
 describe('the shape of Table A', () => {
   it('has the exits that were derived for it, and the designs in their order', () => {
     const rows = shown('table-a');
