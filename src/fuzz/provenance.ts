@@ -1,6 +1,6 @@
 import type { Vcpu } from '../kvm/vcpu.ts';
 import type { Processor } from '../machine/processor.ts';
-import { placeOf } from './registers.ts';
+import { ADDRESSES, placeOf } from './registers.ts';
 
 /** Whose value a register holds. */
 export type Owner =
@@ -41,8 +41,8 @@ const PERF_METRICS = 0x329;
 /** Registers through which software changes another one. */
 const STATUS_WRITES: ReadonlySet<number> = new Set([0x390, 0x391]);
 
-/** One name for a register that has several; undefined for what holds no count, record or choice of anybody. */
-function watched(address: number): number | undefined {
+/** One name for a register that has several. */
+function oneName(address: number): number | undefined {
   if (STATUS_WRITES.has(address)) return GLOBAL_STATUS;
   const { class: kind, index, version6 } = placeOf(address);
   if (!WATCHED.has(kind as 'PMC')) return undefined;
@@ -50,6 +50,13 @@ function watched(address: number): number | undefined {
   if (kind === 'FIXED_CTR') return FIXED_CTR0 + index;
   return kind === 'PERFEVTSEL' && version6 ? PERFEVTSEL0 + index : address;
 }
+
+const NAMES: ReadonlyMap<number, number | undefined> = new Map(
+  ADDRESSES.map((address) => [address, oneName(address)]),
+);
+
+/** That name; undefined for what holds no count, record or choice of anybody. */
+const watched = (address: number): number | undefined => NAMES.get(address);
 
 function watchedByRdpmc(ecx: number): number | undefined {
   const type = ecx >>> 16;

@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { expect, it } from 'vitest';
 import { FAULTS, type Fault } from './faults.ts';
+import { planted } from './planted.ts';
 
 /** The tests that are to notice, quickest first. */
 const WATCHERS = [
@@ -47,19 +48,7 @@ async function plant(fault: Fault | undefined, directory: string): Promise<void>
     banner: {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     },
-    plugins: [
-      {
-        name: 'fault',
-        setup(context) {
-          if (!fault) return;
-          const filter = new RegExp(`/${fault.file.replaceAll('.', '\\.')}$`);
-          context.onLoad({ filter }, ({ path }) => {
-            const sound = readFileSync(path, 'utf8');
-            return { contents: sound.replace(fault.from, () => fault.to), loader: 'ts' };
-          });
-        },
-      },
-    ],
+    plugins: [planted(fault)],
   });
 }
 

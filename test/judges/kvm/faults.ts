@@ -43,7 +43,6 @@ export const FAULTS: readonly Fault[] = [
     ['allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN', 'pmc.eventsel'],
     ['(allowed ? this.pmu.fixedCtrl & nibble : 0n)', '(this.pmu.fixedCtrl & nibble)'],
     ['this.#lvtpcMasked = true;\n    this.#owner.requestPmi();', ''],
-    ["version >= 2 && gp === this.#hostPmu.gp && fixed === this.#hostPmu.fixed", 'version >= 2'],
     ['if (this.#loaded) this.#host.wrmsr(MSR.PERFEVTSEL0 + pmc.index, selector);', ''],
   ]),
   ...of('src/kvm/vpmu/designs.ts', [
@@ -53,6 +52,10 @@ export const FAULTS: readonly Fault[] = [
     ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', extras: 'trap', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'pass', rdpmc: 'pass-if-whole', extras: 'trap', others: 'trap' }"],
     ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', extras: 'trap', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass', extras: 'trap', others: 'trap' }"],
     ["interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', extras: 'trap', others: 'trap' }", "interception: { counters: 'pass', 'counters-beyond': 'trap', global: 'pass-if-whole', selectors: 'trap', rdpmc: 'pass-if-whole', extras: 'trap', others: 'pass' }"],
+  ]),
+  ...of('src/kvm/vpmu/exposure.ts', [
+    ['version >= 2 && gp === host.gp && fixed === host.fixed && perfMetrics', 'version >= 2 && perfMetrics'],
+    [' && perfMetrics === host.perfMetrics', ''],
   ]),
   ...of('src/kvm/vpmu/emulated.ts', [
     ['this.#of(pmc).add();', 'this.#of(pmc).add();\n      this.#of(pmc).add();'],

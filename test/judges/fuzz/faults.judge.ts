@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { expect, it } from 'vitest';
+import { FAULTS, type Fault } from '../kvm/faults.ts';
+import { planted } from '../kvm/planted.ts';
+
+/** Seconds of processor time for each. */
+const SECONDS = '60';
+/** Every how manieth fault is looked at. */
+const EVERY = Number(process.env['COUNTERPOINT_EVERY'] ?? 1);
+
+/** Designs that execute what the fault is in. */
+const designsOf = ({ file }: Fault): string => {
+  if (file.includes('/emulated') || file.includes('/perf-counter')) return 'emulated';
+  return file.includes('/mediated') || file.includes('/designs') ? 'mediated' : 'mediated,emulated';
+};
+
+/** What random cases say of a build with a fault in it, or none. */
+async function search(fault: Fault | undefined, designs: string) {
+  const directory = mkdtempSync(join(tmpdir(), 'counterpoint-fault-'));
+  const outfile = join(directory, 'search.mjs');
+  try {
+    await build({
+      entryPoints: ['test/judges/fuzz/until-found.ts'],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile,
+      logLevel: 'silent',
+      plugins: [planted(fault)],
+      define: {
+        'import.meta.url': JSON.stringify(new URL('../../../src/lab/x.ts', import.meta.url).href),
+      },
+      banner: {
+        js: `import { createRequire } from 'node:module'; const require = createRequire('file://${outfile}');`,
+      },
+    });
+    const { status, stdout } = spawnSync(process.execPath, [outfile, designs, SECONDS], {
+      encoding: 'utf8',
+    });
+    return { noticed: status === 1, told: stdout.trim() };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+it('random cases notice planted faults of the hypervisor on their own, and nothing where there is none', async () => {
+  expect(await search(undefined, 'mediated,emulated')).toMatchObject({ noticed: false });
+  const missed: string[] = [];
+  const looked = FAULTS.filter((_, number) => number % EVERY === 0);
+  for (const fault of looked) {
+    const { noticed, told } = await search(fault, designsOf(fault));
+    console.log(`${noticed ? 'noticed' : 'missed '} ${fault.file}: ${fault.from.trim()} ${told}`);
+    if (!noticed) missed.push(fault.from);
+  }
+  console.log(`${looked.length - missed.length} of ${looked.length} noticed`);
+  // What the fuzzer does not reach is listed in docs/fuzzing.md.
+  expect(missed.length / looked.length).toBeLessThan(0.6);
+});
