@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises';
-import type { GuestRun } from '../lab/compare.ts';
 import type { Budget } from '../machine/budget.ts';
 import { GuestConsole } from './guest-console.ts';
 import { RunProgress } from './run-progress.ts';
@@ -23,17 +22,24 @@ export interface Typed {
   readonly bytes: readonly number[];
 }
 
+/** What runs. */
+export interface Running {
+  readonly spent: { readonly instructions: bigint; readonly ticks: bigint };
+  /** Whether only the budget stopped it. */
+  advance(budget: Budget): boolean;
+}
+
 export interface SessionOptions {
   readonly budget: Budget;
-  /** Whether stdin is the guest's console; then guest time does not outrun the clock on the wall. */
-  readonly interactive: boolean;
+  /** Takes what is typed where stdin is the guest's console; then guest time does not outrun the clock on the wall. */
+  readonly type?: ((bytes: readonly number[]) => void) | undefined;
   readonly progress: boolean;
   /** Takes what the guest has written since the last time. */
-  readonly output: () => Uint8Array;
+  readonly output?: () => Uint8Array;
   /** Instructions at which somebody wants to be called. */
   readonly stopAt?: { readonly instructions: bigint; readonly call: () => void };
   /** After each slice. */
-  readonly flush: () => void;
+  readonly flush?: () => void;
 }
 
 export interface SessionEnd {
@@ -57,9 +63,9 @@ function nextSlice(slice: number, took: number): number {
  * Runs a guest to its end or its budget in slices, between which output flows, input and signals arrive. How long the
  * slices are follows the clock on the wall and changes nothing of the run. A second signal ends the process at once.
  */
-export async function session(run: GuestRun, options: SessionOptions): Promise<SessionEnd> {
-  const { budget, interactive, flush, output, stopAt } = options;
-  const progress = new RunProgress(options.progress && !interactive);
+export async function session(run: Running, options: SessionOptions): Promise<SessionEnd> {
+  const { budget, type, flush, output, stopAt } = options;
+  const progress = new RunProgress(options.progress && !type);
   let signal: Signal | undefined;
   const interrupt = () => {
     signal = 'INTERRUPT';
@@ -69,10 +75,10 @@ export async function session(run: GuestRun, options: SessionOptions): Promise<S
   };
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', terminate);
-  const console = interactive ? new GuestConsole({ onQuit: interrupt }) : undefined;
+  const console = type ? new GuestConsole({ onQuit: interrupt }) : undefined;
   const typed: Typed[] = [];
   const { maxInstructions = 2n ** 62n, maxTicks = 2n ** 62n } = budget;
-  const sliceTicks = interactive ? SLICE_TICKS.typing : SLICE_TICKS.alone;
+  const sliceTicks = type ? SLICE_TICKS.typing : SLICE_TICKS.alone;
   let slice = LEAST_SLICE;
   let pendingStop = stopAt;
   // Guest time and wall time as of the last moment at which they were level.
@@ -92,12 +98,12 @@ export async function session(run: GuestRun, options: SessionOptions): Promise<S
       });
       slice = nextSlice(slice, performance.now() - started);
       const now = run.spent;
-      const written = output();
-      if (written.length > 0) {
+      const written = output?.();
+      if (written && written.length > 0) {
         progress.clear();
         process.stdout.write(written);
       }
-      flush();
+      flush?.();
       progress.show(now.instructions, now.ticks);
       if (pendingStop && now.instructions >= pendingStop.instructions) {
         pendingStop.call();
@@ -112,7 +118,7 @@ export async function session(run: GuestRun, options: SessionOptions): Promise<S
         else level = { ticks: now.ticks, at: performance.now() };
         const bytes = console.take();
         if (bytes.length > 0) {
-          run.machine.board.type(bytes);
+          type?.(bytes);
           typed.push({ ticks: now.ticks, bytes });
         }
       }

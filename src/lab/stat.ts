@@ -10,7 +10,7 @@ import {
 } from '../machine/event-list.ts';
 import { type BootOptions, readGuestImage } from '../machine/guest-image.ts';
 import { type HostedProgram, HostMachine } from '../machine/host-machine.ts';
-import type { RunResult } from '../machine/outcome.ts';
+import type { RunReason, RunResult } from '../machine/outcome.ts';
 import type { Deviations, Timing } from '../machine/profiles.ts';
 import { profileNamed, shaped } from '../machine/profiles.ts';
 import { PerfError } from '../perf/error.ts';
@@ -45,8 +45,6 @@ export interface StatOptions {
   /** Bytes of RAM for the guest. */
   readonly memory?: number;
   readonly boot?: BootOptions;
-  /** Where a guest that has not ended is left. */
-  readonly budget?: Budget;
 }
 
 /** What host perf can be asked to watch. */
@@ -63,13 +61,21 @@ const PROGRAM = { ticks: 2_000, instructions: 1_000 } as const;
 /** Ticks in nanoseconds of the virtual clock. */
 const nanoseconds = (ticks: bigint): bigint => (ticks * 1_000_000_000n) / BigInt(TICKS_PER_SECOND);
 
+/** A guest whose events are counted, advanced in steps; how it cuts its run changes nothing of it. */
+export interface StatRun {
+  readonly spent: { readonly instructions: bigint; readonly ticks: bigint };
+  /** Runs until the guest ends or the budget is used up. Whether only the budget stopped it. */
+  advance(budget: Budget): boolean;
+  /** What was counted so far. @throws RangeError before the first advance */
+  report(): Stat;
+}
+
 /**
  * Counts events of a guest as `perf stat` does: on the bare machine by the machine itself, else by host perf on the
  * vCPU's thread, on the counters that the vPMU design leaves it. @throws CounterpointError, EventSyntaxError
  */
-export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
-  const { machine = 'bare', profile = 'sapphire-rapids', of = 'guest' } = options;
-  const { budget = DEFAULT_BUDGET, boot = {} } = options;
+export function startStat(image: Uint8Array, options: StatOptions = {}): StatRun {
+  const { machine = 'bare', profile = 'sapphire-rapids', of = 'guest', boot = {} } = options;
   if (machine === 'bare' && of !== 'guest') {
     throw new CounterpointError(
       'no-host',
@@ -77,19 +83,28 @@ export function stat(image: Uint8Array, options: StatOptions = {}): Stat {
     );
   }
   const events = readEvents(options.events ?? DEFAULT_EVENTS, profile);
-  const asked = { ...options, machine, profile, budget, boot, of };
+  const asked = { ...options, machine, profile, boot, of };
   return machine === 'bare' ? onBareMachine(image, events, asked) : onHost(image, events, asked);
 }
 
+/** The same, to the guest's end or its budget. */
+export function stat(
+  image: Uint8Array,
+  { budget = DEFAULT_BUDGET, ...options }: StatOptions & { readonly budget?: Budget } = {},
+): Stat {
+  const run = startStat(image, options);
+  run.advance(budget);
+  return run.report();
+}
+
 /** The options with what is understood. */
-type Asked = StatOptions &
-  Required<Pick<StatOptions, 'machine' | 'profile' | 'budget' | 'boot' | 'of'>>;
+type Asked = StatOptions & Required<Pick<StatOptions, 'machine' | 'profile' | 'boot' | 'of'>>;
 
 function onBareMachine(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { profile, timing, deviations, memory, budget, boot }: Asked,
-): Stat {
+  { profile, timing, deviations, memory, boot }: Asked,
+): StatRun {
   const machine = createMachine(image, {
     profile,
     ...(timing && { timing }),
@@ -98,32 +113,42 @@ function onBareMachine(
     boot,
   });
   const truths = new EventTruth(machine.hardware, events);
-  const end = machine.run(budget);
-  const { ticks } = end;
-  const truth = events.map((event) => truths.count(event, [machine.ledger]));
-  const time = nanoseconds(ticks);
-  const lines = events.map(({ name }, i) => ({
-    event: name,
-    value: truth[i] ?? ('unsupported' as const),
-    enabled: time,
-    running: time,
-  }));
-  const seconds = Number(ticks) / TICKS_PER_SECOND;
+  let end: RunResult | undefined;
   return {
-    lines: withMetrics(lines),
-    truth,
-    seconds,
-    refused: [],
-    end,
-    counted: counted(machine.hardware),
+    get spent() {
+      return machine.spent;
+    },
+    advance(budget) {
+      end = machine.run(budget);
+      return end.reason === 'budget';
+    },
+    report() {
+      if (!end) throw new RangeError('nothing has run yet');
+      const truth = events.map((event) => truths.count(event, [machine.ledger]));
+      const time = nanoseconds(end.ticks);
+      const lines = events.map(({ name }, i) => ({
+        event: name,
+        value: truth[i] ?? ('unsupported' as const),
+        enabled: time,
+        running: time,
+      }));
+      return {
+        lines: withMetrics(lines),
+        truth,
+        seconds: Number(end.ticks) / TICKS_PER_SECOND,
+        refused: [],
+        end,
+        counted: counted(machine.hardware),
+      };
+    },
   };
 }
 
 function onHost(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { machine, profile, timing, deviations, memory: size, budget, boot, of }: Asked,
-): Stat {
+  { machine, profile, timing, deviations, memory: size, boot, of }: Asked,
+): StatRun {
   const design = designNamed(machine);
   const code = readGuestImage(image, boot);
   const memory = memoryFor(code, size);
@@ -156,7 +181,6 @@ function onHost(
       return undefined;
     }
   });
-  const end = runGuest(host, guest, budget);
   const line = ({ name }: RequestedEvent, i: number): StatLine => {
     const event = opened[i];
     if (!event) return { event: name, value: 'unsupported', enabled: 0n, running: 0n };
@@ -169,35 +193,46 @@ function onHost(
       running: nanoseconds(reading.running),
     };
   };
-  // Where the budget ends the guest is still running: who reads interrupts it.
-  const lines = host.kernel.onCpu(0, () => events.map(line));
-  return {
-    lines: withMetrics(lines),
-    truth: events.map((event) => truths.count(event, guest.ledgers)),
-    seconds: Number(host.hosts[0]!.now()) / TICKS_PER_SECOND,
-    refused,
-    end,
-    counted: counted(host.hardware),
+  const stillness = new Stillness();
+  let end: GuestEnd | undefined;
+  const run: StatRun = {
+    get spent() {
+      return { instructions: guest.truth('instructions'), ticks: host.hosts[0]!.now() };
+    },
+    advance(budget) {
+      for (;;) {
+        const left = leftOf(budget, run.spent);
+        const reason =
+          guest.end ??
+          (isUsedUp(left) ? 'budget' : stillness.lasts(run.spent) ? 'halted-forever' : undefined);
+        if (reason) {
+          end = endOf(host, guest, reason);
+          return reason === 'budget';
+        }
+        host.run(Number(runningLeft(left)), () => guest.end !== undefined);
+      }
+    },
+    report() {
+      if (!end) throw new RangeError('nothing has run yet');
+      return {
+        // Where a budget ends the guest is still running: who reads interrupts it.
+        lines: withMetrics(host.kernel.onCpu(0, () => events.map(line))),
+        truth: events.map((event) => truths.count(event, guest.ledgers)),
+        seconds: Number(host.hosts[0]!.now()) / TICKS_PER_SECOND,
+        refused,
+        end,
+        counted: counted(host.hardware),
+      };
+    },
   };
+  return run;
 }
 
-/** Lets the host run until its guest has ended or the budget is used up. */
-function runGuest(host: HostMachine, guest: HostedProgram, budget: Budget): GuestEnd {
-  const stillness = new Stillness();
-  for (;;) {
-    const reason = guest.end;
-    const spent = { instructions: guest.truth('instructions'), ticks: host.hosts[0]!.now() };
-    const left = leftOf(budget, spent);
-    const over = isUsedUp(left) ? 'budget' : stillness.lasts(spent) ? 'halted-forever' : undefined;
-    if (reason ?? over) {
-      const { exitValue } = guest.board;
-      const { rip, host: on } = guest.vcpu;
-      const { tripleFault } = host.hardware.processors[on.id]!.cpu;
-      const faults = reason === 'triple-fault' ? tripleFault : [];
-      return { reason: (reason ?? over)!, exitValue, rip, faults };
-    }
-    host.run(Number(runningLeft(left)), () => guest.end !== undefined);
-  }
+function endOf(host: HostMachine, guest: HostedProgram, reason: RunReason): GuestEnd {
+  const { rip, host: on } = guest.vcpu;
+  const { tripleFault } = host.hardware.processors[on.id]!.cpu;
+  const faults = reason === 'triple-fault' ? tripleFault : [];
+  return { reason, exitValue: guest.board.exitValue, rip, faults };
 }
 
 /** perf's own ratio: instructions per cycle, where both were counted. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { stat } from '../../src/lab/stat.ts';
+import { startStat, stat } from '../../src/lab/stat.ts';
 
 const image = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../../firmware/${name}.elf`, import.meta.url)));
@@ -90,6 +90,16 @@ const flat = (hex: string, machine: string, maxInstructions = 1_000_000n) =>
     boot: { format: 'flat' },
     budget: { maxInstructions },
   });
+
+it('counts the same however the run is cut', () => {
+  const counts = (step: bigint) => {
+    const run = startStat(image('count'), { machine: 'emulated', events: 'cycles,instructions:G' });
+    for (let at = step; run.advance({ maxInstructions: at }); at += step);
+    const { lines, truth, seconds } = run.report();
+    return { lines, truth, seconds };
+  };
+  expect(counts(77_777n)).toEqual(counts(10_000_000n));
+});
 
 describe.each(['bare', 'emulated', 'passthrough'])('a guest under stat: %s', (machine) => {
   it.each([

@@ -137,7 +137,7 @@ async function run(guest: string | undefined, options: Options, command: Command
       ...(!endless && { maxInstructions: options.maxInstructions }),
       ...(options.maxTime !== undefined && { maxTicks: options.maxTime }),
     },
-    interactive: options.interactive ?? false,
+    type: options.interactive ? (bytes) => machine.board.type(bytes) : undefined,
     progress: !quiet,
     output: () => Uint8Array.from(output.splice(0)),
     flush: () => traced?.flush(),

@@ -1,14 +1,16 @@
 import { Command, Option } from 'commander';
 import { grouped } from '../../bits/decimal.ts';
+import { hex } from '../../bits/hex.ts';
 import { countedText } from '../../lab/comparison.ts';
 import { openGuest } from '../../lab/guests.ts';
 import { statJson, statSeparated, statText } from '../../lab/perf-stat.ts';
-import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, stat } from '../../lab/stat.ts';
+import { DEFAULT_EVENTS, OBSERVED, type Observed, type Stat, startStat } from '../../lab/stat.ts';
 import type { Deviations, Timing } from '../../machine/profiles.ts';
 import { addBootArguments, type BootArguments, bootOptions } from '../boot-arguments.ts';
-import { exitCodeOf } from '../exit-code.ts';
+import { EXIT_CODE, exitCodeOf } from '../exit-code.ts';
 import { OPTION } from '../options.ts';
 import { outcomeLine } from '../outcome-text.ts';
+import { session } from '../session.ts';
 import { table } from '../table.ts';
 
 interface Options extends BootArguments {
@@ -83,14 +85,13 @@ Examples:
   counterpoint stat -x , -e r00c0,BR_INST_RETIRED.NEAR_CALL multiplex
   counterpoint stat -m passthrough -e instructions:G,instructions:H vmlinuz --initrd initrd.cpio --append 'console=ttyS0'`,
   )
-  .action((guest: string, options: Options) => {
+  .action(async (guest: string, options: Options) => {
     const { fieldSeparator, jsonOutput, maxInstructions, maxTime, ...rest } = options;
     const { name, bytes } = openGuest(guest);
-    const result = stat(bytes, {
-      ...rest,
-      boot: bootOptions(options),
-      budget: { maxInstructions, ...(maxTime !== undefined && { maxTicks: maxTime }) },
-    });
+    const run = startStat(bytes, { ...rest, boot: bootOptions(options) });
+    const budget = { maxInstructions, ...(maxTime !== undefined && { maxTicks: maxTime }) };
+    const { signal } = await session(run, { budget, progress: true });
+    const result = run.report();
     if (jsonOutput) process.stdout.write(statJson(result.lines));
     else if (fieldSeparator !== undefined) {
       process.stdout.write(statSeparated(fieldSeparator, result.lines));
@@ -98,7 +99,8 @@ Examples:
       process.stdout.write(statText(TITLE[options.of](name), result.lines, result.seconds));
       process.stdout.write(truthText(result));
     }
-    const line = outcomeLine(result.end);
+    const { rip } = result.end;
+    const line = signal ? `interrupted at RIP ${hex(rip)}` : outcomeLine(result.end);
     if (line) process.stderr.write(`counterpoint: ${line}\n`);
-    process.exitCode = exitCodeOf(result.end);
+    process.exitCode = signal ? EXIT_CODE[signal] : exitCodeOf(result.end);
   });
