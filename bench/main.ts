@@ -8,7 +8,10 @@ const line = (title: string, rate: number, cpuRate: number) =>
     `${title.padEnd(16)} ${rate.toFixed(0).padStart(6)} ${cpuRate.toFixed(0).padStart(6)}`,
   );
 
-console.log(`start-up to the first instruction: ${startUp().toFixed(0)} ms`);
+const { clock, cpu } = startUp();
+console.log(
+  `start-up to the first instruction: ${clock.toFixed(0)} ms, ${cpu.toFixed(0)} ms of CPU time`,
+);
 console.log(`MIPS:            ${'clock'.padStart(6)} ${'CPU'.padStart(6)}`);
 const rates: number[] = [];
 const cpuRates: number[] = [];
