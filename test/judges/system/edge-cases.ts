@@ -35,6 +35,16 @@ const pkru = (rights: string): string =>
 const segment = (register: string, selector: string): string =>
   `mov dword [DATA], 0x12345678\nmov word [DATA + 4], ${selector}\n${register} eax, [DATA]`;
 
+/** XCR0 with x87 and SSE, both asked for in EDX:EAX, and both in their initial configurations. */
+const xsaving = (code: string): string =>
+  `${xsetbv('0', '3', '0')}\nfninit\nmov dword [DATA + 0x800], 0x1f80\nldmxcsr [DATA + 0x800]\n${Array.from({ length: 16 }, (_, i) => `pxor xmm${i}, xmm${i}`).join('\n')}\nmov eax, 3\nxor edx, edx\n${code}`;
+const header = (at: number, value: string, size = 'dword'): string =>
+  size === 'qword'
+    ? `mov rbx, ${value}\nmov [DATA + ${at}], rbx`
+    : `mov ${size} [DATA + ${at}], ${value}`;
+const COMPACTED_3 = header(520, '(1 << 63) | 3', 'qword');
+const MXCSR = header(24, '0x1f80');
+
 /** 64-bit mode. */
 export const EDGE_CASES: readonly SystemCase[] = [
   // single-stepping and the fast calls
@@ -262,6 +272,81 @@ export const EDGE_CASES: readonly SystemCase[] = [
   kernel('MONITOR with an extension', 'mov eax, DATA\nmov ecx, 1\nmonitor'),
   kernel('MONITOR with one above bit 31', 'mov eax, DATA\nmov rcx, 1 << 32\nmonitor'),
   kernel('MONITOR of an absent page', 'mov eax, ABSENT\nxor ecx, ecx\nmonitor'),
+  // saved state
+  ...(
+    [
+      [
+        'XSAVE of initial state',
+        `xsave [DATA]\nmov rcx, [DATA + 512]\nmov rdx, [DATA + 520]\nmov rbx, [DATA + 24]`,
+      ],
+      [
+        'XSAVE with XMM1 in use',
+        `pcmpeqd xmm1, xmm1\nxsave [DATA]\nmov rcx, [DATA + 512]\nmov rbx, [DATA + 176]`,
+      ],
+      [
+        'XSAVE keeps what is not asked for',
+        `${header(512, '0x204')}\nxsave [DATA]\nmov rcx, [DATA + 512]`,
+      ],
+      ['XSAVEC of initial state', `xsavec [DATA]\nmov rcx, [DATA + 512]\nmov rdx, [DATA + 520]`],
+      [
+        'XSAVEC with MXCSR in use',
+        `mov dword [DATA + 0x800], 0x1f81\nldmxcsr [DATA + 0x800]\nxsavec [DATA]\nmov rcx, [DATA + 512]\nmov rbx, [DATA + 24]`,
+      ],
+      [
+        'XSAVEOPT with x87 in use',
+        `fld1\nxsaveopt [DATA]\nmov rcx, [DATA + 512]\nmov rbx, [DATA + 32]\nfninit`,
+      ],
+      [
+        'XRSTOR with a component that is not enabled',
+        `${MXCSR}\n${header(512, '8')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR with a reserved byte of the header',
+        `${MXCSR}\n${header(528, '1', 'byte')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR with XCOMP_BV and no compaction',
+        `${MXCSR}\n${header(520, '1', 'byte')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR, compacted, of what is not enabled',
+        `${header(520, '(1 << 63) | 7', 'qword')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR, compacted, of more than its format has',
+        `${header(520, '(1 << 63) | 1', 'qword')}\n${header(512, '2')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR, compacted, with a reserved byte',
+        `${COMPACTED_3}\n${header(575, '1', 'byte')}\nxrstor [DATA]`,
+      ],
+      [
+        'XRSTOR, compacted',
+        `${COMPACTED_3}\n${header(512, '2')}\n${header(24, '0x1f82')}\n${header(160, '7')}\nxrstor [DATA]\nstmxcsr [DATA + 0x800]\nmov ecx, [DATA + 0x800]\nmovd ebx, xmm0`,
+      ],
+      [
+        'XRSTOR, compacted, of nothing',
+        `mov dword [DATA + 0x800], 0x1f81\nldmxcsr [DATA + 0x800]\n${COMPACTED_3}\n${header(24, '0x1f82')}\nxrstor [DATA]\nstmxcsr [DATA + 0x800]\nmov ecx, [DATA + 0x800]`,
+      ],
+      [
+        'XRSTOR of nothing loads MXCSR',
+        `${header(24, '0x1f82')}\nxrstor [DATA]\nstmxcsr [DATA + 0x800]\nmov ecx, [DATA + 0x800]`,
+      ],
+      ['XRSTOR of nothing with a reserved bit of MXCSR', `${header(24, '0x10000')}\nxrstor [DATA]`],
+      ['XRSTOR of x87 alone leaves MXCSR', `${header(24, '0x10000')}\nmov eax, 1\nxrstor [DATA]`],
+      ['XRSTORS of the standard format', `${MXCSR}\nxrstors [DATA]`],
+      ['XRSTORS', `${COMPACTED_3}\nxrstors [DATA]`],
+      ['XSAVE that is not aligned', 'xsave [DATA + 8]'],
+      ['XSAVE with CR0.TS', 'mov rax, cr0\nor eax, 8\nmov cr0, rax\nxsave [DATA]'],
+      ['XSAVE into a read-only page', 'xsave [READONLY]'],
+      ['XSAVE across into an absent page', 'xsave [ABSENT - 512]'],
+      ['XGETBV of register 1', `pcmpeqd xmm1, xmm1\nmov ecx, 1\nxgetbv`],
+      ['FXSAVE that is not aligned', 'fxsave [DATA + 8]'],
+      ['FXRSTOR with a reserved bit of MXCSR', `${header(24, '0x10000')}\nfxrstor [DATA]`],
+      ['LDMXCSR of a reserved bit', `${header(24, '0x10000')}\nldmxcsr [DATA + 24]`],
+    ] as const
+  ).map(([name, code]) => kernel(name, xsaving(code))),
+  kernel('XSAVES at CPL 3', userAfter(`${xsetbv('0', '3', '0')}\nmov edi, DATA`, '2fc70f')),
   // lengths
   kernel('15 bytes', 'times 14 db 0x66\nnop'),
   kernel('16 bytes', 'times 15 db 0x66\nnop'),
