@@ -1,7 +1,7 @@
 /** A few instructions in a mode; what they come to is compared between machines. */
 export interface SystemCase {
   readonly name: string;
-  readonly mode: 'KERNEL' | 'USER' | 'CODE16' | 'V86';
+  readonly mode: 'KERNEL' | 'USER' | 'CODE16' | 'V86' | 'REAL';
   readonly code: string;
 }
 

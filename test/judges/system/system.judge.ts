@@ -5,12 +5,14 @@ import { EDGE_CASES, PROTECTED_EDGE_CASES } from './edge-cases.ts';
 import { AVAILABLE, onBochs, onOurs, onQemu } from './machines.ts';
 import { assemble } from './programs.ts';
 import { PROTECTED_CASES } from './protected-cases.ts';
+import { REAL_CASES } from './real-cases.ts';
 
 const RUN = { qemu: onQemu, bochs: onBochs } as const;
 
 const SUITES = [
   ['in 64-bit mode', 'long.asm', CASES],
   ['outside IA-32e mode', 'protected.asm', PROTECTED_CASES],
+  ['in real-address mode', 'real.asm', REAL_CASES],
   ['at the edges of 64-bit mode', 'long.asm', EDGE_CASES],
   ['at the edges outside IA-32e mode', 'protected.asm', PROTECTED_EDGE_CASES],
 ] as const;
