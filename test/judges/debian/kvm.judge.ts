@@ -13,6 +13,9 @@ import { DebianPackages } from './packages.ts';
 const APPEND =
   'console=ttyS0 nokaslr panic=-1 reboot=t tsc=reliable no_timer_check mitigations=off quiet';
 
+/** The processor below Linux, and below our KVM. */
+const PROFILE = process.env['COUNTERPOINT_PROFILE'] ?? 'sapphire-rapids';
+
 /** Guests whose exits are compared; `multiplex` depends on when its timer fires. */
 const TRACED = ['count', 'emulated', 'overflow'];
 const GUESTS = [...TRACED, 'multiplex'];
@@ -71,7 +74,16 @@ beforeAll(async () => {
     'modules/irqbypass.ko': join(modules, 'virt/lib/irqbypass.ko'),
     ...Object.fromEntries(GUESTS.map((name) => [`guests/${name}.elf`, `firmware/${name}.elf`])),
   });
-  const options = ['--initrd', initrd, '--append', APPEND, '--max-instructions', '20_000_000_000'];
+  const options = [
+    '--profile',
+    PROFILE,
+    '--initrd',
+    initrd,
+    '--append',
+    APPEND,
+    '--max-instructions',
+    '20_000_000_000',
+  ];
   const child = start('run', packages.path('boot/vmlinuz-'), ...options);
   child.stdout.on('data', (bytes: Buffer) => {
     console += bytes.toString().replaceAll('\r', '');
@@ -95,7 +107,8 @@ function underDebian(guest: string): { printed: string; trace: string[] } {
 function underOurs(guest: string): { printed: string; trace: string[] } {
   const file = join(packages.folder, `${guest}.trace`);
   const traced = ['--trace', 'kvm', '--kernel-format', '6.1', '--trace-file', file];
-  const { stdout } = counterpoint('run', guest, '--machine', 'emulated', '--quiet', ...traced);
+  const machine = ['--machine', 'emulated', '--profile', PROFILE, '--quiet'];
+  const { stdout } = counterpoint('run', guest, ...machine, ...traced);
   const lines = readFileSync(file, 'utf8').split('\n');
   const told = lines.map((line) => line.replace(/^.*?: (?=kvm_)/, ''));
   return {
@@ -150,8 +163,11 @@ describe("Debian's KVM, unpatched, as a hypervisor on our VMX", () => {
       const [, rest = ''] = console.split(`beside ${events} ${name}\n`);
       const [theirs] = rest.split(/^kvm-run: /m);
       const lost = /^beside: (\d+) of/m.exec(rest)?.[1];
-      const machine = createMachine(openGuest('count').bytes, { machine: 'emulated' });
-      const wanted = readEvents(Array(events).fill(`${name}:D`).join(','), 'sapphire-rapids');
+      const machine = createMachine(openGuest('count').bytes, {
+        machine: 'emulated',
+        profile: PROFILE,
+      });
+      const wanted = readEvents(Array(events).fill(`${name}:D`).join(','), PROFILE);
       const host = new HostEvents(machine as VirtualMachine, wanted);
       machine.run();
       expect(theirs).toBe(machine.board.console);
