@@ -19,7 +19,7 @@ const OVF_BUFFER = 1n << 62n;
 const NMI_EXIT = 0;
 
 /** A guest that samples one counter with a period of 10 while it takes 55 branches, and reports index, first record, status. */
-function sampling({ index = 0, select = BRANCHES, threshold = 100n } = {}) {
+function sampling({ index = 0, select = BRANCHES, threshold = 100n, branches = 55 } = {}) {
   const reset = -PERIOD & 0xffff_ffff_ffffn;
   const end = (records: bigint) => BUFFER + records * RECORD;
   const code = new GuestCode()
@@ -32,7 +32,7 @@ function sampling({ index = 0, select = BRANCHES, threshold = 100n } = {}) {
       0n,
       BUFFER,
       BUFFER,
-      end(100n),
+      end(10_000n),
       end(threshold),
       ...Array(8).fill(reset),
     )
@@ -42,7 +42,7 @@ function sampling({ index = 0, select = BRANCHES, threshold = 100n } = {}) {
     .wrmsr(PERFEVTSEL + index, select)
     .wrmsr(GLOBAL_CTRL, 1n << BigInt(index));
   const loop = code.here;
-  code.loop(55).wrmsr(GLOBAL_CTRL, 0n);
+  code.loop(branches).wrmsr(GLOBAL_CTRL, 0n);
   for (const at of [AREA + 0x28, Number(BUFFER), Number(BUFFER) + 8, Number(BUFFER) + 16]) {
     code.reportMemory(at);
   }
@@ -128,6 +128,40 @@ describe('a guest that samples by PEBS under the emulated vPMU', () => {
       0n,
       0n,
     ]);
+  });
+});
+
+describe('a guest that samples for longer', () => {
+  // 50000 branches are 5000 periods.
+  const { code } = sampling({ threshold: 10_000n, branches: 50_000 });
+  const make = (processors = 1) => {
+    const profile = profileNamed('sapphire-rapids-whole');
+    const machine = new HostMachine({ profile, processors });
+    const guest = machine.start({ code, design: DESIGNS.emulated, exposure: { pebs: true } });
+    return { machine, guest };
+  };
+  const ALL = BUFFER + 5000n * RECORD;
+
+  it('goes on when saved and restored', () => {
+    const { machine, guest } = make();
+    machine.run(60_000);
+    const saved = machine.save();
+    const other = make();
+    other.machine.restore(saved);
+    other.machine.finish();
+    machine.finish();
+    expect([guest.readings[0], other.guest.readings[0]]).toEqual([ALL, ALL]);
+    expect(other.machine.hosts[0]!.now()).toBe(machine.hosts[0]!.now());
+  });
+
+  it('takes its area and its enables along to another processor', () => {
+    const { machine, guest } = make(2);
+    machine.run(60_000);
+    machine.kernel.migrate(guest.task, 1);
+    machine.run(30_000);
+    expect(machine.hosts[0]!.rdmsr(PEBS_ENABLE)).toBe(0n);
+    machine.finish();
+    expect(guest.readings[0]).toBe(ALL);
   });
 });
 
