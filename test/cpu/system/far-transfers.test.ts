@@ -263,6 +263,8 @@ describe('hardware task switches', () => {
     expect(machine.state.rip).toBe(0x2_0001n);
     expect(machine.stack(1, 4)).toEqual([0x100n]);
     expect(machine.memory.read(AT.TSS + 0x20, 4)).toBe(BigInt(AT.CODE + 3));
+    // The old task's EFLAGS has RF, as what a fault pushes.
+    expect(machine.memory.read(AT.TSS + 0x24, 4)).toBe(0x1_0002n);
   });
 
   // biome-ignore format: a table

@@ -58,7 +58,7 @@ const KEEPS_MODE: ReadonlySet<string> = new Set(
   // biome-ignore format: a table
   [
     'RDMSR', 'RDPMC', 'RDTSC', 'RDTSCP', 'RDPID', 'CPUID', 'RDRAND', 'RDSEED', 'RDPKRU', 'XGETBV', 'PAUSE', 'CLI', 'STI',
-    'PUSHF', 'IN', 'OUT', 'RDFSBASE', 'RDGSBASE', 'WRFSBASE', 'WRGSBASE', 'SWAPGS',
+    'IN', 'OUT', 'RDFSBASE', 'RDGSBASE', 'WRFSBASE', 'WRGSBASE', 'SWAPGS',
     'SGDT', 'SIDT', 'SLDT', 'STR', 'SMSW', 'VERR', 'VERW', 'LAR', 'LSL', 'ARPL',
     ...Object.keys(X87_INSTRUCTIONS).filter((name) => !/RSTOR/.test(name)),
   ],
