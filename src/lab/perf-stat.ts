@@ -13,6 +13,13 @@ export interface StatLine {
   readonly metric?: { readonly value: number; readonly name: string };
 }
 
+const TICKS_PER_SECOND = 3_000_000_000;
+
+/** Ticks of the virtual clock in nanoseconds, in seconds. */
+export const nanoseconds = (ticks: bigint): bigint =>
+  (ticks * 1_000_000_000n) / BigInt(TICKS_PER_SECOND);
+export const seconds = (ticks: bigint): number => Number(ticks) / TICKS_PER_SECOND;
+
 /** Width of the column of metrics, filled or not. */
 const METRIC = 38;
 
@@ -89,3 +96,15 @@ export const statJson = (lines: readonly StatLine[]): string =>
       return `{${fields.map(([key, value]) => `"${key}" : ${value}`).join(', ')}}\n`;
     })
     .join('');
+
+/** perf's own ratio: instructions per cycle, where both were counted. */
+export function withMetrics(lines: readonly StatLine[]): StatLine[] {
+  const base = (event: string) => event.replace(/:.*$/, '');
+  return lines.map((line) => {
+    const cycles = lines.find(({ event }) => /^(cpu-)?cycles$/.test(base(event)))?.value;
+    const counted = typeof line.value === 'bigint' && typeof cycles === 'bigint' && cycles > 0n;
+    if (base(line.event) !== 'instructions' || !counted) return line;
+    const value = Number(((line.value as bigint) * 10_000n) / cycles) / 10_000;
+    return { ...line, metric: { value, name: 'insn per cycle' } };
+  });
+}
