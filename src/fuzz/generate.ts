@@ -72,7 +72,7 @@ export function generate(space: Space, index: number): FuzzCase {
     bitmap: draw.chance(0.15) ? flips(draw) : [],
     ...rest,
     host: { secret: draw.below(2 ** 31), events: draw.chance(0.4) ? hostEvents(draw) : [] },
-    steps: Array.from({ length: 1 + draw.below(12) }, () => step(draw, hostShape(profile))),
+    steps: steps(draw, hostShape(profile)),
   };
 }
 
@@ -191,6 +191,47 @@ function lists(draw: Draw, profile: string): ListedMsr[] {
 const UNLOADABLE = [
   0x800, 0x834, 0x8ff, 0xc000_0100, 0xc000_0101, 0x1_0000_00c1, 0x9b, 0x38e, 0x2000,
 ] as const;
+
+const MOST_STEPS = 12;
+
+/** Single steps, and some that belong together. */
+function steps(draw: Draw, shape: Shape): Step[] {
+  const wanted = 1 + draw.below(MOST_STEPS);
+  const drawn: Step[] = [];
+  while (drawn.length < wanted) {
+    if (draw.chance(0.12)) drawn.push(...phrase(draw, shape));
+    else drawn.push(step(draw, shape));
+  }
+  return drawn;
+}
+
+/** What is written is read again behind an exit; a counter is programmed and looked at while something happens to it. */
+function phrase(draw: Draw, shape: Shape): Step[] {
+  const counter = draw.below(4);
+  const read: Step = { do: 'rdmsr', register: 0xc1 + counter };
+  const work: Step = { do: 'work', count: 1 + draw.below(40) };
+  const select = hex(draw.of(EXACT_EVENTS) | SELECT.EN | SELECT.OS | SELECT.USR);
+  const program: Step[] = [
+    { do: 'wrmsr', register: 0x186 + counter, value: select },
+    { do: 'wrmsr', register: 0x38f, value: '0x7000000ff' },
+  ];
+  const host = (action: HostAction): Step => ({ do: 'host', action });
+  return draw.weighted<() => Step[]>([
+    [
+      4,
+      () => {
+        const register = draw.of([0x186 + counter, 0xc1 + counter, 0x309, 0x38d, 0x38f]);
+        const between = draw.of<Step>([host('preempt'), { do: 'cpuid', leaf: 0 }]);
+        const written: Step = { do: 'wrmsr', register, value: hex(value(draw, register, shape)) };
+        return [written, between, { do: 'rdmsr', register }];
+      },
+    ],
+    [3, () => [...program, read, work, { do: 'cpuid', leaf: 0 }, read]],
+    [2, () => [host('deny-all'), ...program, read, work, read, host('allow-all'), work, read]],
+    [1, () => [...program, host('deny-all'), work, read, work, read]],
+    [1, () => [...program, work, host('reset'), read]],
+  ])();
+}
 
 function step(draw: Draw, shape: Shape): Step {
   return draw.weighted<() => Step>([

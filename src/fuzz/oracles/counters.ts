@@ -1,5 +1,6 @@
 import { type FuzzCase, isAccess } from '../case.ts';
 import { placeOf } from '../registers.ts';
+import { msrVerdict } from './access-rules.ts';
 import { guestShape, hasCounter, type Shape } from './shapes.ts';
 
 const EVENT = 0xffffn;
@@ -34,7 +35,12 @@ export class Controls {
   constructor(fuzzed: FuzzCase) {
     this.#shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
     this.#global = this.#shape.gp;
-    for (const [address, value] of fuzzed.registers) this.write(address, BigInt(value));
+    for (const [address, value] of fuzzed.registers) {
+      // What the guest's PMU has no room for was refused.
+      if (msrVerdict(this.#shape, address, BigInt(value)) === 'done') {
+        this.write(address, BigInt(value));
+      }
+    }
   }
 
   /** A write that was taken. */
