@@ -17,30 +17,42 @@ const RECORD = 32n;
 const PERIOD = 10n;
 const OVF_BUFFER = 1n << 62n;
 const NMI_EXIT = 0;
+const [LVTPC, EOI, PMI_VECTOR] = [0x834, 0x80b, 0x40n];
 
-/** A guest that samples one counter with a period of 10 while it takes 55 branches, and reports index, first record, status. */
-function sampling({ index = 0, select = BRANCHES, threshold = 100n, branches = 55 } = {}) {
+/**
+ * A guest that samples one counter with a period of 10 while it takes branches, and reports index, first record, status,
+ * counter. It asks for samples `late`, when it counts already, and may be `told` of PMIs: then it reports each status.
+ */
+function sampling({
+  index = 0,
+  select = BRANCHES,
+  threshold = 100n,
+  branches = 55,
+  late = false,
+  told = false,
+} = {}) {
   const reset = -PERIOD & 0xffff_ffff_ffffn;
   const end = (records: bigint) => BUFFER + records * RECORD;
-  const code = new GuestCode()
+  const code = new GuestCode();
+  if (told) {
+    const handler = (guest: GuestCode) =>
+      guest.reportMsr(GLOBAL_STATUS).wrmsr(EOI, 0n).wrmsr(LVTPC, PMI_VECTOR);
+    code
+      .onInterrupts([[Number(PMI_VECTOR), handler]])
+      .lvtpc(PMI_VECTOR)
+      .allowInterrupts();
+  }
+  const enable = () => code.wrmsr(PEBS_ENABLE, 1n << BigInt(index));
+  code
     .wrmsr(GLOBAL_CTRL, 0n)
     .storeAt(AREA)
-    .storeQuadwords(
-      0n,
-      0n,
-      0n,
-      0n,
-      BUFFER,
-      BUFFER,
-      end(10_000n),
-      end(threshold),
-      ...Array(8).fill(reset),
-    )
+    .storeQuadwords(0n, 0n, 0n, 0n, BUFFER, BUFFER, end(10_000n), end(threshold))
+    .storeQuadwords(...Array<bigint>(8).fill(reset))
     .wrmsr(DS_AREA, BigInt(AREA))
-    .wrmsr(PMC + index, -PERIOD & 0xffff_ffffn)
-    .wrmsr(PEBS_ENABLE, 1n << BigInt(index))
-    .wrmsr(PERFEVTSEL + index, select)
-    .wrmsr(GLOBAL_CTRL, 1n << BigInt(index));
+    .wrmsr(PMC + index, -PERIOD & 0xffff_ffffn);
+  if (!late) enable();
+  code.wrmsr(PERFEVTSEL + index, select).wrmsr(GLOBAL_CTRL, 1n << BigInt(index));
+  if (late) enable();
   const loop = code.here;
   code.loop(branches).wrmsr(GLOBAL_CTRL, 0n);
   for (const at of [AREA + 0x28, Number(BUFFER), Number(BUFFER) + 8, Number(BUFFER) + 16]) {
@@ -83,6 +95,17 @@ describe('a guest that samples by PEBS under the emulated vPMU', () => {
     const { readings, exits } = run(sampling({ threshold: 3n }).code);
     expect([readings[0], readings[4]]).toEqual([BUFFER + 5n * RECORD, OVF_BUFFER]);
     expect(exits.get(NMI_EXIT)).toBe(3);
+  });
+
+  it('is interrupted once, however many records follow before it has acknowledged', () => {
+    const { readings } = run(sampling({ threshold: 3n, told: true }).code);
+    expect(readings).toHaveLength(7);
+    expect(readings[0]).toBe(OVF_BUFFER);
+  });
+
+  it('may ask for records of a counter that counts already', () => {
+    const { readings } = run(sampling({ late: true }).code);
+    expect(readings[0]).toBe(BUFFER + 5n * RECORD);
   });
 
   it('gets none from a counter that lives on a host counter of another index, which does not even count', () => {
