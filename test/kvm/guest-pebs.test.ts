@@ -30,8 +30,10 @@ function sampling({
   branches = 55,
   late = false,
   told = false,
+  period = PERIOD,
+  emulated = false,
 } = {}) {
-  const reset = -PERIOD & 0xffff_ffff_ffffn;
+  const reset = -period & 0xffff_ffff_ffffn;
   const end = (records: bigint) => BUFFER + records * RECORD;
   const code = new GuestCode();
   if (told) {
@@ -49,12 +51,14 @@ function sampling({
     .storeQuadwords(0n, 0n, 0n, 0n, BUFFER, BUFFER, end(10_000n), end(threshold))
     .storeQuadwords(...Array<bigint>(8).fill(reset))
     .wrmsr(DS_AREA, BigInt(AREA))
-    .wrmsr(PMC + index, -PERIOD & 0xffff_ffffn);
+    .wrmsr(PMC + index, -period & 0xffff_ffffn);
   if (!late) enable();
   code.wrmsr(PERFEVTSEL + index, select).wrmsr(GLOBAL_CTRL, 1n << BigInt(index));
   if (late) enable();
   const loop = code.here;
-  code.loop(branches).wrmsr(GLOBAL_CTRL, 0n);
+  if (emulated) code.forcedJump();
+  else code.loop(branches);
+  code.wrmsr(GLOBAL_CTRL, 0n);
   for (const at of [AREA + 0x28, Number(BUFFER), Number(BUFFER) + 8, Number(BUFFER) + 16]) {
     code.reportMemory(at);
   }
@@ -101,6 +105,11 @@ describe('a guest that samples by PEBS under the emulated vPMU', () => {
     const { readings } = run(sampling({ threshold: 3n, told: true }).code);
     expect(readings).toHaveLength(7);
     expect(readings[0]).toBe(OVF_BUFFER);
+  });
+
+  it('gets no record and no status for an emulated branch that makes the counter wrap', () => {
+    const { readings } = run(sampling({ period: 1n, emulated: true }).code);
+    expect(readings).toEqual([...NO_RECORDS, 0n, 0n]);
   });
 
   it('may ask for records of a counter that counts already', () => {
