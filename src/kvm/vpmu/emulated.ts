@@ -267,16 +267,18 @@ export class EmulatedVpmu implements Vpmu {
 
   /** Emulated instructions write no records, so a sampling counter that they make wrap says nothing. */
   #overflow(pmc: Pmc): void {
-    if (this.#of(pmc).isPrecise) return;
-    this.pmu.globalStatus |= bit(pmc.index);
-    if (this.#of(pmc).interrupts) this.#owner.requestPmi();
+    if (!this.#of(pmc).isPrecise) this.#tell(pmc, bit(pmc.index));
   }
 
   /** The guest's DS buffer has reached its threshold: one PMI until the guest has seen to it. */
   #bufferFull(pmc: Pmc): void {
     const { OVF_BUFFER } = PERF_GLOBAL;
-    if (isSet(this.pmu.globalStatus, OVF_BUFFER)) return;
-    this.pmu.globalStatus |= OVF_BUFFER;
+    if (!isSet(this.pmu.globalStatus, OVF_BUFFER)) this.#tell(pmc, OVF_BUFFER);
+  }
+
+  /** Sets a status bit of the guest, with a PMI where the counter asks for one. */
+  #tell(pmc: Pmc, status: bigint): void {
+    this.pmu.globalStatus |= status;
     if (this.#of(pmc).interrupts) this.#owner.requestPmi();
   }
 

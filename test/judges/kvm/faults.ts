@@ -61,7 +61,7 @@ export const FAULTS: readonly Fault[] = [
     ['this.#of(pmc).add();', 'this.#of(pmc).add();\n      this.#of(pmc).add();'],
     ['if (!isAllowed(this.#owner.filter(), pmc)) return true;', ''],
     ['if (wrapped) this.#overflow(pmc);', ''],
-    ['this.pmu.globalStatus |= bit(pmc.index);', ''],
+    ['this.pmu.globalStatus |= status;', ''],
     ['if (this.#of(pmc).interrupts) this.#owner.requestPmi();', 'this.#owner.requestPmi();'],
     ['const gated = !this.design.identity && !this.pmu.isGloballyEnabled(pmc);', 'const gated = false;'],
   ]),

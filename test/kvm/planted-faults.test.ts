@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { FAULTS } from '../judges/kvm/faults.ts';
+
+it('each fault that the judge plants has its one place in the sources as they are', () => {
+  const places = FAULTS.map(({ file, from }) => ({
+    file,
+    from,
+    places: readFileSync(file, 'utf8').split(from).length - 1,
+  }));
+  expect(places.filter(({ places }) => places !== 1)).toEqual([]);
+});
