@@ -2,7 +2,7 @@ import { DESIGNS, type DesignName } from '../../kvm/vpmu/designs.ts';
 import { HostMachine } from '../../machine/host-machine.ts';
 import { profileNamed } from '../../machine/profiles.ts';
 import { GuestCode, MSR } from './guest-code.ts';
-import type { Scenario, ScenarioRow } from './scenario.ts';
+import { rowsOf, type Scenario } from './scenario.ts';
 
 const [FIXED_CTR3, PERF_METRICS, LBR_CTL, LBR_FROM0] = [0x30c, 0x329, 0x14ce, 0x1500];
 const WHOLE = profileNamed('sapphire-rapids-whole');
@@ -85,10 +85,7 @@ export const extras: Scenario = {
     'XSAVES of LBR state, which would be cheaper, is not supposed.',
   columns: COLUMNS,
   run: () => {
-    const row = (what: string, value: (design: DesignName) => ScenarioRow['values'][string]) => ({
-      what,
-      values: Object.fromEntries(COLUMNS.map((design) => [design, value(design)])),
-    });
+    const row = rowsOf(COLUMNS);
     const read = new Map(COLUMNS.map((design) => [design as DesignName, slots(design)]));
     return [
       row('slots the guest reads', (design) => {

@@ -54,6 +54,14 @@ export function table<Row extends string>(
   }));
 }
 
+/** Makes rows of a table of designs, each from what it has for a design. */
+export const rowsOf =
+  <Column extends DesignName>(columns: readonly Column[]) =>
+  (what: string, value: (design: Column) => bigint | number | string): ScenarioRow => ({
+    what,
+    values: Object.fromEntries(columns.map((design) => [design, value(design)])),
+  });
+
 /** What perf answered: 'opened', or its errno with a minus. */
 export function outcomeOf(open: () => unknown): string {
   try {

@@ -1,7 +1,7 @@
 import { DESIGNS, type DesignName } from '../../kvm/vpmu/designs.ts';
 import { costsAt } from '../../machine/costs.ts';
 import { GuestCode, MSR } from './guest-code.ts';
-import { hostFor, type Scenario, type ScenarioRow } from './scenario.ts';
+import { hostFor, rowsOf, type Scenario } from './scenario.ts';
 
 const MILLISECOND = 3_000_000;
 /** Ticks of the guest's clock that each score is taken over, after one to settle. */
@@ -130,13 +130,6 @@ const PUBLISHED = {
 } as const;
 const published = (design: DesignName) =>
   Object.hasOwn(PUBLISHED, design) ? PUBLISHED[design as keyof typeof PUBLISHED] : undefined;
-
-const rowsOf =
-  <Column extends DesignName>(columns: readonly Column[]) =>
-  (what: string, value: (design: Column) => string | number): ScenarioRow => ({
-    what,
-    values: Object.fromEntries(columns.map((design) => [design, value(design)])),
-  });
 
 const COLUMNS = ['emulated', 'rfc-v1', 'rfc-v1-filter', 'mediated', 'opt-out'] as const;
 
