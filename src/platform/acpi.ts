@@ -138,7 +138,7 @@ const checksum = (bytes: Uint8Array): number => -bytes.reduce((sum, byte) => sum
 function pack(...fields: readonly Field[]): Uint8Array {
   const bytes: number[] = [];
   for (const field of fields) {
-    if (typeof field === 'string') bytes.push(...new TextEncoder().encode(field));
+    if (typeof field === 'string') for (const letter of field) bytes.push(letter.charCodeAt(0));
     else if (field instanceof Uint8Array) bytes.push(...field);
     else {
       const [size, value] = field;

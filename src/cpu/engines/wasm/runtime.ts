@@ -66,8 +66,32 @@ export function buildRuntime(
   base: number,
   slowPaths: SlowPaths,
 ): Runtime {
+  const { exports } = new WebAssembly.Instance(runtimeModule(memory, base), {
+    [IMPORT_MODULE]: { memory, table, ...slowPaths },
+  });
+  return {
+    functions: Object.fromEntries(
+      RUNTIME_NAMES.map((name) => [name, exports[name]]),
+    ) as Runtime['functions'],
+    enter: exports['enter'] as Runtime['enter'],
+    settle: exports['settle'] as Runtime['settle'],
+  };
+}
+
+/** By the number of pages and the state block's address, on which alone a module depends: processors alike share one. */
+const MODULES = new Map<string, WebAssembly.Module>();
+
+function runtimeModule(memory: WebAssembly.Memory, base: number): WebAssembly.Module {
+  const pages = memory.buffer.byteLength / 65536;
+  const key = `${pages} ${base}`;
+  const module = MODULES.get(key) ?? new WebAssembly.Module(runtimeCode(pages, base));
+  MODULES.set(key, module);
+  return module;
+}
+
+function runtimeCode(pages: number, base: number): Uint8Array {
   const module = new ModuleBuilder();
-  module.importMemory('memory', memory.buffer.byteLength / 65536);
+  module.importMemory('memory', pages);
   module.importTable('table');
   const imports = Object.fromEntries(
     [...PUBLISHING, ...PLAIN].map((name) => {
@@ -109,16 +133,7 @@ export function buildRuntime(
   module.add(enter(base, type), 'enter');
   module.add(settle(base), 'settle');
 
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
-    [IMPORT_MODULE]: { memory, table, ...slowPaths },
-  });
-  return {
-    functions: Object.fromEntries(
-      RUNTIME_NAMES.map((name) => [name, exports[name]]),
-    ) as Runtime['functions'],
-    enter: exports['enter'] as Runtime['enter'],
-    settle: exports['settle'] as Runtime['settle'],
-  };
+  return module.build();
 }
 
 /** Stores a handler's parameters to the state block. */

@@ -1,3 +1,7 @@
+const ENCODER = new TextEncoder();
+/** Names in UTF-8: there are few, and every module imports by them. */
+const NAMES = new Map<string, Uint8Array>();
+
 /** A growing buffer with the encodings of WebAssembly's binary format. */
 export class ByteWriter {
   #bytes = new Uint8Array(256);
@@ -43,7 +47,8 @@ export class ByteWriter {
 
   /** A name: its length in bytes, then UTF-8. */
   name(text: string): this {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = NAMES.get(text) ?? ENCODER.encode(text);
+    NAMES.set(text, bytes);
     return this.unsigned(bytes.length).bytes(bytes);
   }
 
