@@ -1,7 +1,15 @@
 import { EXIT_CODE } from '../../exit-code.ts';
 
+/** What may end a run early. */
+export interface Ending {
+  /** Aborts when the run is to end. */
+  readonly signal: AbortSignal;
+  /** Listens no more. @returns the exit code of the signal that came, if one did */
+  done(): number | undefined;
+}
+
 /** Ends a run early: Ctrl-C, SIGTERM, the time that was given. A second signal ends the process. */
-export function ending(seconds?: number) {
+export function ending(seconds?: number): Ending {
   const controller = new AbortController();
   let code: number | undefined;
   const end = (exitCode: number) => () => {
@@ -16,7 +24,6 @@ export function ending(seconds?: number) {
     seconds === undefined ? undefined : setTimeout(() => controller.abort(), seconds * 1000);
   return {
     signal: controller.signal,
-    /** The exit code of the signal, if there was one. */
     done: () => {
       clearTimeout(timer);
       process.off('SIGINT', interrupt);
