@@ -12,7 +12,7 @@ import { statOnHost } from './stat-on-host.ts';
 /** What `perf stat` on the host says of a guest's thread, and what was true. */
 export interface Stat {
   readonly lines: readonly StatLine[];
-  /** Exact counts in the guest alone, in the order of the lines; `undefined` where the model has no such event. */
+  /** Exact counts in the guest alone, in the order of the lines; `undefined` where there is none (`EventTruth.count`). */
   readonly truth: readonly (bigint | undefined)[];
   /** Of the virtual clock. */
   readonly seconds: number;

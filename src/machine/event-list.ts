@@ -50,8 +50,13 @@ export class EventTruth {
     for (const { instruments } of hardware.processors) instruments.keep([...new Set(totals)], this);
   }
 
-  /** How often it happened in the guests of the ledgers; `undefined` where the model has no such event. */
+  /**
+   * How often it happened in the guests of the ledgers; `undefined` where the model has no such event, where it is of
+   * one privilege level only, which ledgers do not tell apart, and where it excludes guests.
+   */
   count(event: RequestedEvent, ledgers: readonly GuestLedger[]): bigint | undefined {
+    const { excludeUser, excludeKernel, excludeGuest } = attributesOf(event);
+    if (excludeUser || excludeKernel || excludeGuest) return undefined;
     return this.of(event, (name) => ledgers.reduce((sum, ledger) => sum + ledger.read(name), 0n));
   }
 

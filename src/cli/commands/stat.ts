@@ -31,8 +31,14 @@ interface Options extends BootArguments {
 function truthText({ lines, truth, refused, counted }: Stat): string {
   const rows = lines.map(({ event }, i) => {
     const count = truth[i];
-    return [count === undefined ? 'no such event in the model' : grouped(count), event];
+    return [count === undefined ? 'no exact count' : grouped(count), event];
   });
+  const untold = truth.includes(undefined)
+    ? [
+        ' no exact count: of what the model has not, of one privilege level alone, of the host alone',
+        '',
+      ]
+    : [];
   return [
     ' In the guest alone, by the machine itself (exact):',
     '',
@@ -41,6 +47,7 @@ function truthText({ lines, truth, refused, counted }: Stat): string {
       ['left', 'left'],
     ),
     '',
+    ...untold,
     ...refused.map((line) => ` refused: ${line}`),
     ` ${countedText(counted)}`,
     '',
