@@ -141,8 +141,8 @@ const canTakeFastpath = ({ vpmu }: Vcpu): boolean =>
   !vpmu.countsRetired() && vpmu.design.switchPoint !== 'entry';
 
 /** After a fastpath exit: straight back, unless something has to be looked at first. */
-function mayReenter({ requests, host, apic }: Vcpu): boolean {
-  if (isRequested(requests) || host.needResched) return false;
+function mayReenter({ requests, host, apic, exception }: Vcpu): boolean {
+  if (exception || isRequested(requests) || host.needResched) return false;
   return !apic.nmiPending() && apic.pendingVector() === undefined;
 }
 

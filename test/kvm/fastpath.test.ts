@@ -41,3 +41,16 @@ describe('a write of TSC_DEADLINE', () => {
     expect(deadlines('rfc-v1', true).read).toBe(24n);
   });
 });
+
+describe('a write of the x2APIC’s ICR that faults', () => {
+  it('leaves the fastpath, so that the guest gets its #GP', () => {
+    const machine = hostFor('mediated', { profile: 'skylake-server' });
+    const reserved = 1n << 20n;
+    const code = new GuestCode().skipFaults().wrmsr(0x830, reserved).reportMsr(MSR.PMC0);
+    const guest = machine.start({ code: code.end().bytes, design: DESIGNS.mediated });
+    machine.finish();
+    expect(guest.readings).toEqual([0n]);
+    expect(guest.vcpu.statistics.fastpath).toBe(1);
+    expect(guest.vcpu.statistics.exits.get(32)).toBe(1);
+  });
+});
