@@ -11,6 +11,9 @@ const PMU_RANGES: readonly (readonly [number, number])[] = [
   [0x38d, 0x392],
   [0x4c1, 0x4e0],
 ];
+const COUNTING = PMU_RANGES.flatMap(([first, last]) =>
+  Array.from({ length: last - first + 1 }, (_, at) => first + at),
+);
 
 /**
  * A vCPU's MSR bitmap, made from the tables of MSRs and the vPMU's policy.
@@ -25,16 +28,11 @@ export function msrBitmapFor(vcpu: Vcpu, page: number): MsrBitmap {
       bitmap.set(at, 'write', false);
     }
   }
-  for (const [first, last] of PMU_RANGES) {
-    for (let at = first; at <= last; at++) {
-      for (const access of ['read', 'write'] as const) {
-        bitmap.set(at, access, vcpu.vpmu.intercepts(at, access));
-      }
+  const { vpmu } = vcpu;
+  for (const address of [...COUNTING, ...extraRegisters(vpmu.pmu.shape)]) {
+    for (const access of ['read', 'write'] as const) {
+      bitmap.set(address, access, vpmu.intercepts(address, access));
     }
-  }
-  for (const address of extraRegisters(vcpu.vpmu.pmu.shape)) {
-    bitmap.set(address, 'read', vcpu.vpmu.intercepts(address, 'read'));
-    bitmap.set(address, 'write', vcpu.vpmu.intercepts(address, 'write'));
   }
   return bitmap;
 }

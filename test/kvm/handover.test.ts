@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DESIGNS } from '../../src/kvm/vpmu/designs.ts';
-import { GuestCode, MSR, SELECT } from '../../src/lab/scenarios/guest-code.ts';
+import { countingLoop } from '../../src/lab/scenarios/guest-code.ts';
 import { hostFor } from '../../src/lab/scenarios/scenario.ts';
 import { HARDWARE_EVENTS, type PerfEventAttr, perfEventAttr } from '../../src/perf/attr.ts';
 import { STATE } from '../../src/perf/event.ts';
@@ -10,23 +10,13 @@ const LVTPC = 0x834;
 const [TO_NMI, TO_GUEST] = [0x400n, 0x1_00f5n];
 const TURNS = 200_000;
 
-/** Counts a long loop on GP 0, without an exit on the way, and reports the counter. */
-const counting = new GuestCode()
-  .wrmsr(MSR.GLOBAL_CTRL, 0n)
-  .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
-  .wrmsr(MSR.GLOBAL_CTRL, 1n)
-  .loop(TURNS)
-  .wrmsr(MSR.GLOBAL_CTRL, 0n)
-  .reportMsr(MSR.PMC0)
-  .end().bytes;
-
 const ofTheHost = perfEventAttr({ config: HARDWARE_EVENTS.instructions, excludeGuest: true });
 
 /** A host whose guest is in the middle of its loop, and what the host does then in root mode. */
 function inTheLoop(design: 'blend' | 'mediated', events: readonly PerfEventAttr[] = []) {
   const machine = hostFor(design);
   for (const event of events) machine.perf.create(event, { cpu: 0 });
-  const guest = machine.start({ code: counting, design: DESIGNS[design] });
+  const guest = machine.start({ code: countingLoop(TURNS), design: DESIGNS[design] });
   machine.run(100_000);
   expect(guest.vcpu.inGuest).toBe(true);
   const { statistics } = guest.vcpu;

@@ -1,22 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DESIGNS } from '../../src/kvm/vpmu/designs.ts';
-import { GuestCode, MSR, SELECT } from '../../src/lab/scenarios/guest-code.ts';
+import { countingLoop } from '../../src/lab/scenarios/guest-code.ts';
 import { createMachine } from '../../src/machine/create.ts';
 import { readGuestImage } from '../../src/machine/guest-image.ts';
 import { HostMachine } from '../../src/machine/host-machine.ts';
 import { perfEventAttr } from '../../src/perf/attr.ts';
-
-/** Counts a loop of so many turns on GP 0 and reports the counter. */
-const counting = (turns: number) =>
-  new GuestCode()
-    .wrmsr(MSR.GLOBAL_CTRL, 0n)
-    .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
-    .wrmsr(MSR.GLOBAL_CTRL, 1n)
-    .loop(turns)
-    .wrmsr(MSR.GLOBAL_CTRL, 0n)
-    .reportMsr(MSR.PMC0)
-    .end().bytes;
 
 /** The enabling WRMSR, MOV ESI, the loop, and three MOVs before the WRMSR that disables. */
 const counted = (turns: number) => BigInt(1 + 1 + 2 * turns + 3);
@@ -30,7 +19,7 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
       const machine = new HostMachine(options);
       const design = DESIGNS[name];
       const guests = [400_000, 700_000].map((turns) =>
-        machine.start({ code: counting(turns), design }),
+        machine.start({ code: countingLoop(turns), design }),
       );
       machine.finish();
       expect(guests.map(({ readings }) => readings)).toEqual([
@@ -44,7 +33,7 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
       const machine = new HostMachine({ ...options, processors: 2 });
       const design = DESIGNS[name];
       const guests = [400_000, 700_000].map((turns, cpu) =>
-        machine.start({ code: counting(turns), design, cpus: [cpu] }),
+        machine.start({ code: countingLoop(turns), design, cpus: [cpu] }),
       );
       machine.finish();
       expect(guests.map(({ readings }) => readings)).toEqual([
@@ -58,7 +47,7 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
 
     it('move between processors without losing a count', () => {
       const machine = new HostMachine({ ...options, processors: 2 });
-      const guest = machine.start({ code: counting(900_000), design: DESIGNS[name] });
+      const guest = machine.start({ code: countingLoop(900_000), design: DESIGNS[name] });
       for (let to = 1; to < 8; to++) {
         machine.run(200_000);
         machine.kernel.migrate(guest.task, to % 2);
@@ -113,7 +102,7 @@ describe('a VM of four vCPUs', () => {
 describe('the timer tick of the host', () => {
   it('interrupts a guest as often as it ticks, and the guest counts on', () => {
     const machine = new HostMachine({ kernel: { hz: 1000 } });
-    const guest = machine.start({ code: counting(6_000_000), design: DESIGNS.emulated });
+    const guest = machine.start({ code: countingLoop(6_000_000), design: DESIGNS.emulated });
     machine.finish();
     expect(guest.readings).toEqual([counted(6_000_000)]);
     // Twelve million ticks at one an instruction, a tick of the timer every three million.
@@ -155,7 +144,7 @@ describe('a saved host machine', () => {
         }
         for (const [at, turns] of [40_000, 70_000, 50_000].entries()) {
           const design = DESIGNS[name];
-          machine.start({ code: counting(turns), design, cpus: [at % 2] });
+          machine.start({ code: countingLoop(turns), design, cpus: [at % 2] });
         }
         return machine;
       };

@@ -3,7 +3,7 @@ import { Interpreter } from '../../src/cpu/engines/wasm/interpreter.ts';
 import { profileNamed } from '../../src/machine/profiles.ts';
 import { perfmonExtendedLeaf } from '../../src/msr/pmu-leaves.ts';
 import { ARCHITECTURAL_PROFILES, type PmuProfile } from '../../src/pmu/profiles.ts';
-import { PmuBench } from './bench.ts';
+import { PmuBench, SOMEWHERE } from './bench.ts';
 import { bytes, CODE, CountingProcessor, DATA } from './counting-processor.ts';
 
 const V6 = ARCHITECTURAL_PROFILES[5]!;
@@ -21,17 +21,6 @@ const MINUS_3 = 0xffff_ffff_fffdn;
 const RELOAD_3 = 0xffff_fffdn;
 const ARCH_PEBS = 1n << 54n;
 
-const STATE = {
-  gpr: Array.from({ length: 16 }, (_, i) => 0x100n + BigInt(i)),
-  rflags: 0x246n,
-  rip: 0x4005n,
-  eventingIp: 0x4002n,
-  code64: true,
-  xmm: Array.from({ length: 16 }, (_, i) => (BigInt(i) << 64n) | 0xabcn),
-  tsc: 77n,
-  dataAddress: 0x5000n,
-};
-
 /** The index register: write offset and threshold in units of 16 bytes. */
 const indexOf = (write: bigint, threshold: bigint) =>
   (write << 4n) | (1n << 32n) | (threshold << 36n);
@@ -39,7 +28,7 @@ const indexOf = (write: bigint, threshold: bigint) =>
 /** Counter 1, which has no precise distribution, three instructions before its overflow. */
 function armed(groups = 0n, { profile = V6, counter = 1, size = 0n, threshold = 256n } = {}) {
   const bench = new PmuBench(profile);
-  bench.state = STATE;
+  bench.state = SOMEWHERE;
   bench.write(BASE, BUFFER | size);
   bench.write(INDEX, indexOf(0n, threshold));
   bench.write(CFG_C(counter), EN | groups | RELOAD_3);

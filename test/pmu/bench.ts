@@ -16,6 +16,18 @@ const NOWHERE: SampledState = {
   dataAddress: 0n,
 };
 
+/** A core no two of whose registers are the same, so that a record tells where each has gone. */
+export const SOMEWHERE: SampledState = {
+  gpr: Array.from({ length: 16 }, (_, i) => 0x100n + BigInt(i)),
+  rflags: 0x246n,
+  rip: 0x4005n,
+  eventingIp: 0x4002n,
+  code64: true,
+  xmm: Array.from({ length: 16 }, (_, i) => (BigInt(i) << 64n) | 0xabcn),
+  tsc: 77n,
+  dataAddress: 0x5000n,
+};
+
 /** A PMU on a bus with nothing but numbers for a core: what happens is what the test says happens. */
 export class PmuBench {
   readonly bus = new MsrBus();

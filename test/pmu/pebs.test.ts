@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Interpreter } from '../../src/cpu/engines/wasm/interpreter.ts';
 import { profileNamed } from '../../src/machine/profiles.ts';
 import { SAPPHIRE_RAPIDS_WHOLE, SKYLAKE_SERVER_WHOLE } from '../../src/pmu/profiles.ts';
-import { PmuBench } from './bench.ts';
+import { PmuBench, SOMEWHERE } from './bench.ts';
 import { bytes, CODE, CountingProcessor, DATA } from './counting-processor.ts';
 
 const PEBS_ENABLE = 0x3f1;
@@ -20,17 +20,6 @@ const area = (room: bigint, threshold: bigint): bigint[] => [
   ...Array.from({ length: 12 }, () => MINUS_3),
 ];
 
-const STATE = {
-  gpr: Array.from({ length: 16 }, (_, i) => 0x100n + BigInt(i)),
-  rflags: 0x246n,
-  rip: 0x4005n,
-  eventingIp: 0x4002n,
-  code64: true,
-  xmm: Array.from({ length: 16 }, (_, i) => (BigInt(i) << 64n) | 0xabcn),
-  tsc: 77n,
-  dataAddress: 0x5000n,
-};
-
 function armed(
   profile: typeof SAPPHIRE_RAPIDS_WHOLE,
   counter = 1,
@@ -38,7 +27,7 @@ function armed(
   threshold = 4096n,
 ) {
   const bench = new PmuBench(profile);
-  bench.state = STATE;
+  bench.state = SOMEWHERE;
   bench.store(AREA, ...area(room, threshold));
   bench.write(DS_AREA, AREA);
   bench.write(PEBS_ENABLE, 1n << BigInt(counter));

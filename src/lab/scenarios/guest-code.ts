@@ -253,3 +253,17 @@ export const SELECT = {
   CYCLES: 0x43_003cn,
   SAMPLING: 0x53_00c0n,
 } as const;
+
+/** Counts a loop of so many turns on GP 0, without an exit on the way, and reports the counter. */
+export const countingLoop = (turns: number): Uint8Array =>
+  new GuestCode()
+    .wrmsr(MSR.GLOBAL_CTRL, 0n)
+    .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
+    .wrmsr(MSR.GLOBAL_CTRL, 1n)
+    .loop(turns)
+    .wrmsr(MSR.GLOBAL_CTRL, 0n)
+    .reportMsr(MSR.PMC0)
+    .end().bytes;
+
+/** What it counts: the enabling WRMSR, MOV and the loop, and the three MOVs in front of the disabling WRMSR. */
+export const countedBy = (turns: number): bigint => BigInt(1 + 1 + 2 * turns + 3);

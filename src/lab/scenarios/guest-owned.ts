@@ -2,22 +2,10 @@ import { DESIGNS, type VpmuDesign } from '../../kvm/vpmu/designs.ts';
 import { type HostedProgram, HostMachine } from '../../machine/host-machine.ts';
 import { HARDWARE_EVENTS, type PerfEventAttr, perfEventAttr } from '../../perf/attr.ts';
 import { type PerfEvent, STATE } from '../../perf/event.ts';
-import { GuestCode, MSR, SELECT } from './guest-code.ts';
+import { countedBy, countingLoop } from './guest-code.ts';
 import { outcomeOf, type Scenario } from './scenario.ts';
 
 const TURNS = 50_000;
-/** The enabling WRMSR, MOV and the loop, and the three MOVs in front of the disabling WRMSR. */
-const TRUTH = BigInt(2 * TURNS + 5);
-
-const PROGRAM = new GuestCode()
-  .wrmsr(MSR.GLOBAL_CTRL, 0n)
-  .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
-  .wrmsr(MSR.GLOBAL_CTRL, 1n)
-  .loop(TURNS)
-  .wrmsr(MSR.GLOBAL_CTRL, 0n)
-  .reportMsr(MSR.PMC0)
-  .end().bytes;
-
 const INSTRUCTIONS = perfEventAttr({ config: HARDWARE_EVENTS.instructions });
 
 /** Opens an event; `now` says what has become of it. */
@@ -57,7 +45,7 @@ export const guestOwned: Scenario = {
       open(machine, { ...INSTRUCTIONS, excludeGuest: true }, { cpu }),
     );
     const guests = designs.map((design, cpu) =>
-      machine.start({ code: PROGRAM, design, cpus: [cpu] }),
+      machine.start({ code: countingLoop(TURNS), design, cpus: [cpu] }),
     );
     const own = guests.map(({ vcpu }) =>
       open(machine, { ...INSTRUCTIONS, excludeHost: true }, { task: vcpu.task }),
@@ -72,7 +60,7 @@ export const guestOwned: Scenario = {
     });
     return [
       row('guest reads', ({ readings }) => readings[0]!),
-      row('truth', () => TRUTH),
+      row('truth', () => countedBy(TURNS)),
       row('host event on its thread', (_, at) => own[at]!.now()),
       row('… has counted', (_, at) => own[at]!.count()),
       row('instructions of the guest', (guest) => guest.truth('instructions') - emulated(guest)),

@@ -1,22 +1,8 @@
 import { DESIGNS } from '../../kvm/vpmu/designs.ts';
 import { HARDWARE_EVENTS, perfEventAttr } from '../../perf/attr.ts';
 import { type PerfEvent, STATE } from '../../perf/event.ts';
-import { GuestCode, MSR, SELECT } from './guest-code.ts';
+import { countedBy, countingLoop, GuestCode, MSR, SELECT } from './guest-code.ts';
 import { hostFor, outcomeOf, runWatching, type Scenario, table } from './scenario.ts';
-
-/** GLOBAL_CTRL on, a loop, GLOBAL_CTRL off; GP 0 counts instructions and is read back. */
-const counting = (turns: number): Uint8Array =>
-  new GuestCode()
-    .wrmsr(MSR.GLOBAL_CTRL, 0n)
-    .wrmsr(MSR.PERFEVTSEL0, SELECT.INSTRUCTIONS)
-    .wrmsr(MSR.GLOBAL_CTRL, 1n)
-    .loop(turns)
-    .wrmsr(MSR.GLOBAL_CTRL, 0n)
-    .reportMsr(MSR.PMC0)
-    .end().bytes;
-
-/** The enabling WRMSR, MOV and the loop, and the three MOVs in front of the disabling WRMSR. */
-const truthOf = (turns: number): bigint => BigInt(2 * turns + 5);
 
 const TURNS = [400_000, 700_000] as const;
 
@@ -33,14 +19,14 @@ export const twoVcpus: Scenario = {
     table(['emulated', 'mediated'], (design) => {
       const machine = hostFor(design, { kernel: { slice: 300_000 } });
       const guests = TURNS.map((turns) =>
-        machine.start({ code: counting(turns), design: DESIGNS[design] }),
+        machine.start({ code: countingLoop(turns), design: DESIGNS[design] }),
       );
       machine.finish();
       return {
         'first guest reads': guests[0]!.readings[0]!,
-        'first guest, truth': truthOf(TURNS[0]),
+        'first guest, truth': countedBy(TURNS[0]),
         'second guest reads': guests[1]!.readings[0]!,
-        'second guest, truth': truthOf(TURNS[1]),
+        'second guest, truth': countedBy(TURNS[1]),
         'context switches': machine.hosts[0]!.account.entry('context-switch').times,
       };
     }),
@@ -60,7 +46,7 @@ export const migration: Scenario = {
   run: () =>
     table(['emulated', 'mediated', 'opt-out'], (design) => {
       const machine = hostFor(design, { processors: 2 });
-      const guest = machine.start({ code: counting(900_000), design: DESIGNS[design] });
+      const guest = machine.start({ code: countingLoop(900_000), design: DESIGNS[design] });
       for (let move = 1; move <= MOVES; move++) {
         machine.run(150_000);
         machine.kernel.migrate(guest.task, move % 2);
@@ -69,7 +55,7 @@ export const migration: Scenario = {
       return {
         moves: MOVES,
         'guest reads': guest.readings[0]!,
-        truth: truthOf(900_000),
+        truth: countedBy(900_000),
       };
     }),
 };
@@ -86,7 +72,7 @@ export const orderOfOpening: Scenario = {
   run: () =>
     table(['emulated', 'mediated', 'rfc-v1', 'guest-owned', 'opt-out'], (design) => {
       const attr = perfEventAttr({ config: HARDWARE_EVENTS.branches });
-      const code = counting(5_000);
+      const code = countingLoop(5_000);
       const eventFirst = hostFor(design);
       const opened = outcomeOf(() => eventFirst.perf.create(attr, { cpu: 0 }));
       const [event] = [...eventFirst.perf.events];
@@ -143,7 +129,7 @@ export const observers: Scenario = {
         observer = machine.perf.create(watched, { cpu: 0 });
       });
       const started = outcomeOf(() =>
-        machine.start({ code: counting(1_000), design: DESIGNS[design] }),
+        machine.start({ code: countingLoop(1_000), design: DESIGNS[design] }),
       );
       machine.finish();
       const [guest] = machine.guests;

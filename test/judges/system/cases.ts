@@ -5,8 +5,11 @@ export interface SystemCase {
   readonly code: string;
 }
 
-const kernel = (name: string, code: string): SystemCase => ({ name, mode: 'KERNEL', code });
-const user = (name: string, code: string): SystemCase => ({ name, mode: 'USER', code });
+export const inMode =
+  (mode: SystemCase['mode']) =>
+  (name: string, code: string): SystemCase => ({ name, mode, code });
+const kernel = inMode('KERNEL');
+const user = inMode('USER');
 
 const PRIVILEGED: readonly (readonly [string, string])[] = [
   ['HLT', 'hlt'],

@@ -1,8 +1,5 @@
-import type { SystemCase } from './cases.ts';
+import { inMode, type SystemCase } from './cases.ts';
 
-const inMode =
-  (mode: SystemCase['mode']) =>
-  (name: string, code: string): SystemCase => ({ name, mode, code });
 const kernel = inMode('KERNEL');
 const user = inMode('USER');
 const code16 = inMode('CODE16');

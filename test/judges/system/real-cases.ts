@@ -1,6 +1,6 @@
-import type { SystemCase } from './cases.ts';
+import { inMode, type SystemCase } from './cases.ts';
 
-const real = (name: string, code: string): SystemCase => ({ name, mode: 'REAL', code });
+const real = inMode('REAL');
 const step = (...rest: string[]): string => `push word 0x102\npopf\n${rest.join('\n')}`;
 const breakpoint = (at: string, dr7: string): string =>
   `mov eax, ${at}\nmov dr0, eax\nmov eax, ${dr7}\nmov dr7, eax\nmov eax, 0x11111111`;

@@ -84,9 +84,11 @@ const MODULES = new Map<string, WebAssembly.Module>();
 function runtimeModule(memory: WebAssembly.Memory, base: number): WebAssembly.Module {
   const pages = memory.buffer.byteLength / 65536;
   const key = `${pages} ${base}`;
-  const module = MODULES.get(key) ?? new WebAssembly.Module(runtimeCode(pages, base));
-  MODULES.set(key, module);
-  return module;
+  const known = MODULES.get(key);
+  if (known) return known;
+  const made = new WebAssembly.Module(runtimeCode(pages, base));
+  MODULES.set(key, made);
+  return made;
 }
 
 function runtimeCode(pages: number, base: number): Uint8Array {

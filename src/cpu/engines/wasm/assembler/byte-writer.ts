@@ -47,8 +47,11 @@ export class ByteWriter {
 
   /** A name: its length in bytes, then UTF-8. */
   name(text: string): this {
-    const bytes = NAMES.get(text) ?? ENCODER.encode(text);
-    NAMES.set(text, bytes);
+    let bytes = NAMES.get(text);
+    if (!bytes) {
+      bytes = ENCODER.encode(text);
+      NAMES.set(text, bytes);
+    }
     return this.unsigned(bytes.length).bytes(bytes);
   }
 
