@@ -5,6 +5,8 @@ import type { Executor } from './run.ts';
 
 /** A worker that goes away three times over one job will go away again. */
 const MOST_TRIES = 3;
+/** A job takes some tenths of a second, with findings to shrink some seconds: one that takes so long never ends. */
+const MOST_MILLISECONDS = 600_000;
 
 /** The module that a child process runs, and what it is told on its command line. */
 export interface WorkerCommand {
@@ -33,10 +35,14 @@ class Child {
     return this.#alive;
   }
 
-  /** What the job came to; undefined if the process went away over it. */
-  execute(job: Job): Promise<Part | undefined> {
+  /** What the job came to; undefined if the process went away over it, or did not come to its end in time. */
+  execute(job: Job, milliseconds: number): Promise<Part | undefined> {
     return new Promise((resolve) => {
-      this.#settle = resolve;
+      const watchdog = setTimeout(() => this.end(), milliseconds);
+      this.#settle = (part) => {
+        clearTimeout(watchdog);
+        resolve(part);
+      };
       if (this.#alive) this.#process.send(job, (error) => error && this.#gone());
       else this.#done(undefined);
     });
@@ -58,8 +64,15 @@ class Child {
   }
 }
 
-/** Executes jobs in so many child processes. One that dies loses nothing: its job is tried again in a new one. */
-export function executeInPool(command: WorkerCommand, width: number): Executor {
+/**
+ * Executes jobs in so many child processes. One that dies, or does not come to an end, loses nothing: its job is tried
+ * again in a new one.
+ */
+export function executeInPool(
+  command: WorkerCommand,
+  width: number,
+  milliseconds = MOST_MILLISECONDS,
+): Executor {
   const idle: Child[] = [];
   const all = new Set<Child>();
   const take = (): Child => {
@@ -76,7 +89,7 @@ export function executeInPool(command: WorkerCommand, width: number): Executor {
     async execute(job): Promise<Part | FiledJob> {
       for (let tries = 0; tries < MOST_TRIES; tries++) {
         const child = take();
-        const part = await child.execute(job);
+        const part = await child.execute(job, milliseconds);
         if (part) {
           idle.push(child);
           return part;

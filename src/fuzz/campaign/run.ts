@@ -5,6 +5,9 @@ import { type FiledJob, type Part, type Report, Tally } from './report.ts';
 /** Cases in one job: some tenths of a second of work. */
 const JOB_SIZE = 50;
 
+/** How long a job that is under way may go on after the signal. */
+const LAST_MILLISECONDS = 2_000;
+
 /** How far a run is. */
 export interface Progress {
   readonly cases: number;
@@ -25,7 +28,7 @@ export interface Executor {
 export interface RunOptions {
   readonly shard: Shard;
   readonly executor: Executor;
-  /** Ends the run early: what is under way is finished, nothing new begun. */
+  /** Ends the run early: nothing new is begun, and what is under way has two seconds to come to its end. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -37,6 +40,7 @@ export async function runCampaign(campaign: Campaign, options: RunOptions): Prom
   const jobs = jobsOf(campaign, shard, JOB_SIZE);
   const of = Math.max(0, Math.ceil((campaign.cases - shard.part + 1) / shard.of));
   let complete = true;
+  const tooLate = afterAbort(signal, LAST_MILLISECONDS);
   const lane = async (): Promise<void> => {
     for (;;) {
       if (signal?.aborted) {
@@ -45,7 +49,7 @@ export async function runCampaign(campaign: Campaign, options: RunOptions): Prom
       }
       const next = jobs.next();
       if (next.done) return;
-      const came = await executor.execute(next.value);
+      const came = await Promise.race([executor.execute(next.value), tooLate.promise]);
       if (!came) {
         complete = false;
         return;
@@ -65,7 +69,28 @@ export async function runCampaign(campaign: Campaign, options: RunOptions): Prom
   try {
     await Promise.all(Array.from({ length: executor.width }, lane));
   } finally {
+    tooLate.forget();
     await executor.close();
   }
   return tally.report(campaign, [shard], complete && tally.cases === of);
+}
+
+/** A promise that resolves some time after a signal. */
+function afterAbort(signal: AbortSignal | undefined, milliseconds: number) {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const promise = new Promise<undefined>((resolve) => {
+    onAbort = () => {
+      timer = setTimeout(() => resolve(undefined), milliseconds);
+    };
+  });
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  return {
+    promise,
+    forget: () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
 }

@@ -1,6 +1,5 @@
 import { Command, Option } from 'commander';
 import { CounterpointError } from '../../../bits/error.ts';
-import { executeHere } from '../../../fuzz/campaign/here.ts';
 import { planCampaign, WHOLE } from '../../../fuzz/campaign/plan.ts';
 import { executeInPool } from '../../../fuzz/campaign/pool.ts';
 import { executeOverQueue } from '../../../fuzz/campaign/queue.ts';
@@ -35,7 +34,7 @@ async function executorFor(
   { redis: url, jobs: width, quiet }: Options,
   signal: AbortSignal,
 ): Promise<Executor> {
-  if (url === undefined) return width === 1 ? executeHere() : executeInPool(CHILD, width);
+  if (url === undefined) return executeInPool(CHILD, width);
   if (width > 1) {
     throw new CounterpointError('usage', 'with --redis, --jobs is for fuzz worker to be told');
   }
