@@ -1,13 +1,13 @@
 import { grouped, several } from '../bits/decimal.ts';
 import { hex } from '../bits/hex.ts';
 import type { CountedFinding, Report } from '../fuzz/campaign/report.ts';
-import { caseTitle, isAccess, type Step } from '../fuzz/case.ts';
+import { caseTitle, isAccess, type NestedCase, type Step } from '../fuzz/case.ts';
 import { type Finding, registerOf } from '../fuzz/finding.ts';
 import type { ChannelReport } from '../fuzz/leaks/leaky-twin.ts';
-import { expectationOf } from '../fuzz/oracles/expectations.ts';
+import { type Expectation, expectationOf } from '../fuzz/oracles/expectations.ts';
 import { registerName } from '../fuzz/registers.ts';
 import type { Replay } from '../fuzz/replay.ts';
-import type { StepTrace } from '../fuzz/trace.ts';
+import type { Path, StepTrace } from '../fuzz/trace.ts';
 import { table } from './table.ts';
 
 /** One finding in three lines. */
@@ -66,11 +66,55 @@ function stepText(step: Step): string {
   return `the host: ${step.action}`;
 }
 
-function wentText({ outcome, path, exits, value }: StepTrace): string {
+/** Which way an access goes, with that of the one by which a guest hypervisor carries it out. */
+const wayText = (path: Path | 'any', carried: Path | 'any' | undefined): string => {
+  if (path === 'none') return '';
+  if (path !== 'L1') return `${path}, `;
+  return carried === undefined ? 'exit to L1, ' : `exit to L1, there ${carried}, `;
+};
+
+const expectedText = ({ path, verdict, carried }: Expectation): string =>
+  `${wayText(path, carried?.path)}${verdict}`;
+
+function wentText({ outcome, path, carried, exits, value }: StepTrace): string {
   if (outcome === 'unreached') return 'never reached';
-  const way = path === 'none' ? '' : `${path}, `;
+  const way = wayText(path, carried);
   const by = exits.length > 0 ? ` by ${exits.join(', ')}` : '';
   return `${way}${outcome === 'done' ? `done, EDX:EAX ${hex(value)}` : outcome}${by}`;
+}
+
+/** What a guest hypervisor has arranged for its guest. */
+function nestedText({
+  bitmap,
+  rdpmcExiting,
+  lists = [],
+  globalCtrl,
+  onExit,
+}: NestedCase): string[] {
+  const { entry, exit, save } = globalCtrl ?? {};
+  const did = {
+    skip: 'steps over the instruction',
+    'carry-out': 'executes the instruction itself',
+    inject: 'injects #GP',
+  } as const;
+  return [
+    'the steps are done by a guest (L2) of the guest (L1)',
+    bitmap
+      ? `L1’s MSR bitmap: ${bitmap.exits === 'all' ? 'everything exits' : 'nothing exits'}`
+      : 'L1 has no MSR bitmap: everything exits',
+    ...(bitmap?.except ?? []).map(
+      ([address, access]) => `L1’s MSR bitmap: ${access} of ${registerName(address)} turned over`,
+    ),
+    `RDPMC ${rdpmcExiting ? 'exits to L1' : 'passes L1'}`,
+    ...lists.map(
+      ({ list, address, value }) =>
+        `L1’s MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
+    ),
+    ...(entry === undefined ? [] : [`VM entry to L2 loads IA32_PERF_GLOBAL_CTRL = ${entry}`]),
+    ...(exit === undefined ? [] : [`VM exit to L1 loads IA32_PERF_GLOBAL_CTRL = ${exit}`]),
+    ...(save ? ['VM exit to L1 saves IA32_PERF_GLOBAL_CTRL'] : []),
+    `on an exit L1 ${did[onExit]}`,
+  ];
 }
 
 /** A finding step by step: what was done, what was to come of it, what came. */
@@ -80,10 +124,7 @@ export function replayText(
 ): string {
   const rows = fuzzed.steps.map((step, at) => {
     const seen = trace.steps[at]!;
-    const { path, verdict } = isAccess(step)
-      ? expectationOf(fuzzed, step)
-      : { path: '', verdict: '' };
-    const expected = isAccess(step) ? `${path === 'none' ? '' : `${path}, `}${verdict}` : '';
+    const expected = isAccess(step) ? expectedText(expectationOf(fuzzed, step)) : '';
     return [at === shows ? `> ${at}` : `  ${at}`, stepText(step), expected, wentText(seen)];
   });
   const state = [
@@ -98,6 +139,7 @@ export function replayText(
       ({ list, address, value }) =>
         `MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
     ),
+    ...(fuzzed.nested ? nestedText(fuzzed.nested) : []),
     ...fuzzed.host.events.map(
       ({ config, pinned, period }) =>
         `event of the host: ${config}${pinned ? ', pinned' : ''}${period > 0 ? `, period ${period}` : ''}`,

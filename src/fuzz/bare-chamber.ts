@@ -7,9 +7,10 @@ import {
 } from '../machine/processor-snapshot.ts';
 import type { FuzzCase } from './case.ts';
 import type { Chamber } from './chamber.ts';
-import { type Mode, stubImage } from './guest/image.ts';
+import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { type ExitRecord, readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { readNmis, readResults, type StepResult, writeSteps } from './guest/tables.ts';
 import { profileOf } from './profiles.ts';
@@ -24,6 +25,12 @@ interface Saved {
 export interface BareTrace {
   readonly steps: readonly StepResult[];
   readonly nmis: number;
+  /** How the processor stopped: `halted` is the guest's own end. */
+  readonly end: string;
+  /** Of a guest that is a hypervisor: the exits it took; undefined where it was at a loss. */
+  readonly exits: readonly ExitRecord[] | undefined;
+  /** And what its exit MSR-store list holds at the end. */
+  readonly stored: readonly bigint[];
 }
 
 /** The guest of a chamber on a processor of its own, whose PMU is the one that the hypervisor shows the guest. */
@@ -34,12 +41,13 @@ export class BareChamber {
   readonly #boot: Saved;
   readonly #snapshots = new Map<string, Saved>();
 
-  constructor(chamber: Chamber) {
+  /** @param nested whether it executes cases with a guest's guest */
+  constructor(chamber: Chamber, nested: boolean) {
     const profile = profileOf(chamber.parts.profile);
     const { shape } = chamber.guest.vcpu.vpmu.pmu;
     this.#shape = shape;
     this.#machine = new BareMachine({
-      image: stubImage({ cpl: 0, pce: false }),
+      image: stubImage({ cpl: 0, pce: false, nested }),
       profile: { ...profile, pmu: { ...profile.pmu, name: 'guest', shape } },
       memorySize: 4 << 20,
       engine: ENGINES['interpreter']!,
@@ -53,7 +61,7 @@ export class BareChamber {
     board.ports.attach(HOST_PORT, 1, { read: () => 0, write: () => {} });
     const { linear } = hardware.memory;
     const start = hardware.memory.offset(LAYOUT.DIRTY);
-    this.#dirty = new DataView(linear.buffer, start, LAYOUT.DIRTY_END - LAYOUT.DIRTY);
+    this.#dirty = new DataView(linear.buffer, start, dirtyEnd(nested) - LAYOUT.DIRTY);
     enableApic(this.#processor.apic.page);
     this.#boot = this.#save();
   }
@@ -61,6 +69,7 @@ export class BareChamber {
   run(fuzzed: FuzzCase): BareTrace {
     this.#restore(this.#snapshot(fuzzed));
     writeSteps(this.#dirty, fuzzed.steps);
+    if (fuzzed.nested) writeNested(this.#dirty, fuzzed.nested);
     const { msrs, apic, cpu, pmu } = this.#processor;
     for (const [address, value] of fuzzed.registers) msrs.wrmsr(address, BigInt(value));
     const { globals, ...saved } = pmu.save();
@@ -68,8 +77,14 @@ export class BareChamber {
     if (fuzzed.status) pmu.restore({ ...saved, globals: { ...globals, status } });
     setLvtpc(apic.page, fuzzed);
     if (fuzzed.pending) apic.raisePmi();
-    cpu.run(BUDGET);
-    return { steps: readResults(this.#dirty, fuzzed.steps.length), nmis: readNmis(this.#dirty) };
+    const { reason } = cpu.run(BUDGET);
+    return {
+      steps: readResults(this.#dirty, fuzzed.steps.length),
+      nmis: readNmis(this.#dirty),
+      end: reason,
+      exits: fuzzed.nested ? readExits(this.#dirty) : [],
+      stored: readStored(this.#dirty, fuzzed),
+    };
   }
 
   get #processor() {

@@ -77,6 +77,34 @@ export interface ListedMsr {
   readonly value: string;
 }
 
+/** What a guest hypervisor does about an access of its guest that exits to it. */
+export type OnExit =
+  /** It steps over the instruction. */
+  | 'skip'
+  /** It executes the instruction itself, with the registers of its guest. */
+  | 'carry-out'
+  /** It injects #GP(0). */
+  | 'inject';
+
+/** A guest that is a hypervisor (L1), and lets the steps be done by a guest of its own (L2). */
+export interface NestedCase {
+  /** L1's MSR bitmap: what exits to L1 but for these. Without one, RDMSR and WRMSR always exit to it. */
+  readonly bitmap?: {
+    readonly exits: 'none' | 'all';
+    readonly except: readonly (readonly [address: number, access: 'read' | 'write'])[];
+  };
+  readonly rdpmcExiting: boolean;
+  /** L1's MSR lists. */
+  readonly lists?: readonly ListedMsr[];
+  /** IA32_PERF_GLOBAL_CTRL as VM entries of L2 load it, and as VM exits to L1 do; and whether those save it. */
+  readonly globalCtrl?: {
+    readonly entry?: string;
+    readonly exit?: string;
+    readonly save?: boolean;
+  };
+  readonly onExit: OnExit;
+}
+
 /** A state and what is done in it: all that a run depends on. */
 export interface FuzzCase {
   readonly seed: string;
@@ -103,14 +131,15 @@ export interface FuzzCase {
   /** Ticks after the first VM entry at which an interrupt of the host takes the guest out. */
   readonly interruptions?: readonly number[];
   readonly lists?: readonly ListedMsr[];
+  readonly nested?: NestedCase;
   readonly host: HostState;
   readonly steps: readonly Step[];
 }
 
 /** `passthrough/sapphire-rapids/half cpl 3: 7 steps`, for people. */
-export const caseTitle = ({ design, profile, exposure, cpl, steps }: FuzzCase): string =>
-  `${design} on ${profile}, exposure ${exposure}, CPL ${cpl}, ${several(steps.length, 'step')}`;
+export const caseTitle = ({ design, profile, exposure, cpl, nested, steps }: FuzzCase): string =>
+  `${design} on ${profile}, exposure ${exposure}, ${nested ? 'a guest’s guest, ' : ''}CPL ${cpl}, ${several(steps.length, 'step')}`;
 
 /** What a case is run on: cases of one chamber share a machine. */
-export const chamberKey = ({ design, profile, exposure }: FuzzCase): string =>
-  `${design}/${profile}/${exposure}`;
+export const chamberKey = ({ design, profile, exposure, nested }: FuzzCase): string =>
+  `${design}/${profile}/${exposure}${nested ? '/nested' : ''}`;

@@ -1,12 +1,13 @@
 import { type FuzzCase, isAccess } from './case.ts';
 import { placeOf } from './registers.ts';
-import type { Trace } from './trace.ts';
+import type { StepTrace, Trace } from './trace.ts';
 
 /** Accesses of one kind that went one way. */
 export interface CoverageCell {
   readonly design: string;
   /** Class of the register, or `counter`, `fixed`, `metrics`, `other type` of RDPMC. */
   readonly register: string;
+  /** With `L2` before it where a guest's guest executes it. */
   readonly form: string;
   /** Path and outcome. */
   readonly outcome: string;
@@ -26,8 +27,8 @@ export class Coverage {
       const register = step.do.endsWith('rdpmc')
         ? rdpmcKind(step.register)
         : placeOf(step.register).class;
-      const outcome = seen.path === 'none' ? seen.outcome : `${seen.path} ${seen.outcome}`;
-      const key = [fuzzed.design, register, step.do.toUpperCase(), outcome].join(SEPARATOR);
+      const form = `${fuzzed.nested ? 'L2 ' : ''}${step.do.toUpperCase()}`;
+      const key = [fuzzed.design, register, form, outcomeOf(fuzzed, seen)].join(SEPARATOR);
       this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     }
   }
@@ -48,6 +49,13 @@ export class Coverage {
         return { design, register, form, outcome, count };
       });
   }
+}
+
+function outcomeOf({ nested }: FuzzCase, { path, outcome, carried }: StepTrace): string {
+  if (path === 'none') return outcome;
+  if (path !== 'L1') return `${path} ${outcome}`;
+  const own = carried ? ` ${carried}` : '';
+  return `exit to L1, ${nested!.onExit}${own}: ${outcome}`;
 }
 
 function rdpmcKind(ecx: number): string {

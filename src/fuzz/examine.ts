@@ -1,4 +1,4 @@
-import { BareChamber } from './bare-chamber.ts';
+import { BareChamber, type BareTrace } from './bare-chamber.ts';
 import { chamberKey, type FuzzCase } from './case.ts';
 import { type Alteration, Chamber } from './chamber.ts';
 import type { Violation } from './finding.ts';
@@ -9,11 +9,12 @@ import { checkInterference } from './oracles/interference.ts';
 import { checkInvariants } from './oracles/invariants.ts';
 import { checkLists } from './oracles/lists.ts';
 import { busier, checkMirror } from './oracles/mirror.ts';
+import { checkNested } from './oracles/nested.ts';
 import { checkOwnership } from './oracles/ownership.ts';
 import { checkPieces, inOnePiece } from './oracles/pieces.ts';
 import { checkStream } from './oracles/stream.ts';
 import { opposite } from './secret.ts';
-import type { Trace } from './trace.ts';
+import type { Path, Trace } from './trace.ts';
 
 /** What came of one case. */
 export interface Examination {
@@ -44,6 +45,7 @@ export class Examiner {
 
   examine(fuzzed: FuzzCase): Examination {
     const room = this.#room(fuzzed);
+    if (fuzzed.nested) return examineBare(fuzzed, this.#bare(room, fuzzed).run(fuzzed));
     const { chamber } = room;
     const trace = chamber.run(fuzzed);
     // The host may have failed: nothing of its machine is used again.
@@ -61,7 +63,9 @@ export class Examiner {
         ...(fuzzed.bitmap.length === 0 ? checkOwnership(fuzzed, trace) : []),
         ...(fuzzed.bitmap.length === 0 ? checkInterference(fuzzed, trace, other) : []),
         ...checkInvariants(fuzzed, trace),
-        ...(promisesEquality(fuzzed) ? checkBare(fuzzed, trace, this.#bare(room).run(fuzzed)) : []),
+        ...(promisesEquality(fuzzed)
+          ? checkBare(fuzzed, trace, this.#bare(room, fuzzed).run(fuzzed))
+          : []),
         ...(pieces ? checkPieces(fuzzed, trace, chamber.run(pieces)) : []),
         ...(busy ? checkMirror(fuzzed, trace, chamber.run(busy)) : []),
         ...(fuzzed.index % STREAM_EVERY === 0 ? checkStream(chamber, fuzzed) : []),
@@ -69,8 +73,8 @@ export class Examiner {
     };
   }
 
-  #bare(room: Room): BareChamber {
-    room.bare ??= new BareChamber(room.chamber);
+  #bare(room: Room, { nested }: FuzzCase): BareChamber {
+    room.bare ??= new BareChamber(room.chamber, nested !== undefined);
     return room.bare;
   }
 
@@ -84,4 +88,20 @@ export class Examiner {
     this.#rooms.set(key, made);
     return made;
   }
+}
+
+/** A case with a guest's guest: the hypervisor virtualises no VMX yet, so the bare machine alone runs it. */
+function examineBare(fuzzed: FuzzCase, bare: BareTrace): Examination {
+  const { steps, nmis, end, exits = [] } = bare;
+  const toL1 = new Set(exits.map(({ step }) => step));
+  const path = (at: number): Path => (toL1.has(at) ? 'L1' : 'direct');
+  const trace: Trace = {
+    steps: steps.map((step, at) => ({ ...step, path: path(at), exits: [] })),
+    nmis,
+    end,
+    memory: new Uint8Array(),
+    foreign: [],
+    hostCounts: [],
+  };
+  return { trace, violations: checkNested(fuzzed, bare) };
 }

@@ -13,6 +13,7 @@ export type OracleName =
   | 'stream'
   | 'lists'
   | 'pieces'
+  | 'nested'
   | 'end';
 
 /** What an oracle did not agree with, at one step of one case. */

@@ -1,4 +1,3 @@
-import { ones } from '../bits/bitfield.ts';
 import { hex } from '../bits/hex.ts';
 import type {
   AccessForm,
@@ -10,10 +9,22 @@ import type {
   Step,
 } from './case.ts';
 import { Draw } from './draw.ts';
+import { nestedCase } from './draw-nested.ts';
 import { listVerdict } from './oracles/lists.ts';
-import { hostShape, type Shape } from './oracles/shapes.ts';
+import { guestShape, hostShape, type Shape } from './oracles/shapes.ts';
 import { DESIGN_NAMES, PROFILE_NAMES, pairsOf } from './profiles.ts';
-import { ADDRESSES, placeOf, type RegisterClass } from './registers.ts';
+import { placeOf } from './registers.ts';
+import {
+  address,
+  counterValue,
+  EVENTS,
+  EXACT_EVENTS,
+  FAVOURITES,
+  OPENED,
+  SELECT,
+  UNLOADABLE,
+  value,
+} from './values.ts';
 
 /** What cases are drawn from. */
 export interface Space {
@@ -29,18 +40,6 @@ const FORMS: readonly (readonly [number, AccessForm])[] = [
   [0.5, 'rdmsrlist'], [0.5, 'wrmsrlist'], [0.5, 'wrmsrns'], [0.5, 'urdmsr'], [0.5, 'uwrmsr'],
   [0.5, 'rdmsr-imm'], [0.5, 'wrmsrns-imm'], [0.5, 'xsaves'],
 ];
-
-/** Events that every one of our machines counts exactly. */
-const EXACT_EVENTS = [0x00c0n, 0x00c4n] as const;
-const EVENTS = [...EXACT_EVENTS, 0x00c0n, 0x003cn, 0x013cn, 0x412en, 0x00c5n, 0x01c2n] as const;
-const SELECT = { USR: 1n << 16n, OS: 1n << 17n, INT: 1n << 20n, EN: 1n << 22n } as const;
-
-/** Registers that mean something to the PMU, more often than the ends of their banks. */
-// biome-ignore format: a table
-const FAVOURITES = [
-  0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc8, 0x4c1, 0x4c2, 0x4c5, 0x4c8, 0x186, 0x187, 0x188, 0x18a, 0x18d,
-  0x309, 0x30a, 0x30b, 0x30c, 0x38d, 0x38e, 0x38f, 0x390, 0x345,
-] as const;
 
 /** Case number `index` of a campaign. Depends on nothing but its arguments. */
 export function generate(space: Space, index: number): FuzzCase {
@@ -59,7 +58,7 @@ export function generate(space: Space, index: number): FuzzCase {
     [3, 3],
   ] as const);
   const rest = draw.chance(0.5) ? {} : inFlight(draw, profile);
-  return {
+  const fuzzed: FuzzCase = {
     seed: space.seed,
     index,
     design,
@@ -74,6 +73,17 @@ export function generate(space: Space, index: number): FuzzCase {
     host: { secret: draw.below(2 ** 31), events: draw.chance(0.4) ? hostEvents(draw) : [] },
     steps: steps(draw, hostShape(profile)),
   };
+  return draw.chance(NESTED) ? withGuest(draw, fuzzed) : fuzzed;
+}
+
+/** How many of all cases are those of a guest's guest. */
+const NESTED = 0.15;
+
+/** The same steps, done by a guest of the guest: bitmap and lists are L1's then. */
+function withGuest(draw: Draw, { lists: _, ...fuzzed }: FuzzCase): FuzzCase {
+  const { profile, design, exposure, steps } = fuzzed;
+  const shape = guestShape(profile, design, exposure);
+  return { ...fuzzed, bitmap: [], nested: nestedCase(draw, { profile, shape, steps }) };
 }
 
 const pairsIn = ({ designs = DESIGN_NAMES, profiles = PROFILE_NAMES }: Space) =>
@@ -107,17 +117,6 @@ function counters(draw: Draw, profile: string): FuzzCase['registers'] {
   return registers;
 }
 
-/** Most often a few events from overflow. */
-function counterValue(draw: Draw, width: number): bigint {
-  const most = ones(width);
-  return draw.weighted<() => bigint>([
-    [4, () => most - BigInt(draw.below(60))],
-    [2, () => BigInt(draw.below(1000))],
-    [1, () => draw.bits64() & most],
-    [1, () => 0n],
-  ])();
-}
-
 function hostEvents(draw: Draw): HostEvent[] {
   return Array.from({ length: 1 + draw.below(4) }, () => ({
     config: hex(draw.of(EVENTS)),
@@ -125,21 +124,6 @@ function hostEvents(draw: Draw): HostEvent[] {
     period: draw.chance(0.3) ? 1000 + draw.below(100_000) : 0,
   }));
 }
-
-/** Registers that a guest may reach with no harm to the machine it is in: they hold something and start nothing. */
-const HARMLESS: ReadonlySet<RegisterClass> = new Set([
-  ...([
-    'PMC',
-    'A_PMC',
-    'FIXED_CTR',
-    'PERF_METRICS',
-    'GLOBAL_STATUS',
-    'INUSE',
-    'PERF_CAPABILITIES',
-  ] as const),
-  ...(['OFFCORE_RSP', 'LD_LAT', 'FRONTEND', 'RELOAD'] as const),
-]);
-const OPENED = ADDRESSES.filter((address) => HARMLESS.has(placeOf(address).class));
 
 /** A few bits of the bitmap, or a bitmap of another hypervisor altogether. */
 const flips = (draw: Draw): FuzzCase['bitmap'] => {
@@ -179,7 +163,7 @@ function lists(draw: Draw, profile: string): ListedMsr[] {
   );
   return drawn.filter((each, at) => {
     if (drawn.findIndex(({ address }) => address === each.address) < at) return false;
-    const verdict = listVerdict(profile, each);
+    const verdict = listVerdict(shape, each);
     if (each.list === 'entry-load') return verdict !== 'unspecified';
     // What reads as it was written.
     return (
@@ -187,10 +171,6 @@ function lists(draw: Draw, profile: string): ListedMsr[] {
     );
   });
 }
-
-const UNLOADABLE = [
-  0x800, 0x834, 0x8ff, 0xc000_0100, 0xc000_0101, 0x1_0000_00c1, 0x9b, 0x38e, 0x2000,
-] as const;
 
 const MOST_STEPS = 12;
 
@@ -260,41 +240,3 @@ const rdpmcIndex = (draw: Draw): number =>
     [1, () => 2 ** draw.below(32)],
     [1, () => Number(draw.bits64() & 0xffff_ffffn)],
   ])();
-
-const address = (draw: Draw): number =>
-  draw.weighted<() => number>([
-    [14, () => draw.of(FAVOURITES)],
-    [5, () => draw.of(ADDRESSES)],
-    [1, () => draw.below(0x2000)],
-    [0.5, () => 0xc000_0000 + draw.below(0x2000)],
-    [0.5, () => Number(draw.bits64() & 0xffff_ffffn)],
-  ])();
-
-/** Values that a register takes, values that differ from those in one bit, and noise. */
-function value(draw: Draw, register: number, { width }: Shape): bigint {
-  const sensible = (): bigint => {
-    switch (placeOf(register).class) {
-      case 'PERFEVTSEL':
-        return draw.of(EVENTS) | SELECT.EN | (BigInt(draw.below(0x40)) << 16n);
-      case 'PMC':
-      case 'A_PMC':
-      case 'FIXED_CTR':
-        return counterValue(draw, width);
-      case 'FIXED_CTR_CTRL':
-        return BigInt(draw.below(0x1_0000));
-      case 'GLOBAL_CTRL':
-      case 'OVF_CTRL':
-      case 'STATUS_SET':
-        return BigInt(draw.below(0x100)) | (BigInt(draw.below(0x10)) << 32n);
-      default:
-        return BigInt(draw.below(0x100));
-    }
-  };
-  return draw.weighted<() => bigint>([
-    [6, sensible],
-    [2, () => sensible() ^ (1n << BigInt(draw.below(64)))],
-    [1, () => draw.bits64()],
-    [1, () => 0xffff_ffff_ffff_ffffn],
-    [1, () => 0n],
-  ])();
-}

@@ -1,4 +1,4 @@
-import type { FuzzCase, Step } from './case.ts';
+import type { FuzzCase, NestedCase, Step } from './case.ts';
 import type { Examiner } from './examine.ts';
 import { type Finding, findingKey } from './finding.ts';
 
@@ -28,11 +28,31 @@ function* smaller(fuzzed: FuzzCase): Generator<FuzzCase> {
   for (const at of host.events.keys()) {
     yield { ...fuzzed, host: { ...host, events: host.events.toSpliced(at, 1) } };
   }
+  if (fuzzed.nested) yield* simplerNested(fuzzed, fuzzed.nested);
   if (fuzzed.lvtpc !== 'masked') yield { ...fuzzed, lvtpc: 'masked' };
   for (const [at, step] of steps.entries()) {
     const simple = simpler(step);
     if (simple) yield { ...fuzzed, steps: steps.with(at, simple) };
   }
+}
+
+/** Without the guest's guest, or with less that its hypervisor has arranged. */
+function* simplerNested(fuzzed: FuzzCase, nested: NestedCase): Generator<FuzzCase> {
+  const { nested: _, ...flat } = fuzzed;
+  yield flat;
+  const having = (less: NestedCase): FuzzCase => ({ ...fuzzed, nested: less });
+  const { lists, ...unlisted } = nested;
+  if (lists) yield having(unlisted);
+  const { globalCtrl, ...uncontrolled } = nested;
+  if (globalCtrl) yield having(uncontrolled);
+  for (const at of lists?.keys() ?? []) {
+    if (lists!.length > 1) yield having({ ...nested, lists: lists!.toSpliced(at, 1) });
+  }
+  const { bitmap } = nested;
+  for (const at of bitmap?.except.keys() ?? []) {
+    yield having({ ...nested, bitmap: { ...bitmap!, except: bitmap!.except.toSpliced(at, 1) } });
+  }
+  if (nested.rdpmcExiting) yield having({ ...nested, rdpmcExiting: false });
 }
 
 function simpler(step: Step): Step | undefined {

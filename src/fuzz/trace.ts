@@ -1,7 +1,7 @@
 import type { StepResult } from './guest/tables.ts';
 
-/** How an access went: the processor answered it, the hypervisor did, or neither was asked. */
-export type Path = 'direct' | 'exit' | 'none';
+/** How an access went: the processor answered it, the hypervisor did, a guest hypervisor was asked, or nobody. */
+export type Path = 'direct' | 'exit' | 'L1' | 'none';
 
 /** Something that a register's owner did not allow, at the instruction that did it. */
 export interface ForeignAccess {
@@ -17,6 +17,8 @@ export interface ForeignAccess {
 /** One step as it was seen from outside. */
 export interface StepTrace extends StepResult {
   readonly path: Path;
+  /** How the access went by which a guest hypervisor carried this one out. */
+  readonly carried?: Path;
   /** Names of the exits taken in this step. */
   readonly exits: readonly string[];
 }

@@ -2,12 +2,20 @@
 // biome-ignore format: a table
 export const LAYOUT = {
   CODE:        0x10_0000,
+  /** Code of a guest that is a hypervisor itself. */
+  HYPERVISOR:  0x10_1000,
   GDT:         0x10_2000,
   TSS:         0x10_2100,
   /** LGDT and LIDT operands. */
   GDTR:        0x10_2200,
   IDTR:        0x10_2210,
   IDT:         0x10_3000,
+  /** The guest hypervisor's own IDT, and its VMXON region. */
+  ROOT_IDT:    0x10_4000,
+  VMXON:       0x10_5000,
+  /** Operands of VMXON, VMCLEAR, VMPTRLD: addresses of regions. */
+  VMXON_POINTER: 0x10_6000,
+  VMCS_POINTER:  0x10_6008,
   PAGE_TABLES: 0x10_8000,
   /** All that a case writes to, from here to the end. */
   DIRTY:       0x11_0000,
@@ -23,6 +31,22 @@ export const LAYOUT = {
   /** Memory operands of list and XSAVE forms. */
   OPERANDS:    0x11_3000,
   DIRTY_END:   0x11_4000,
+  /** In a case with a guest's guest the dirty part goes on: VMCS fields to be written, 16 bytes each. */
+  FIELDS:      0x11_4000,
+  /** What the guest hypervisor does on an exit, u64; end of its records of exits, u32; it is at a loss, u32. */
+  ON_EXIT:     0x11_4f00,
+  EXITS_END:   0x11_4f08,
+  LOST:        0x11_4f0c,
+  /** Exits from the guest's guest, in their order. */
+  EXITS:       0x11_5000,
+  /** MSR lists of the guest hypervisor, 1 KiB each; the rest of the page is its stack. */
+  ENTRY_LOAD:  0x11_6000,
+  EXIT_STORE:  0x11_6400,
+  EXIT_LOAD:   0x11_6800,
+  ROOT_STACK:  0x11_6ff0,
+  MSR_BITMAP:  0x11_7000,
+  VMCS:        0x11_8000,
+  NESTED_END:  0x11_9000,
 } as const;
 
 /** LVTPC of the local APIC, as the guest maps it, and what delivers an NMI. */
@@ -30,6 +54,9 @@ export const APIC = { LVTPC: 0xfee0_0340, PAGE: 0xfee0_0000, NMI: 0x400 } as con
 
 export const STEP_SIZE = 32;
 export const MOST_STEPS = 100;
+/** Of a record of an exit. */
+export const EXIT_SIZE = 32;
+export const FIELD_SIZE = 16;
 
 /** The guest tells by this port that it stands before the first step; the snapshot is taken there. */
 export const READY_PORT = 0xea;

@@ -1,49 +1,6 @@
 import { ACCESS_FORMS } from '../case.ts';
+import { Code } from './code.ts';
 import { APIC, HOST_PORT, LAYOUT, READY_PORT, STEP_SIZE } from './layout.ts';
-
-/** Machine code with labels; all addresses fit in 32 bits. */
-class Code {
-  readonly bytes: number[] = [];
-  readonly labels = new Map<string, number>();
-  readonly #fixups: { at: number; label: string; size: 1 | 4 }[] = [];
-
-  get here(): number {
-    return LAYOUT.CODE + this.bytes.length;
-  }
-
-  label(name: string): this {
-    this.labels.set(name, this.here);
-    return this;
-  }
-
-  /** Bytes in hex; numbers are 32-bit immediates; `@name` is a 32-bit relative target, `!name` an 8-bit one. */
-  emit(...parts: readonly (string | number)[]): this {
-    for (const part of parts) {
-      if (typeof part === 'number') this.#immediate(part);
-      else if (part.startsWith('@')) this.#reference(part.slice(1), 4);
-      else if (part.startsWith('!')) this.#reference(part.slice(1), 1);
-      else for (const byte of part.split(' ')) this.bytes.push(Number.parseInt(byte, 16));
-    }
-    return this;
-  }
-
-  finish(): Uint8Array {
-    for (const { at, label, size } of this.#fixups) {
-      const distance = this.labels.get(label)! - (LAYOUT.CODE + at + size);
-      for (let i = 0; i < size; i++) this.bytes[at + i] = (distance >> (8 * i)) & 0xff;
-    }
-    return Uint8Array.from(this.bytes);
-  }
-
-  #immediate(value: number): void {
-    for (let i = 0; i < 4; i++) this.bytes.push((value >>> (8 * i)) & 0xff);
-  }
-
-  #reference(label: string, size: 1 | 4): void {
-    this.#fixups.push({ at: this.bytes.length, label, size });
-    for (let i = 0; i < size; i++) this.bytes.push(0);
-  }
-}
 
 const FORCED_EMULATION = '0f 0b 6b 76 6d';
 
@@ -75,6 +32,8 @@ export interface Stub {
   /** Address of the instruction that each form is about. */
   readonly instructions: Readonly<Record<string, number>>;
   readonly start: number;
+  /** Behind telling that it is ready. */
+  readonly begin: number;
   /** Handler of each exception vector. */
   readonly handlers: readonly number[];
   readonly endHandler: number;
@@ -85,7 +44,7 @@ const WITH_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
 const NMI = 2;
 
 function assemble(): Stub {
-  const code = new Code();
+  const code = new Code(LAYOUT.CODE);
   const instructions: Record<string, number> = {};
   // LGDT, LIDT, LTR; CR4 |= [ENTRY]; IRETQ to the loop with what lies behind.
   code.emit('0f 01 14 25', LAYOUT.GDTR, '0f 01 1c 25', LAYOUT.IDTR);
@@ -94,7 +53,7 @@ function assemble(): Stub {
   for (let field = 1; field <= 5; field++) code.emit('ff 34 25', LAYOUT.ENTRY + 8 * field);
   code.emit('48 cf');
   code.label('start').emit(`e6 ${READY_PORT.toString(16)}`);
-  code.emit('be', LAYOUT.STEPS, 'bf', LAYOUT.RESULTS, 'bb', LAYOUT.OPERANDS);
+  code.label('begin').emit('be', LAYOUT.STEPS, 'bf', LAYOUT.RESULTS, 'bb', LAYOUT.OPERANDS);
   // RCX, EAX, EDX from the step; to its routine.
   code.label('loop').emit('8b 4e 08', '8b 46 10', '8b 56 14', 'ff 26');
   for (const [form, bytes] of Object.entries(FORMS)) {
@@ -125,24 +84,19 @@ function assemble(): Stub {
   });
   // [RDI] = 100H + vector, RIP, error code; goes on behind the step.
   code.label('fault').emit('58', '0d', 0x100, '89 07', '58', '89 47 18');
-  code.emit('48 8b 04 24', '48 89 47 10', '48 c7 04 24', code.labels.get('advance')!, '48 cf');
+  code.emit('48 8b 04 24', '48 89 47 10', '48 c7 04 24', code.at('advance'), '48 cf');
   code.label('ended').emit('f4', 'eb fd');
   const bytes = code.finish();
-  const at = (name: string) => code.labels.get(name)!;
   const named = [...ACCESS_FORMS, 'cpuid', 'work', 'host', 'end'];
   return {
     code: bytes,
-    routines: Object.fromEntries(named.map((name) => [name, at(name)])),
+    routines: Object.fromEntries(named.map((name) => [name, code.at(name)])),
     instructions,
-    start: at('start'),
+    start: code.at('start'),
+    begin: code.at('begin'),
     handlers,
-    endHandler: at('ended'),
+    endHandler: code.at('ended'),
   };
 }
 
 export const STUB: Stub = assemble();
-
-const FORM_AT = new Map(Object.entries(STUB.instructions).map(([form, rip]) => [rip, form]));
-
-/** The form whose instruction lies at an address of the guest. */
-export const formAt = (rip: bigint): string | undefined => FORM_AT.get(Number(rip));

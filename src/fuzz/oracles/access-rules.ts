@@ -28,7 +28,8 @@ function fixedControlBits({ fixed, anyThread, pebs, extended }: Shape): bigint {
   return mask;
 }
 
-const counterBits = ({ gp, fixed, metrics }: Shape): bigint =>
+/** Bits of GLOBAL_CTRL. */
+export const counterBits = ({ gp, fixed, metrics }: Shape): bigint =>
   gp | (fixed << 32n) | (metrics ? 1n << 48n : 0n);
 
 const fits = (value: bigint, mask: bigint): Verdict => ((value & ~mask) === 0n ? 'done' : '#GP');

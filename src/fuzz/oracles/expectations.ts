@@ -3,6 +3,7 @@ import { atStep, type Violation } from '../finding.ts';
 import { channelOf } from '../leaks/channel-of.ts';
 import type { Path, Trace } from '../trace.ts';
 import { msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
+import { exitsToL1, isCovered } from './nested-policy.ts';
 import { isClaimed, msrExits, rdpmcExits } from './policy.ts';
 import { guestShape, hostShape, type Shape } from './shapes.ts';
 
@@ -10,14 +11,25 @@ export interface Expectation {
   /** `any`: as host perf has it at that moment. */
   readonly path: Path | 'any';
   readonly verdict: Verdict | '#UD';
+  /** Where a guest hypervisor carries the access out: what becomes of its own one. */
+  readonly carried?: Expectation;
 }
 
-const BITMAP_RANGE = 0x2000;
-const HIGH_BASE = 0xc000_0000;
 const KVM_ALWAYS = new Set([0xc1, 0xc2]);
 
 /** What one access of a case is to be, whatever came before it. */
 export function expectationOf(fuzzed: FuzzCase, step: AccessStep): Expectation {
+  const { nested } = fuzzed;
+  // What passes L1 goes the way that L1's own access would go.
+  if (!nested || !exitsToL1(fuzzed, nested, step)) return ownExpectation(fuzzed, step);
+  if (nested.onExit === 'skip') return { path: 'L1', verdict: 'done' };
+  if (nested.onExit === 'inject') return { path: 'L1', verdict: '#GP' };
+  const carried = ownExpectation({ ...fuzzed, cpl: 0 }, step);
+  return { path: 'L1', verdict: carried.verdict, carried };
+}
+
+/** What an access is to be that no guest hypervisor is asked about. */
+function ownExpectation(fuzzed: FuzzCase, step: AccessStep): Expectation {
   const guest = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
   const host = hostShape(fuzzed.profile);
   if (step.do === 'rdpmc') {
@@ -37,9 +49,7 @@ export function expectationOf(fuzzed: FuzzCase, step: AccessStep): Expectation {
 /** The policy, with the bits of the bitmap that the case turns over. */
 function exits(fuzzed: FuzzCase, step: AccessStep): boolean {
   const { register } = step;
-  const covered =
-    register < BITMAP_RANGE || (register >= HIGH_BASE && register < HIGH_BASE + BITMAP_RANGE);
-  if (!covered) return true;
+  if (!isCovered(register)) return true;
   const access = step.do === 'rdmsr' ? 'read' : 'write';
   const turned = fuzzed.bitmap.filter(([address, how]) => address === register && how === access);
   return msrExits(fuzzed, register) !== (turned.length % 2 === 1);

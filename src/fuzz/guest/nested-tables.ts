@@ -1,0 +1,119 @@
+import type { FuzzCase, MsrList, NestedCase } from '../case.ts';
+import { HYPERVISOR } from './hypervisor.ts';
+import { EXIT_SIZE, FIELD_SIZE, LAYOUT } from './layout.ts';
+import { stepOf } from './tables.ts';
+import { CONTROLS, FIELD, NO_FIELD } from './vmcs.ts';
+
+/** An exit from the guest's guest, as its hypervisor wrote it down. */
+export interface ExitRecord {
+  /** Step in which it was taken. */
+  readonly step: number;
+  /** Exit reason, bit 31 where VM entry failed; `VMfail` with the VM-instruction error. */
+  readonly reason: number | `VMfail ${number}`;
+  readonly qualification: bigint;
+  readonly length: number;
+  readonly rip: bigint;
+}
+
+const LISTS: Readonly<Record<MsrList, { readonly at: number; readonly count: number }>> = {
+  'entry-load': { at: LAYOUT.ENTRY_LOAD, count: FIELD.VM_ENTRY_MSR_LOAD_COUNT },
+  'exit-store': { at: LAYOUT.EXIT_STORE, count: FIELD.VM_EXIT_MSR_STORE_COUNT },
+  'exit-load': { at: LAYOUT.EXIT_LOAD, count: FIELD.VM_EXIT_MSR_LOAD_COUNT },
+};
+const ENTRY_SIZE = 16;
+/** What a value starts as that VM exit is to overwrite. */
+export const UNTOUCHED = 0xdead_dead_dead_deadn;
+
+const HIGH = 0xc000_0000;
+const RANGE = 0x2000;
+/** Vol. 3, "MSR-Bitmap Address": reads of the low and of the high range, then writes. */
+const QUARTER = { read: 0, write: 0x800, high: 0x400 } as const;
+
+/** Writes the state of the guest hypervisor where it looks for it. `view` is the dirty part of its memory. */
+export function writeNested(view: DataView, nested: NestedCase): void {
+  const at = (address: number) => address - LAYOUT.DIRTY;
+  view.setBigUint64(at(LAYOUT.ON_EXIT), BigInt(HYPERVISOR.routines[nested.onExit]), true);
+  for (const [row, [field, value]] of [...fieldsOf(nested), [NO_FIELD, 0n] as const].entries()) {
+    view.setUint32(at(LAYOUT.FIELDS) + FIELD_SIZE * row, field, true);
+    view.setBigUint64(at(LAYOUT.FIELDS) + FIELD_SIZE * row + 8, value, true);
+  }
+  if (nested.bitmap) writeBitmap(view, nested.bitmap);
+  for (const [list, { at: start }] of Object.entries(LISTS)) {
+    const listed = (nested.lists ?? []).filter((each) => each.list === list);
+    for (const [row, { address, value }] of listed.entries()) {
+      view.setBigUint64(at(start) + ENTRY_SIZE * row, BigInt(address), true);
+      const held = list === 'exit-store' ? UNTOUCHED : BigInt(value);
+      view.setBigUint64(at(start) + ENTRY_SIZE * row + 8, held, true);
+    }
+  }
+}
+
+/** The fields in which a case differs from what every case has. */
+function fieldsOf({ bitmap, rdpmcExiting, globalCtrl = {}, lists = [] }: NestedCase) {
+  const primary =
+    CONTROLS.PRIMARY |
+    (bitmap ? CONTROLS.USE_MSR_BITMAPS : 0) |
+    (rdpmcExiting ? CONTROLS.RDPMC_EXITING : 0);
+  const fields: [field: number, value: bigint][] = [];
+  if (primary !== CONTROLS.PRIMARY) fields.push([FIELD.PRIMARY_CONTROLS, BigInt(primary)]);
+  const { entry, exit, save } = globalCtrl;
+  if (entry !== undefined) {
+    fields.push(
+      [FIELD.VM_ENTRY_CONTROLS, BigInt(CONTROLS.ENTRY | CONTROLS.ENTRY_LOADS_GLOBAL_CTRL)],
+      [FIELD.GUEST_IA32_PERF_GLOBAL_CTRL, BigInt(entry)],
+    );
+  }
+  if (exit !== undefined) fields.push([FIELD.HOST_IA32_PERF_GLOBAL_CTRL, BigInt(exit)]);
+  const onExit =
+    CONTROLS.EXIT |
+    (exit === undefined ? 0 : CONTROLS.EXIT_LOADS_GLOBAL_CTRL) |
+    (save ? CONTROLS.EXIT_SAVES_GLOBAL_CTRL : 0);
+  if (onExit !== CONTROLS.EXIT) fields.push([FIELD.VM_EXIT_CONTROLS, BigInt(onExit)]);
+  for (const [name, { count }] of Object.entries(LISTS)) {
+    const listed = lists.filter(({ list }) => list === name);
+    if (listed.length > 0) fields.push([count, BigInt(listed.length)]);
+  }
+  return fields;
+}
+
+function writeBitmap(view: DataView, { exits, except }: NonNullable<NestedCase['bitmap']>): void {
+  const start = LAYOUT.MSR_BITMAP - LAYOUT.DIRTY;
+  if (exits === 'all') {
+    new Uint8Array(view.buffer, view.byteOffset + start, 0x1000).fill(0xff);
+  }
+  for (const [address, access] of except) {
+    const inHigh = address >= HIGH && address < HIGH + RANGE;
+    if (address >= RANGE && !inHigh) continue;
+    const bit = address & (RANGE - 1);
+    const byte = start + QUARTER[access] + (inHigh ? QUARTER.high : 0) + (bit >> 3);
+    view.setUint8(byte, view.getUint8(byte) ^ (1 << (bit & 7)));
+  }
+}
+
+/** What the guest hypervisor wrote down; undefined if it met what it has no answer to. */
+export function readExits(view: DataView): ExitRecord[] | undefined {
+  const at = (address: number) => address - LAYOUT.DIRTY;
+  if (view.getUint32(at(LAYOUT.LOST), true) !== 0) return undefined;
+  const end = view.getUint32(at(LAYOUT.EXITS_END), true);
+  const records: ExitRecord[] = [];
+  for (let record = at(LAYOUT.EXITS); record < at(end); record += EXIT_SIZE) {
+    const number = view.getUint32(record, true);
+    const failed = view.getUint32(record + 4, true) !== 0;
+    records.push({
+      step: stepOf(BigInt(view.getUint32(record + 20, true))),
+      reason: failed ? `VMfail ${number}` : number,
+      qualification: view.getBigUint64(record + 8, true),
+      length: view.getUint32(record + 16, true),
+      rip: view.getBigUint64(record + 24, true),
+    });
+  }
+  return records;
+}
+
+/** What the exit MSR-store list of a case holds at its end. */
+export const readStored = (view: DataView, { nested }: FuzzCase): bigint[] =>
+  (nested?.lists ?? [])
+    .filter(({ list }) => list === 'exit-store')
+    .map((_, row) =>
+      view.getBigUint64(LAYOUT.EXIT_STORE - LAYOUT.DIRTY + ENTRY_SIZE * row + 8, true),
+    );

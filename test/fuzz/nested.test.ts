@@ -1,0 +1,198 @@
+import { describe, expect, it } from 'vitest';
+import { BareChamber } from '../../src/fuzz/bare-chamber.ts';
+import type { FuzzCase, ListedMsr, NestedCase } from '../../src/fuzz/case.ts';
+import { Chamber } from '../../src/fuzz/chamber.ts';
+import { Examiner } from '../../src/fuzz/examine.ts';
+import { generate } from '../../src/fuzz/generate.ts';
+import { checkNested, type NestedRun } from '../../src/fuzz/oracles/nested.ts';
+import { shrink } from '../../src/fuzz/shrink.ts';
+
+const OPEN: NestedCase = {
+  bitmap: { exits: 'none', except: [] },
+  rdpmcExiting: false,
+  onExit: 'skip',
+};
+const CASE: FuzzCase = {
+  ...{ seed: 'nested', index: 1, design: 'mediated', profile: 'sapphire-rapids' },
+  ...{ exposure: 'half', cpl: 0, pce: false, lvtpc: 'masked', registers: [], bitmap: [] },
+  host: { secret: 1, events: [] },
+  nested: OPEN,
+  steps: [],
+};
+const rdmsr = (register: number) => ({ do: 'rdmsr', register }) as const;
+const wrmsr = (register: number, value: string) => ({ do: 'wrmsr', register, value }) as const;
+
+const bare = new BareChamber(new Chamber(CASE), true);
+const run = (nested: Partial<NestedCase>, fuzzed: Partial<FuzzCase>): NestedRun =>
+  bare.run({ ...CASE, ...fuzzed, nested: { ...OPEN, ...nested } });
+const told = ({ exits }: NestedRun) => exits?.map(({ step, reason }) => `${step}: ${reason}`);
+const outcomes = ({ steps }: NestedRun) => steps.map(({ outcome }) => outcome);
+
+describe('a guest’s guest', () => {
+  const steps = [rdmsr(0xc1), wrmsr(0xc1, '0x5'), rdmsr(0xc5), rdmsr(0x2000)];
+
+  it('exits to its hypervisor by the bits of the MSR bitmap, and outside of what it covers', () => {
+    const bitmap: NestedCase['bitmap'] = { exits: 'none', except: [[0xc1, 'write']] };
+    const seen = run({ bitmap }, { steps });
+    // WRMSR, RDMSR, then HLT behind the last step.
+    expect(told(seen)).toEqual(['1: 32', '3: 31', '4: 12']);
+    // Counter 4 is not there; nobody asks L1 about it.
+    expect(outcomes(seen)).toEqual(['done', 'done', '#GP', 'done']);
+  });
+
+  it('exits at every RDMSR and WRMSR where there is no MSR bitmap', () => {
+    const { bitmap: _, ...without } = OPEN;
+    const seen = bare.run({ ...CASE, steps, nested: { ...without, onExit: 'inject' } });
+    expect(told(seen)).toEqual(['0: 31', '1: 32', '2: 31', '3: 31', '4: 12']);
+    expect(outcomes(seen)).toEqual(['#GP', '#GP', '#GP', '#GP']);
+  });
+
+  it('meets the checks of privilege before it exits', () => {
+    const rdpmc: FuzzCase['steps'] = [{ do: 'rdpmc', register: 0 }, rdmsr(0xc1)];
+    const at = (cpl: 0 | 3, pce: boolean) =>
+      run({ rdpmcExiting: true }, { cpl, pce, steps: rdpmc });
+    expect(told(at(3, false))).toEqual(['2: 12']);
+    expect(told(at(3, true))).toEqual(['0: 15', '2: 12']);
+    expect(told(at(0, false))).toEqual(['0: 15', '2: 12']);
+  });
+
+  it('finds what its hypervisor has carried out for it', () => {
+    const bitmap: NestedCase['bitmap'] = { exits: 'all', except: [[0xc1, 'read']] };
+    const seen = run({ bitmap, onExit: 'carry-out' }, { steps: [wrmsr(0x4c1, '0x77'), ...steps] });
+    expect(seen.steps.map(({ value }) => value)).toEqual([0x77n, 0x77n, 5n, 0n, 0n]);
+    expect(outcomes(seen)).toEqual(['done', 'done', 'done', '#GP', '#GP']);
+  });
+
+  it('loses its GLOBAL_CTRL to the one that VM exit loads, and has it again where VM exit saves it', () => {
+    const fuzzed: Partial<FuzzCase> = {
+      steps: [wrmsr(0x38f, '0x3'), { do: 'cpuid', leaf: 0 }, rdmsr(0x38f)],
+    };
+    const left = (globalCtrl: NestedCase['globalCtrl']) =>
+      run({ ...(globalCtrl && { globalCtrl }) }, fuzzed).steps[2]!.value;
+    expect(left(undefined)).toBe(3n);
+    expect(left({ exit: '0x8' })).toBe(8n);
+    expect(left({ entry: '0x1', exit: '0x8' })).toBe(1n);
+    expect(left({ entry: '0x1', exit: '0x8', save: true })).toBe(3n);
+  });
+});
+
+describe('VM entry to a guest’s guest', () => {
+  const list = (address: number, value = '0x0'): ListedMsr => ({
+    ...{ list: 'entry-load', address, value },
+  });
+
+  it.each([
+    ['a counter that is not there', list(0xc5)],
+    ['IA32_GS_BASE', list(0xc000_0101)],
+    ['a reserved bit of GLOBAL_CTRL', list(0x38f, '0x10')],
+  ])('fails at the entry of the MSR list that loads %s', (_what, refused) => {
+    const { exits } = run({ lists: [list(0xc1), refused] }, { steps: [rdmsr(0xc1)] });
+    // Bit 31 and MSR_LOAD_FAIL; the number of the entry.
+    expect(exits).toMatchObject([{ reason: 0x8000_0022, qualification: 2n }]);
+  });
+
+  it('is refused with a reserved bit in a GLOBAL_CTRL field, as host state or as guest state', () => {
+    const reason = (globalCtrl: NestedCase['globalCtrl']) =>
+      run({ ...(globalCtrl && { globalCtrl }) }, { steps: [rdmsr(0xc1)] }).exits?.[0]?.reason;
+    expect(reason({ exit: '0x10' })).toBe('VMfail 8');
+    expect(reason({ entry: '0x10' })).toBe(0x8000_0021);
+  });
+
+  it('that a VM exit cannot match, for its list names no register, ends in a VMX abort', () => {
+    const lists: ListedMsr[] = [{ list: 'exit-store', address: 0xc5, value: '0x0' }];
+    expect(run({ lists }, { steps: [rdmsr(0xc1)] }).end).toBe('shutdown');
+  });
+});
+
+describe('the oracle of a guest’s guest', () => {
+  const steps: FuzzCase['steps'] = [wrmsr(0xc1, '0x7'), rdmsr(0xc2), { do: 'cpuid', leaf: 0 }];
+  const bitmap: NestedCase['bitmap'] = { exits: 'none', except: [[0xc1, 'write']] };
+  const fuzzed: FuzzCase = { ...CASE, steps, nested: { ...OPEN, bitmap } };
+  const right = bare.run(fuzzed);
+  const judged = (wrong: Partial<NestedRun>) =>
+    checkNested(fuzzed, { ...right, ...wrong }).map(({ step, channel }) => [step, channel]);
+
+  it('agrees with the manual’s processor', () => {
+    expect(judged({})).toEqual([]);
+  });
+
+  it.each([
+    ['an exit that L1 was not told', 0, { exits: right.exits!.slice(1) }],
+    [
+      'an exit that L1 did not ask for',
+      1,
+      { exits: right.exits!.toSpliced(1, 0, { ...right.exits![0]!, step: 1 }) },
+    ],
+    ['a wrong reason', 0, { exits: right.exits!.with(0, { ...right.exits![0]!, reason: 31 }) }],
+    [
+      'a qualification',
+      0,
+      { exits: right.exits!.with(0, { ...right.exits![0]!, qualification: 1n }) },
+    ],
+    ['a wrong length', 2, { exits: right.exits!.with(1, { ...right.exits![1]!, length: 3 }) }],
+    [
+      'a register that was written though L1 stepped over',
+      0,
+      { steps: right.steps.with(0, { ...right.steps[0]!, value: 8n }) },
+    ],
+    [
+      'a shutdown',
+      0,
+      {
+        end: 'shutdown',
+        steps: right.steps.map((step) => ({ ...step, outcome: 'unreached' as const })),
+      },
+    ],
+    [
+      'an L1 that is at a loss',
+      0,
+      {
+        exits: undefined,
+        steps: right.steps.map((step) => ({ ...step, outcome: 'unreached' as const })),
+      },
+    ],
+  ])('notices %s', (_what, step, wrong) => {
+    expect(judged(wrong)).toEqual([[step, 19]]);
+  });
+
+  it('has nothing to say of random cases', () => {
+    const examiner = new Examiner();
+    let nested = 0;
+    for (let index = 0; nested < 25; index++) {
+      const drawn = generate(
+        { seed: 'nested', designs: ['mediated'], profiles: ['sapphire-rapids'] },
+        index,
+      );
+      if (!drawn.nested) continue;
+      nested += 1;
+      expect(examiner.examine(drawn).violations, `nested/${index}`).toEqual([]);
+    }
+  });
+
+  it('shrinks a case to what L1 needs for it', () => {
+    const examiner = new Examiner();
+    const seen: NestedCase[] = [];
+    // What is wrong here is that L1 has a list.
+    examiner.examine = (each) => {
+      const wrong = each.nested?.lists?.some(({ address }) => address === 0xc2);
+      if (wrong) seen.push(each.nested!);
+      const { violations } = { violations: wrong ? [violation] : [] };
+      return { trace: undefined as never, violations };
+    };
+    const violation = { ...checkNested(fuzzed, { ...right, end: 'shutdown' })[0]! };
+    const lists: ListedMsr[] = [0xc1, 0xc2, 0xc3].map((address) => ({
+      list: 'exit-store',
+      address,
+      value: '0x0',
+    }));
+    const nested: NestedCase = {
+      ...OPEN,
+      bitmap,
+      lists,
+      rdpmcExiting: true,
+      globalCtrl: { entry: '0x1' },
+    };
+    const small = shrink(examiner, { ...violation, case: { ...fuzzed, nested } }).case;
+    expect(small.nested).toEqual({ ...OPEN, lists: [lists[1]] });
+  });
+});
