@@ -228,9 +228,11 @@ export class LocalApic {
 
   /** The i8259 pair while LINT0 passes it through, or while the APIC is off and the pin is INTR. */
   #external(): ExternalInterrupts | undefined {
+    const { external } = this.#ports;
+    if (!external) return undefined;
     const { enabled, lvt } = this.#state;
     const passes = !enabled || lvt.interrupt('LINT0')?.mode === DELIVERY.EXTINT;
-    return passes ? this.#ports.external : undefined;
+    return passes ? external : undefined;
   }
 
   #raise(entry: LvtEntry): void {

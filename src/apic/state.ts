@@ -121,8 +121,8 @@ export class ApicState {
 
   /** The highest requested vector if it outranks the processor priority, else -1. */
   get deliverable(): number {
-    if (!this.takesInterrupts) return -1;
     const vector = this.irr.highest();
+    if (vector < 0 || !this.takesInterrupts) return -1;
     return vector >> 4 > this.processorPriority >> 4 ? vector : -1;
   }
 

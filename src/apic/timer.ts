@@ -105,8 +105,10 @@ export class ApicTimer {
 
   /** Whether the timer has expired by now; if so it is re-armed (periodic) or stopped. */
   expire(): boolean {
+    const deadline = this.nextDeadline();
+    if (deadline === Infinity) return false;
     const now = this.#clock.now();
-    if (this.nextDeadline() > now) return false;
+    if (deadline > now) return false;
     if (this.#mode === TIMER_MODE.TSC_DEADLINE) {
       this.#tscDeadline = 0n;
     } else if (this.#mode === TIMER_MODE.PERIODIC) {

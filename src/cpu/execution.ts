@@ -132,7 +132,7 @@ export class Execution {
       if (exit) return exit;
       if (!this.#unretired) return 'retired';
       this.#unretired = undefined;
-      for (const total of totals) core.state.addTotal(total, 1n);
+      for (const total of totals) core.state.addTotal(total, 1);
       return 'retiring';
     };
   }
@@ -175,13 +175,13 @@ export class Execution {
     const { state, observer, nextRip } = this.#core;
     this.#unretired = undefined;
     this.#core.repeating = insn.rep !== undefined && repeats;
-    state.addTotal('ticks', 1n);
-    state.addTotal('unhaltedTicks', 1n);
+    state.addTotal('ticks', 1);
+    state.addTotal('unhaltedTicks', 1);
     if (this.#core.repeating) {
-      state.addTotal('repIterations', 1n);
+      state.addTotal('repIterations', 1);
     } else {
-      state.addTotal('instructions', 1n);
-      for (const total of retirement(insn)) state.addTotal(total, 1n);
+      state.addTotal('instructions', 1);
+      for (const total of retirement(insn)) state.addTotal(total, 1);
     }
     if (!observer?.retired) return;
     const taken = retirement(insn).includes('branches');

@@ -278,13 +278,19 @@ export class HostCpu {
   /** Spreads the work evenly over its ticks and stops at every deadline on the way. */
   #pass(ticks: number, instructions: number, branches: number, halted: boolean): void {
     let done = 0;
+    let retired = 0;
+    let taken = 0;
     while (done < ticks) {
       const slice = Math.min(ticks - done, Math.max(1, this.#ports.horizon()));
-      const share = (whole: number) =>
-        Math.floor((whole * (done + slice)) / ticks) - Math.floor((whole * done) / ticks);
-      const work = { ticks: slice, instructions: share(instructions), branches: share(branches) };
-      this.#ports.retire(work, halted);
       done += slice;
+      const work = {
+        ticks: slice,
+        instructions: Math.floor((instructions * done) / ticks) - retired,
+        branches: Math.floor((branches * done) / ticks) - taken,
+      };
+      this.#ports.retire(work, halted);
+      retired += work.instructions;
+      taken += work.branches;
       this.#ports.boundary();
       this.#deliver();
     }

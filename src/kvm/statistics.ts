@@ -44,11 +44,13 @@ export function switchingPmu<Result>(
   { operations }: HostCpu,
   work: () => Result,
 ): Result {
-  const before = { ...operations };
+  const { rdmsr, wrmsr, rdpmc, vmread, vmwrite } = operations;
   const result = work();
-  for (const kind of Object.keys(switching) as (keyof Operations)[]) {
-    switching[kind] += operations[kind] - before[kind];
-  }
+  switching.rdmsr += operations.rdmsr - rdmsr;
+  switching.wrmsr += operations.wrmsr - wrmsr;
+  switching.rdpmc += operations.rdpmc - rdpmc;
+  switching.vmread += operations.vmread - vmread;
+  switching.vmwrite += operations.vmwrite - vmwrite;
   return result;
 }
 

@@ -124,7 +124,7 @@ export class BareMachine implements Machine {
       now: () => state.total('ticks'),
       run: (left) => this.#runProcessor(processor, left),
       wait: (until) => {
-        state.addTotal('ticks', until - state.total('ticks'));
+        state.addTotal('ticks', Number(until - state.total('ticks')));
         processor.boundary();
       },
       wakes: () =>

@@ -98,7 +98,7 @@ export class Processor {
         ticksPerTimerCount: TICKS_PER_CRYSTAL_CYCLE,
       },
       {
-        now: () => Number(state.total('ticks')),
+        now: () => state.ticks,
         tsc: () => this.tsc(),
         send: (message) => send(message, this),
         attention,
@@ -151,7 +151,7 @@ export class Processor {
       this.apic.nextDeadline(),
       this.#devices?.nextDeadline() ?? Number.POSITIVE_INFINITY,
     );
-    const timer = deadline - Number(this.state.total('ticks'));
+    const timer = deadline - this.state.ticks;
     const pmu = Math.min(this.pmu.horizon(), this.companion?.horizon() ?? Number.POSITIVE_INFINITY);
     return Math.max(1, Math.min(pmu, timer, this.vmx.horizon()));
   }

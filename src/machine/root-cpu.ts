@@ -67,13 +67,12 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
     horizon: () => processor.horizon(),
     retire({ ticks, instructions, branches }, halted) {
       if (vmx.nonRoot) throw new RangeError(`CPU ${apic.id} works in root mode while a guest runs`);
-      const passed = BigInt(ticks);
-      state.addTotal('ticks', passed);
-      if (instructions > 0) state.addTotal('instructions', BigInt(instructions));
-      if (branches > 0) state.addTotal('branches', BigInt(branches));
+      state.addTotal('ticks', ticks);
+      state.addTotal('instructions', instructions);
+      state.addTotal('branches', branches);
       if (halted) return;
-      state.addTotal('unhaltedTicks', passed);
-      state.addTotal('cycles', passed);
+      state.addTotal('unhaltedTicks', ticks);
+      state.addTotal('cycles', ticks);
     },
     boundary: () => processor.boundary(),
     takeNmi() {

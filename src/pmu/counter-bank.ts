@@ -103,7 +103,6 @@ export class CounterBank {
   restore(saved: SavedCounters): void {
     this.all.forEach((slot, i) => {
       const { value, control, causes, config, recordsNext } = saved[i]!;
-      slot.counter.run(undefined);
       slot.counter.load(value);
       slot.recordsNext = recordsNext;
       slot.causes = causes;

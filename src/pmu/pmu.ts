@@ -52,6 +52,8 @@ export class Pmu {
   readonly #globals: GlobalRegisters;
   /** Those that count now. */
   #running: readonly Slot[] = [];
+  /** Whether MSR_PERF_METRICS does. */
+  #metered = false;
   readonly #metrics: PerfMetrics | undefined;
   readonly #lbr: Lbr | undefined;
   readonly #pebs: Sampler | undefined;
@@ -270,18 +272,25 @@ export class Pmu {
 
   /** Starts, stops and redirects what is settled, and tells the core what to keep and until when. */
   #rerun(): void {
-    const totals = new Set<Total>();
+    let redirected = false;
     for (const slot of this.#bank.all) {
       const { selection, counter } = slot;
-      counter.run(this.#counts(slot) ? selection.source : undefined);
-      if (counter.source) for (const name of readBy(counter.source)) totals.add(name);
+      const source = this.#counts(slot) ? selection.source : undefined;
+      redirected ||= source !== counter.source;
+      counter.run(source);
     }
-    this.#running = this.#bank.all.filter(({ counter }) => counter.source !== undefined);
+    if (redirected) {
+      this.#running = this.#bank.all.filter(({ counter }) => counter.source !== undefined);
+    }
     const metering = this.#metering();
     this.#metrics?.run(metering);
-    if (metering) for (const name of this.#metrics!.reads) totals.add(name);
+    if (redirected || metering !== this.#metered) {
+      this.#metered = metering;
+      const totals = new Set(this.#running.flatMap(({ counter }) => readBy(counter.source!)));
+      if (metering) for (const name of this.#metrics!.reads) totals.add(name);
+      this.#demands.keep(totals);
+    }
     this.#demands.tell({
-      totals,
       branches: this.#recording(),
       sampling: (this.#pebs?.enabled ?? 0n) !== 0n,
     });

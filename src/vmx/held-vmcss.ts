@@ -75,11 +75,10 @@ export class HeldVmcss {
   }
 
   /** The field that VMREAD and VMWRITE reach by an encoding. */
-  field(encoding: bigint): Field | undefined {
-    if (encoding >> 32n !== 0n) return undefined;
-    const number = Number(encoding);
-    const field = this.#fields.get(number & ~HIGH_ACCESS);
-    return field && (number & HIGH_ACCESS) !== 0 && field.width !== 64 ? undefined : field;
+  field(encoding: number): Field | undefined {
+    if (encoding > 0xffff_ffff) return undefined;
+    const field = this.#fields.get(encoding & ~HIGH_ACCESS);
+    return field && (encoding & HIGH_ACCESS) !== 0 && field.width !== 64 ? undefined : field;
   }
 
   save(): SavedVmcss {

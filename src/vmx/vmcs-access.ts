@@ -1,6 +1,6 @@
 import { isSet } from '../bits/bitfield.ts';
 import { VMX_MISC, type VmxShape } from '../msr/vmx.ts';
-import { FIELDS } from './fields.ts';
+import { FIELDS, HIGH_ACCESS } from './fields.ts';
 import type { HeldVmcss } from './held-vmcss.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import type { Vmcs } from './vmcs.ts';
@@ -23,22 +23,22 @@ export class VmcsAccess {
     return { VMfailValid: error };
   }
 
-  read(vmcs: Vmcs | undefined, encoding: bigint): bigint | VmxOutcome {
+  read(vmcs: Vmcs | undefined, encoding: number): bigint | VmxOutcome {
     if (!vmcs) return 'VMfailInvalid';
     const field = this.#vmcss.field(encoding);
     if (!field) return this.fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
     const value = vmcs.read(field);
-    return (encoding & 1n) === 0n ? value : value >> 32n;
+    return (encoding & HIGH_ACCESS) === 0 ? value : value >> 32n;
   }
 
-  write(vmcs: Vmcs | undefined, encoding: bigint, value: bigint): VmxOutcome {
+  write(vmcs: Vmcs | undefined, encoding: number, value: bigint): VmxOutcome {
     if (!vmcs) return 'VMfailInvalid';
     const field = this.#vmcss.field(encoding);
     if (!field) return this.fail(VM_INSTRUCTION_ERROR.UNSUPPORTED_FIELD);
     if (field.type === 'information' && !isSet(this.#shape.misc, VMX_MISC.VMWRITE_ANY_FIELD)) {
       return this.fail(VM_INSTRUCTION_ERROR.READ_ONLY_FIELD);
     }
-    const high = (encoding & 1n) !== 0n;
+    const high = (encoding & HIGH_ACCESS) !== 0;
     const old = vmcs.read(field);
     vmcs.write(field, high ? (old & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n) : value);
     return 'VMsucceed';

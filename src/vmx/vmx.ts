@@ -166,23 +166,23 @@ export class Vmx implements VmxPort {
 
   /** A field of the current VMCS, whoever runs; undefined where VMREAD fails. */
   vmread(encoding: number): bigint | undefined {
-    const value = this.#access.read(this.#vmcss.current, BigInt(encoding));
+    const value = this.#access.read(this.#vmcss.current, encoding);
     return typeof value === 'bigint' ? value : undefined;
   }
 
   /** Writes a field of the current VMCS, whoever runs. */
   vmwrite(encoding: number, value: bigint): VmxOutcome {
-    return this.#access.write(this.#vmcss.current, BigInt(encoding), value);
+    return this.#access.write(this.#vmcss.current, encoding, value);
   }
 
   /** VMREAD of guest code. */
   readField(encoding: bigint): bigint | VmxOutcome {
-    return this.#access.read(this.#accessible, encoding);
+    return this.#access.read(this.#accessible, Number(encoding));
   }
 
   /** VMWRITE of guest code. */
   writeField(encoding: bigint, value: bigint): VmxOutcome {
-    return this.#access.write(this.#accessible, encoding, value);
+    return this.#access.write(this.#accessible, Number(encoding), value);
   }
 
   /** VMLAUNCH by root-mode software in TypeScript. Success means the guest runs, or that the exit fields say why not. */

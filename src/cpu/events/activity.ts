@@ -46,7 +46,7 @@ export class Activity {
     const wakeable = nonRoot
       ? Number.isFinite(ticks)
       : Number.isFinite(horizon) && (state.get32(STATE.RFLAGS_SYSTEM) & IF) !== 0;
-    if (wakeable) state.addTotal('ticks', BigInt(ticks));
+    if (wakeable) state.addTotal('ticks', ticks);
     return wakeable;
   }
 
@@ -58,7 +58,7 @@ export class Activity {
     this.#core.waiting = Number.isFinite(horizon) && ticks < horizon;
     if (!Number.isFinite(horizon)) return 0;
     this.setHalted(true);
-    this.#core.state.addTotal('ticks', BigInt(ticks));
+    this.#core.state.addTotal('ticks', ticks);
     return ticks;
   }
 }

@@ -111,7 +111,7 @@ export class EventPriority {
     if (!ports.interrupts.nmiPending()) return false;
     nonRoot?.nmi();
     ports.interrupts.takeNmi();
-    state.addTotal('hardwareInterrupts', 1n);
+    state.addTotal('hardwareInterrupts', 1);
     this.#raising.raise({ vector: 2, type: EVENT_TYPE.NMI });
     return true;
   }
@@ -131,7 +131,7 @@ export class EventPriority {
     if (ports.interrupts.pendingVector() === undefined) return false;
     if (nonRoot?.externalInterrupt()) return true;
     const vector = ports.interrupts.acknowledge();
-    state.addTotal('hardwareInterrupts', 1n);
+    state.addTotal('hardwareInterrupts', 1);
     this.#raising.raise({ vector, type: EVENT_TYPE.EXTERNAL });
     return true;
   }

@@ -28,7 +28,7 @@ export class Raising {
     const isException = event.type === EVENT_TYPE.HARDWARE_EXCEPTION;
     if (isException) {
       nonRoot?.exception(event, conditions);
-      state.addTotal('exceptions', 1n);
+      state.addTotal('exceptions', 1);
     }
     if (isException && event.vector === VECTORS['#DB']) this.#latchDebug(conditions);
     this.#deliver(event, this.#core.repeating, isException ? [this.#record(event)] : []);
@@ -89,8 +89,8 @@ export class Raising {
     if (outcome.vector !== raised.vector) nonRoot?.exception(outcome, 0n);
     if (outcome.vector === VECTORS['#PF']) state.set(STATE.CR2, fault.address);
     if (isDebug) this.#latchDebug(fault.address);
-    state.addTotal('exceptions', 1n);
-    if (outcome.vector === VECTORS['#PF']) state.addTotal('pageFaults', 1n);
+    state.addTotal('exceptions', 1);
+    if (outcome.vector === VECTORS['#PF']) state.addTotal('pageFaults', 1);
     // A debug exception is a fault where DR7.GD makes it one; at an instruction breakpoint RF is pushed as it is.
     const resume = isDebug ? (fault.address & DR6.BD) !== 0n : isFaultClass(outcome.vector);
     this.#deliver(outcome, resume, chain);

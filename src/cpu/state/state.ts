@@ -20,6 +20,8 @@ const RDX = 2;
 const TOTAL_INDEX = Object.fromEntries(TOTALS.map((name, i) => [name, i])) as Readonly<
   Record<Total, number>
 >;
+/** Index of the low half of the ticks in words of 32 bits. */
+const TICKS = 2 * TOTAL_INDEX.ticks;
 
 /** Typed view on one CPU's state block in linear memory. */
 export class State {
@@ -32,6 +34,8 @@ export class State {
   readonly gpr: BigUint64Array;
   /** Event totals in the order of `TOTALS`. */
   readonly totals: BigUint64Array;
+  /** The same in halves, low before high. */
+  readonly #totalWords: Uint32Array;
 
   constructor(linear: WebAssembly.Memory, base: number) {
     this.view = new DataView(linear.buffer);
@@ -39,6 +43,7 @@ export class State {
     this.words = new Uint32Array(linear.buffer, base, STATE.SIZE / 4);
     this.gpr = new BigUint64Array(linear.buffer, base + STATE.GPR, 16);
     this.totals = new BigUint64Array(linear.buffer, base + STATE.TOTALS, 64);
+    this.#totalWords = new Uint32Array(linear.buffer, base + STATE.TOTALS, 128);
   }
 
   /** A u64 field of `STATE` by offset. */
@@ -75,8 +80,18 @@ export class State {
     return this.totals[TOTAL_INDEX[name]]!;
   }
 
-  addTotal(name: Total, count: bigint): void {
-    this.totals[TOTAL_INDEX[name]]! += count;
+  /** Ticks since power-up as a number; exact up to 2^53. */
+  get ticks(): number {
+    return this.#totalWords[TICKS + 1]! * 2 ** 32 + this.#totalWords[TICKS]!;
+  }
+
+  /** @param count no less than 0; exact up to 2^53 */
+  addTotal(name: Total, count: number): void {
+    const words = this.#totalWords;
+    const at = 2 * TOTAL_INDEX[name];
+    const low = words[at]! + count;
+    words[at] = low;
+    if (low >= 2 ** 32) words[at + 1]! += Math.floor(low / 2 ** 32);
   }
 
   /** The low half of a general register. */

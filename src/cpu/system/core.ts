@@ -150,7 +150,7 @@ export class Core {
     this.state.set32(STATE.CPL, cpl);
     this.ports.time.modeChanged({ cpl, halted: false });
     // The new level is credited with the change.
-    if (privilege) this.state.addTotal('modeChanges', 1n);
+    if (privilege) this.state.addTotal('modeChanges', 1);
     // Other counters count now, so other deadlines hold.
     this.engine.endSlice();
   }

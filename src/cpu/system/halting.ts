@@ -12,7 +12,7 @@ export const hlt: SystemFunction = (core, insn) => {
   core.requireCpl0();
   if (core.nonRoot?.plain('HLT', insn)) return;
   core.state.set32(STATE.ACTIVITY, ACTIVITY.HLT);
-  core.state.addTotal('halts', 1n);
+  core.state.addTotal('halts', 1);
   core.engine.endSlice();
 };
 

@@ -80,11 +80,11 @@ export class Oracle implements Engine {
     emitInstruction(emit, insn);
     if (emit.outcome === 'system') return { reason: 'system', insn };
     if (emit.outcome === 'next') state.rip = emit.next();
-    state.addTotal('ticks', 1n);
-    state.addTotal('unhaltedTicks', 1n);
+    state.addTotal('ticks', 1);
+    state.addTotal('unhaltedTicks', 1);
     const repeats = emit.outcome === 'repeats';
     this.#core.repeating = repeats;
-    if (repeats) state.addTotal('repIterations', 1n);
+    if (repeats) state.addTotal('repIterations', 1);
     else this.#retire(insn);
     if (linear !== undefined) {
       observer?.retired?.({ insn, linear, next: state.rip, taken: emit.taken, repeats });
@@ -95,15 +95,15 @@ export class Oracle implements Engine {
   #retire(insn: Insn): void {
     const { state } = this.#core;
     const { taken, loaded, stored, splitLoad, splitStore } = this.#emit;
-    state.addTotal('instructions', 1n);
-    for (const total of retirement(insn)) state.addTotal(total, 1n);
-    if (loaded) state.addTotal('loads', 1n);
-    if (stored) state.addTotal('stores', 1n);
-    if (splitLoad) state.addTotal('splitLoads', 1n);
-    if (splitStore) state.addTotal('splitStores', 1n);
+    state.addTotal('instructions', 1);
+    for (const total of retirement(insn)) state.addTotal(total, 1);
+    if (loaded) state.addTotal('loads', 1);
+    if (stored) state.addTotal('stores', 1);
+    if (splitLoad) state.addTotal('splitLoads', 1);
+    if (splitStore) state.addTotal('splitStores', 1);
     if (taken && retirement(insn).includes('conditionalBranches')) {
-      state.addTotal('conditionalTaken', 1n);
-      state.addTotal('nearTaken', 1n);
+      state.addTotal('conditionalTaken', 1);
+      state.addTotal('nearTaken', 1);
     }
   }
 }
