@@ -41,6 +41,8 @@ export class Cpu {
     this.attention();
   });
   #stopping = false;
+  /** How often something has asked for attention. */
+  attentions = 0;
 
   constructor(options: {
     state: State;
@@ -127,6 +129,7 @@ export class Cpu {
 
   /** Something became pending or a deadline moved: events are looked at before the next instruction. */
   attention(): void {
+    this.attentions += 1;
     this.#execution.endSlice();
   }
 

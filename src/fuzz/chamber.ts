@@ -223,6 +223,7 @@ export class Chamber {
     if (known) return known;
     const { vcpu, vm } = this.guest;
     this.#boot.restore();
+    this.#lists.set([]);
     stubImage(mode).load(this.guest.ram);
     vcpu.schedIn(this.host);
     const stop = vcpu.step(this.host.now() + BUDGET);

@@ -48,10 +48,14 @@ export class Examiner {
     if (fuzzed.nested) return examineBare(fuzzed, this.#bare(room, fuzzed).run(fuzzed));
     const { chamber } = room;
     const trace = chamber.run(fuzzed);
-    // The host may have failed: nothing of its machine is used again.
-    if (trace.end !== 'end') this.#rooms.delete(chamberKey(fuzzed));
-    if (fuzzed.lists) return { trace, violations: checkLists(fuzzed, trace) };
-    if (trace.end !== 'end') return { trace, violations: checkEnd(fuzzed, trace) };
+    const failed = trace.end !== 'end';
+    if (fuzzed.lists || failed) {
+      const violations = fuzzed.lists ? checkLists(fuzzed, trace) : checkEnd(fuzzed, trace);
+      // A host that has failed may have failed anywhere: nothing of its machine is used again. A VM entry that fails
+      // as a list says it must does so between two instructions of the host.
+      if (failed && violations.length > 0) this.#rooms.delete(chamberKey(fuzzed));
+      return { trace, violations };
+    }
     const { host } = fuzzed;
     const other = chamber.run({ ...fuzzed, host: { ...host, secret: opposite(host.secret) } });
     const busy = busier(fuzzed);

@@ -275,8 +275,12 @@ export class HostCpu {
     this.unknownNmis = saved.unknownNmis;
   }
 
-  /** Spreads the work evenly over its ticks and stops at every deadline on the way. */
+  /** Spreads the work evenly over its ticks and stops at every deadline on the way, if there is one. */
   #pass(ticks: number, instructions: number, branches: number, halted: boolean): void {
+    if (ticks > 0 && this.#ports.quiet(ticks)) {
+      this.#ports.retire({ ticks, instructions, branches }, halted);
+      return;
+    }
     let done = 0;
     let retired = 0;
     let taken = 0;

@@ -60,6 +60,8 @@ export interface CpuPorts {
   now(): bigint;
   /** Most ticks that may pass before the next deadline of this CPU (counter overflow, timer); Infinity without one. */
   horizon(): number;
+  /** Whether so many ticks can pass with nothing falling due and nothing pending; may deny it where it does not know. */
+  quiet(ticks: number): boolean;
   /** Adds work to the totals; never asked for more ticks than the horizon. `halted` ticks are no unhalted ones. */
   retire(work: Work, halted: boolean): void;
   /** Settles the devices and fires whatever is due. */

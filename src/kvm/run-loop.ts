@@ -105,7 +105,7 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
     reason === EXIT_REASON.EXCEPTION_NMI && ((interruption >> 8) & 7) === NMI_INTERRUPTION_TYPE;
   if (isNmi) host.handleNmi();
   reinject(vcpu);
-  if (canTakeFastpath(vcpu) && fastpath(vcpu, reason)) {
+  if (fastpath(vcpu, reason)) {
     vcpu.statistics.fastpath += 1;
     host.spend('fastpath-handling');
     if (mayReenter(vcpu)) {
@@ -136,9 +136,6 @@ function apply(vcpu: Vcpu, next: Next): VcpuStop | undefined {
   }
   return next.leave;
 }
-
-const canTakeFastpath = ({ vpmu }: Vcpu): boolean =>
-  !vpmu.countsRetired() && vpmu.design.switchPoint !== 'entry';
 
 /** After a fastpath exit: straight back, unless something has to be looked at first. */
 function mayReenter({ requests, host, apic, exception }: Vcpu): boolean {

@@ -74,6 +74,9 @@ export class Processor {
   readonly instruments: Instruments;
   readonly cpuid: CpuPorts['cpuid'];
   readonly #devices: TimedDevices | undefined;
+  /** The tick at which something falls due, as of the core's so many attentions. */
+  #due = 0;
+  #lookedAt = -1;
   /** Hear of every RDMSR, WRMSR and RDPMC that code on this processor executes itself, once it is done. */
   readonly accessed: ((access: DirectAccess) => void)[] = [];
   /** Hears of every interrupt that code on this processor takes. */
@@ -154,6 +157,21 @@ export class Processor {
     const timer = deadline - this.state.ticks;
     const pmu = Math.min(this.pmu.horizon(), this.companion?.horizon() ?? Number.POSITIVE_INFINITY);
     return Math.max(1, Math.min(pmu, timer, this.vmx.horizon()));
+  }
+
+  /**
+   * Whether so many ticks may pass in root mode with nothing falling due, at their end neither: nothing need be looked
+   * at then. What moves a deadline asks for the core's attention.
+   */
+  quiet(ticks: number): boolean {
+    const now = this.state.ticks;
+    if (this.cpu.attentions !== this.#lookedAt || now >= this.#due) {
+      this.#settle();
+      if (this.apic.nmiPending() || this.apic.pendingVector() !== undefined) return false;
+      this.#lookedAt = this.cpu.attentions;
+      this.#due = now + this.horizon();
+    }
+    return now + ticks < this.#due;
   }
 
   /** Brings the devices up to date and fires what is due. */

@@ -51,6 +51,13 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
     saveExtended: () => bytes().slice(),
     restoreExtended: (saved) => bytes().set(saved),
   };
+  const add = {
+    ticks: state.adder('ticks'),
+    instructions: state.adder('instructions'),
+    branches: state.adder('branches'),
+    unhaltedTicks: state.adder('unhaltedTicks'),
+    cycles: state.adder('cycles'),
+  };
   return {
     id: apic.id,
     rdmsr: (address) => msrs.rdmsr(address),
@@ -65,14 +72,15 @@ export function rootCpu(processor: Processor, hardware: Hardware): HostCpuPorts 
       }),
     now: () => state.total('ticks'),
     horizon: () => processor.horizon(),
+    quiet: (ticks) => processor.quiet(ticks),
     retire({ ticks, instructions, branches }, halted) {
       if (vmx.nonRoot) throw new RangeError(`CPU ${apic.id} works in root mode while a guest runs`);
-      state.addTotal('ticks', ticks);
-      state.addTotal('instructions', instructions);
-      state.addTotal('branches', branches);
+      add.ticks(ticks);
+      add.instructions(instructions);
+      add.branches(branches);
       if (halted) return;
-      state.addTotal('unhaltedTicks', ticks);
-      state.addTotal('cycles', ticks);
+      add.unhaltedTicks(ticks);
+      add.cycles(ticks);
     },
     boundary: () => processor.boundary(),
     takeNmi() {

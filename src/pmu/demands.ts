@@ -7,7 +7,7 @@ export interface Demand {
   readonly sampling: boolean;
 }
 
-/** Tells the core what the PMU wants of it, when that has changed; `tell` each time that the horizon may have. */
+/** Tells the core what the PMU wants of it, when that has changed; and each time that the horizon may have. */
 export class Demands {
   readonly #core: PmuCore;
   #totals = '';
@@ -37,6 +37,11 @@ export class Demands {
       this.#sampling = sampling;
       this.#core.sampling?.arm(sampling);
     }
+    this.changed();
+  }
+
+  /** The horizon may have changed. */
+  changed(): void {
     this.#core.changed();
   }
 }

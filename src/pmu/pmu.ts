@@ -20,7 +20,6 @@ import { countingName, type Deviations, IDEAL } from './silicon.ts';
 import type { Slot } from './slot.ts';
 import { readBy } from './source.ts';
 import type { Timing } from './timing.ts';
-import type { Total } from './totals.ts';
 
 /** What a PMU needs to resume; plain data. */
 export interface SavedPmu {
@@ -130,6 +129,7 @@ export class Pmu {
       },
       sampling: () => this.#pebs?.enabled ?? 0n,
       settled: (read) => this.#settled(read),
+      load: (slot, value) => this.#load(slot, value),
       change,
     });
     attachExtensions(bus, shape, this.#bank, change);
@@ -261,6 +261,13 @@ export class Pmu {
   #settled<T>(read: () => T): T {
     this.settle();
     return read();
+  }
+
+  /** Gives a counter a value, from which on it may overflow sooner. */
+  #load(slot: Slot, value: bigint): void {
+    this.settle();
+    this.#bank.load(slot, value);
+    if (slot.counter.source) this.#demands.changed();
   }
 
   /** Changes something that decides what counts. */

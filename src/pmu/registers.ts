@@ -4,6 +4,7 @@ import type { pmuMsrs } from '../msr/pmu.ts';
 import type { CounterBank } from './counter-bank.ts';
 import type { GlobalRegisters } from './global-registers.ts';
 import type { PerfMetrics } from './metrics.ts';
+import type { Slot } from './slot.ts';
 
 /** What the registers show and set. */
 export interface RegisterParts {
@@ -16,6 +17,8 @@ export interface RegisterParts {
   sampling(): bigint;
   /** Reads something that may be behind. */
   settled<T>(read: () => T): T;
+  /** Gives a counter a value. */
+  load(slot: Slot, value: bigint): void;
   /** Changes something that decides what counts. */
   change(effect: () => void): void;
 }
@@ -24,7 +27,7 @@ export interface RegisterParts {
 export function attachRegisters(
   bus: MsrBus,
   msrs: ReturnType<typeof pmuMsrs>,
-  { bank, globals, metrics, misc, sampling, settled, change }: RegisterParts,
+  { bank, globals, metrics, misc, sampling, settled, load, change }: RegisterParts,
 ): void {
   // A register takes a value, as a rule the one that it has: VM entries and hypervisors load what they find.
   const changeTo = (value: bigint, current: () => bigint, effect: () => void) => {
@@ -33,7 +36,7 @@ export function attachRegisters(
   const gp = (i: number) => bank.gp.get(i)!;
   const fixed = (i: number) => bank.fixed.get(i)!;
   const gpValue = (i: number) => settled(() => gp(i).counter.value);
-  const loadGp = (v: bigint, i: number) => settled(() => bank.load(gp(i), v));
+  const loadGp = (v: bigint, i: number) => load(gp(i), v);
   const select = {
     read: (i: number) => gp(i).control,
     allows: (v: bigint, i: number) => bank.maySelect(gp(i), v),
@@ -46,7 +49,7 @@ export function attachRegisters(
   };
   const fixedCounter = {
     read: (i: number) => settled(() => fixed(i).counter.value),
-    write: (v: bigint, i: number) => settled(() => bank.load(fixed(i), v)),
+    write: (v: bigint, i: number) => load(fixed(i), v),
   };
   const clear = {
     read: () => 0n,

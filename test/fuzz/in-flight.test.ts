@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { FuzzCase, ListedMsr } from '../../src/fuzz/case.ts';
-import type { Alteration } from '../../src/fuzz/chamber.ts';
+import { type Alteration, Chamber } from '../../src/fuzz/chamber.ts';
 import { Examiner } from '../../src/fuzz/examine.ts';
 
 const CASE: FuzzCase = {
@@ -15,6 +15,7 @@ const SOON: FuzzCase['registers'] = [
   [0x186, '0x5300c0'],
   [0x38f, '0x1'],
 ];
+const HOST_EVENTS = [{ config: '0xc0', pinned: true, period: 0 }];
 const examine = (fuzzed: Partial<FuzzCase>, alter?: Alteration) =>
   new Examiner(alter).examine({ ...CASE, ...fuzzed });
 
@@ -125,5 +126,22 @@ describe('MSR lists of VM entry and VM exit', () => {
     expect(violations[0]).toMatchObject({
       ...{ oracle: 'lists', channel: 19, register: 'IA32_PERF_CAPABILITIES (0x345)' },
     });
+  });
+});
+
+describe('a machine whose VM entry has failed at a list', () => {
+  it('executes the next case as a new one does, at a privilege level that it has not been to', () => {
+    const failing: FuzzCase = { ...CASE, lists: [listed('entry-load', 0x800)] };
+    const next: FuzzCase = {
+      ...{ ...CASE, cpl: 3, registers: SOON, host: { secret: 2, events: HOST_EVENTS } },
+      steps: [
+        { do: 'rdpmc', register: 0 },
+        { do: 'host', action: 'preempt' },
+        { do: 'rdmsr', register: 0x186 },
+      ],
+    };
+    const chamber = new Chamber(CASE);
+    expect(chamber.run(failing).end).toMatch('MSR_LOAD_FAIL');
+    expect(chamber.run(next)).toEqual(new Chamber(CASE).run(next));
   });
 });

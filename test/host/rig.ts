@@ -83,6 +83,7 @@ export function physicalCpu({
         pmu.horizon(),
         deadline === 0n ? Number.POSITIVE_INFINITY : Math.max(0, Number(deadline - now())),
       ),
+    quiet: () => false,
     retire: (work, halted) => retire(work.ticks, work.instructions, work.branches, halted),
     boundary: () => {
       pmu.settle();

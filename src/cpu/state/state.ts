@@ -87,8 +87,17 @@ export class State {
 
   /** @param count no less than 0; exact up to 2^53 */
   addTotal(name: Total, count: number): void {
-    const words = this.#totalWords;
+    this.#add(2 * TOTAL_INDEX[name], count);
+  }
+
+  /** `addTotal` of one total, for who adds to it all the time. */
+  adder(name: Total): (count: number) => void {
     const at = 2 * TOTAL_INDEX[name];
+    return (count) => this.#add(at, count);
+  }
+
+  #add(at: number, count: number): void {
+    const words = this.#totalWords;
     const low = words[at]! + count;
     words[at] = low;
     if (low >= 2 ** 32) words[at + 1]! += Math.floor(low / 2 ** 32);

@@ -48,6 +48,12 @@ function writeEfer({ state }: Core, value: bigint): '#GP' | undefined {
   return undefined;
 }
 
+/** The deadline of a timer that goes by the TSC moves along. */
+function moveTsc({ state, engine }: Core, offset: bigint): void {
+  state.set(STATE.TSC_OFFSET, offset);
+  engine.endSlice();
+}
+
 /** Puts the registers that the core itself keeps on its bus. */
 export function attachSystemMsrs(bus: MsrBus, core: Core): void {
   const { state } = core;
@@ -58,10 +64,10 @@ export function attachSystemMsrs(bus: MsrBus, core: Core): void {
   bus.attach(systemMsrs(core.features.physicalWidth), {
     IA32_TIME_STAMP_COUNTER: {
       read: () => (core.nonRoot ? core.nonRoot.tsc(tsc(core)) : tsc(core)),
-      write: (value) => state.set(STATE.TSC_OFFSET, (value - state.total('ticks')) & MASK64),
+      write: (value) => moveTsc(core, (value - state.total('ticks')) & MASK64),
     },
     // Every write of the TSC moves the adjustment by as much, so the two are one number.
-    IA32_TSC_ADJUST:        field(core, STATE.TSC_OFFSET),
+    IA32_TSC_ADJUST:        { read: () => state.get(STATE.TSC_OFFSET), write: (value) => moveTsc(core, value) },
     IA32_BIOS_SIGN_ID:      { read: () => 0n, write: () => undefined },
     IA32_SYSENTER_CS:       field(core, STATE.SYSENTER_CS),
     IA32_SYSENTER_ESP:      field(core, STATE.SYSENTER_ESP, canonical),

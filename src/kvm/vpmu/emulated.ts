@@ -148,8 +148,8 @@ export class EmulatedVpmu implements Vpmu {
     const bitmap = this.#reprogram;
     this.#reprogram = 0n;
     for (const pmc of this.pmu.pmcs) {
-      if (!isSet(bitmap, bit(pmc.index))) continue;
-      if (!this.#reprogramCounter(pmc)) this.#reprogram |= bit(pmc.index);
+      if (!isSet(bitmap, pmc.mask)) continue;
+      if (!this.#reprogramCounter(pmc)) this.#reprogram |= pmc.mask;
     }
     if (this.#needsCleanup) this.#cleanup();
   }
@@ -220,18 +220,18 @@ export class EmulatedVpmu implements Vpmu {
   }
 
   #request(pmc: Pmc): void {
-    this.#inUse |= bit(pmc.index);
-    this.#reprogram |= bit(pmc.index);
+    this.#inUse |= pmc.mask;
+    this.#reprogram |= pmc.mask;
     this.#owner.requestPmu();
   }
 
   #read(pmc: Pmc): bigint {
-    this.#inUse |= bit(pmc.index);
+    this.#inUse |= pmc.mask;
     return this.#of(pmc).read();
   }
 
   #write(pmc: Pmc, value: bigint): void {
-    this.#inUse |= bit(pmc.index);
+    this.#inUse |= pmc.mask;
     this.#of(pmc).write(value);
   }
 
@@ -259,7 +259,7 @@ export class EmulatedVpmu implements Vpmu {
 
   /** kvm_perf_overflow, in the host's NMI: ignored if the counter is to be reprogrammed anyway. */
   #overflowed(pmc: Pmc): void {
-    if (isSet(this.#reprogram, bit(pmc.index))) return;
+    if (isSet(this.#reprogram, pmc.mask)) return;
     this.#request(pmc);
     if (this.#of(pmc).isPrecise) this.#bufferFull(pmc);
     else this.#overflow(pmc);
@@ -267,7 +267,7 @@ export class EmulatedVpmu implements Vpmu {
 
   /** Emulated instructions write no records, so a sampling counter that they make wrap says nothing. */
   #overflow(pmc: Pmc): void {
-    if (!this.#of(pmc).isPrecise) this.#tell(pmc, bit(pmc.index));
+    if (!this.#of(pmc).isPrecise) this.#tell(pmc, pmc.mask);
   }
 
   /** The guest's DS buffer has reached its threshold: one PMI until the guest has seen to it. */
@@ -303,7 +303,7 @@ export class EmulatedVpmu implements Vpmu {
   #cleanup(): void {
     this.#needsCleanup = false;
     for (const pmc of this.pmu.pmcs) {
-      const used = isSet(this.#inUse, bit(pmc.index));
+      const used = isSet(this.#inUse, pmc.mask);
       if (used || this.pmu.localControl(pmc).enabled) continue;
       this.#of(pmc).stop();
     }

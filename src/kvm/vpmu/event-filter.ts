@@ -39,7 +39,10 @@ export function checkEventFilter({ events, masked }: PmuEventFilter): void {
 }
 
 /** Whether a filter lets a guest counter count what it is programmed for. */
-export function isAllowed(filter: PmuEventFilter | undefined, { index, eventsel }: Pmc): boolean {
+export function isAllowed(
+  filter: PmuEventFilter | undefined,
+  { index, eventsel }: Pick<Pmc, 'index' | 'eventsel'>,
+): boolean {
   if (!filter) return true;
   const allows = filter.action === 'allow';
   if (index >= FIXED_BASE) {

@@ -11,6 +11,8 @@ export const FIXED_BASE = 32;
 /** A counter of the guest's PMU (kvm_pmc): general-purpose by number, fixed from 32. */
 export interface Pmc {
   readonly index: number;
+  /** Its bit in the global registers. */
+  readonly mask: bigint;
   /** IA32_PERFEVTSELx as the guest wrote it; of a fixed counter the encoding of its event. */
   eventsel: bigint;
 }
@@ -51,6 +53,8 @@ export interface SavedGuestPmu {
 export class GuestPmu {
   readonly shape: PmuShape;
   readonly pmcs: readonly Pmc[];
+  /** All ones in the width of a counter. */
+  readonly mask: bigint;
   fixedCtrl = 0n;
   globalCtrl = 0n;
   globalStatus = 0n;
@@ -62,10 +66,12 @@ export class GuestPmu {
 
   constructor(shape: PmuShape, behaviour: CounterBehaviour) {
     this.shape = shape;
+    this.mask = ones(shape.gpWidth);
     this.#behaviour = behaviour;
-    const gp = indices(shape.gp).map((index) => ({ index, eventsel: 0n }));
+    const gp = indices(shape.gp).map((index) => ({ index, mask: bit(index), eventsel: 0n }));
     const fixed = indices(shape.fixed).map((index) => ({
       index: FIXED_BASE + index,
+      mask: bit(FIXED_BASE + index),
       eventsel: FIXED_EVENTSEL[index] ?? 0n,
     }));
     this.pmcs = [...gp, ...fixed];
@@ -76,11 +82,6 @@ export class GuestPmu {
 
   get width(): number {
     return this.shape.gpWidth;
-  }
-
-  /** All ones in the width of a counter. */
-  get mask(): bigint {
-    return ones(this.shape.gpWidth);
   }
 
   pmc(index: number): Pmc | undefined {
@@ -121,13 +122,13 @@ export class GuestPmu {
   }
 
   /** pmc_is_globally_enabled: always, on a PMU without global registers. */
-  isGloballyEnabled({ index }: Pmc): boolean {
-    return this.shape.version < 2 || isSet(this.globalCtrl, bit(index));
+  isGloballyEnabled({ mask }: Pmc): boolean {
+    return this.shape.version < 2 || isSet(this.globalCtrl, mask);
   }
 
   /** Whether the guest asks for records of this counter. */
-  samples({ index }: Pmc): boolean {
-    return isSet(this.pebsEnable, bit(index));
+  samples({ mask }: Pmc): boolean {
+    return isSet(this.pebsEnable, mask);
   }
 
   /** Which privilege levels a counter is locally enabled for, and whether it interrupts. */
@@ -148,11 +149,11 @@ export class GuestPmu {
 
   /** Whether an emulated instruction is one of this counter's events: edge, inversion and mask are ignored. */
   countsRetired(pmc: Pmc, { branch, cpl }: { branch: boolean; cpl: number }): boolean {
+    const event = pmc.eventsel & EVENT_AND_UMASK;
+    if (event !== INSTRUCTIONS && !(branch && event === BRANCHES)) return false;
     if (!this.isGloballyEnabled(pmc)) return false;
     const { os, user, enabled } = this.localControl(pmc);
-    if (!enabled || !(cpl === 0 ? os : user)) return false;
-    const event = pmc.eventsel & EVENT_AND_UMASK;
-    return event === INSTRUCTIONS || (branch && event === BRANCHES);
+    return enabled && (cpl === 0 ? os : user);
   }
 
   save(): SavedGuestPmu {
@@ -207,7 +208,7 @@ export class GuestPmu {
     const difference = this.pebsEnable ^ value;
     this.pebsEnable = value;
     for (const pmc of this.pmcs) {
-      if (isSet(difference, bit(pmc.index))) this.#behaviour.changed(pmc);
+      if (isSet(difference, pmc.mask)) this.#behaviour.changed(pmc);
     }
   }
 
@@ -239,7 +240,7 @@ export class GuestPmu {
     if (difference === 0n) return;
     this.#behaviour.globalCtrlWritten?.(value);
     for (const pmc of this.pmcs) {
-      if (isSet(difference, bit(pmc.index))) this.#behaviour.changed(pmc);
+      if (isSet(difference, pmc.mask)) this.#behaviour.changed(pmc);
     }
   }
 }

@@ -1,4 +1,3 @@
-import { bit } from '../../bits/bitfield.ts';
 import { CounterpointError } from '../../bits/error.ts';
 import type { HostCpu } from '../../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../../msr/bus.ts';
@@ -186,8 +185,8 @@ export class MediatedVpmu implements Vpmu {
       const value = (this.#read(pmc) + 1n) & this.pmu.mask;
       this.#write(pmc, value);
       if (value !== 0n) continue;
-      this.pmu.globalStatus |= bit(pmc.index);
-      if (this.#loaded) this.#host.wrmsr(MSR.GLOBAL_STATUS_SET, bit(pmc.index));
+      this.pmu.globalStatus |= pmc.mask;
+      if (this.#loaded) this.#host.wrmsr(MSR.GLOBAL_STATUS_SET, pmc.mask);
       if (this.pmu.localControl(pmc).interrupt) this.#owner.requestPmi();
     }
   }

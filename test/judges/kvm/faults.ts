@@ -38,7 +38,7 @@ export const FAULTS: readonly Fault[] = [
     ["host: 0n, save: this.#passes('global')", 'host: 0n, save: false'],
     ['    this.pmu.globalCtrl = saved;\n', ''],
     ['const value = (this.#read(pmc) + 1n) & this.pmu.mask;', 'const value = (this.#read(pmc) + 2n) & this.pmu.mask;'],
-    ['this.pmu.globalStatus |= bit(pmc.index);', ''],
+    ['this.pmu.globalStatus |= pmc.mask;', ''],
     ['if (this.pmu.localControl(pmc).interrupt) this.#owner.requestPmi();', ''],
     ['allowed ? pmc.eventsel : pmc.eventsel & ~PERFEVTSEL.EN', 'pmc.eventsel'],
     ['(allowed ? this.pmu.fixedCtrl & nibble : 0n)', '(this.pmu.fixedCtrl & nibble)'],
@@ -84,7 +84,7 @@ export const FAULTS: readonly Fault[] = [
     ['      branchSelect: USER_CALL_STACK,\n', ''],
   ]),
   ...of('src/kvm/vpmu/guest-pmu.ts', [
-    ['if (!enabled || !(cpl === 0 ? os : user)) return false;', 'if (!enabled) return false;'],
+    ['return enabled && (cpl === 0 ? os : user);', 'return enabled;'],
     ['if (!this.isGloballyEnabled(pmc)) return false;', ''],
     ['(branch && event === BRANCHES)', 'event === BRANCHES'],
     ['this.globalStatus &= ~v;', 'this.globalStatus = 0n;'],
@@ -96,6 +96,8 @@ export const FAULTS: readonly Fault[] = [
   ...of('src/kvm/run-loop.ts', [
     ['if (!isRequested(vcpu.requests)) break;', 'break;'],
     ['  reinject(vcpu);\n', ''],
+  ]),
+  ...of('src/kvm/fastpath.ts', [
     ['!vpmu.countsRetired() &&', 'true &&'],
   ]),
   ...of('src/kvm/global-ctrl.ts', [
