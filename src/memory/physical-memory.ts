@@ -19,6 +19,9 @@ export interface PhysicalMemoryOptions {
   readonly linear?: WebAssembly.Memory;
 }
 
+/** Physical memory as whoever only reads and writes it sees it: the machine's own, or that of a guest. */
+export type PhysicalWords = Pick<PhysicalMemory, 'read' | 'write'>;
+
 export const PAGE_SIZE = 4096;
 /** Words of 4 bytes in what `putBack` compares at a time. */
 const LINE_WORDS = 16;

@@ -3,6 +3,7 @@ import { ACTIVITY, BLOCKING, CR0, CR4, EFER } from '../cpu/control-registers.ts'
 import { EVENT_TYPE } from '../cpu/event.ts';
 import { SEGMENT, SEGMENTS, STATE } from '../cpu/state/layout.ts';
 import type { State } from '../cpu/state/state.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 import { ENTRY, EXIT, SECONDARY, VMX_MISC } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
 import { FIELDS, type Field } from './fields.ts';
@@ -73,12 +74,12 @@ export const usesPdptes = (cr0: number, cr4: number, longMode: boolean): boolean
   (cr0 & PG) !== 0 && (cr4 & PAE) !== 0 && !longMode;
 
 /** The four PDPTEs in memory where `cr3` says. */
-export const pdptesAt = ({ memory }: VmxMachine, cr3: bigint): bigint[] =>
+export const pdptesAt = (memory: PhysicalWords, cr3: bigint): bigint[] =>
   [0, 8, 16, 24].map((at) => memory.read(Number(cr3 & 0xffff_ffe0n) + at, 8));
 
 /** Loads the PDPTE registers from memory, and answers what it loaded. */
 export function loadPdptes(machine: VmxMachine, cr3: bigint): readonly bigint[] {
-  const pdptes = pdptesAt(machine, cr3);
+  const pdptes = pdptesAt(machine.memory, cr3);
   for (const [i, pdpte] of pdptes.entries()) machine.core.state.set(STATE.PDPTE + i * 8, pdpte);
   return pdptes;
 }

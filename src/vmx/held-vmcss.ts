@@ -1,4 +1,4 @@
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 import { SECONDARY, type VmxShape } from '../msr/vmx.ts';
 import { type Field, fieldsOf, HIGH_ACCESS } from './fields.ts';
 import { type SavedVmcs, Vmcs } from './vmcs.ts';
@@ -13,12 +13,12 @@ export interface SavedVmcss {
 /** The VMCSs that a processor holds, from VMPTRLD to VMCLEAR or VMXOFF, and which of them is current. */
 export class HeldVmcss {
   current: Vmcs | undefined;
-  readonly #memory: PhysicalMemory;
+  readonly #memory: PhysicalWords;
   readonly #shape: VmxShape;
   readonly #fields: ReadonlyMap<number, Field>;
   readonly #active = new Map<number, Vmcs>();
 
-  constructor(memory: PhysicalMemory, shape: VmxShape) {
+  constructor(memory: PhysicalWords, shape: VmxShape) {
     this.#memory = memory;
     this.#shape = shape;
     this.#fields = fieldsOf(shape);

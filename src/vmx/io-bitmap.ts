@@ -1,11 +1,11 @@
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 
 /**
  * Whether an access to `size` ports from `port` on exits by bitmap A (ports 0–7FFFH) and B (the others).
  * One that wraps around the 16-bit port space always does. Vol. 3, "I/O-Bitmap Addresses".
  */
 export function ioExits(
-  memory: PhysicalMemory,
+  memory: PhysicalWords,
   bitmapA: number,
   bitmapB: number,
   port: number,

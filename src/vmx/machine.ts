@@ -1,7 +1,11 @@
+import { isSet } from '../bits/bitfield.ts';
+import { EFER } from '../cpu/control-registers.ts';
+import { STATE } from '../cpu/state/layout.ts';
 import type { Core } from '../cpu/system/core.ts';
 import type { PhysicalMemory } from '../memory/physical-memory.ts';
 import type { MsrBus } from '../msr/bus.ts';
 import type { VmxShape } from '../msr/vmx.ts';
+import type { EntryProcessor } from './entry-checks/entry.ts';
 
 /** What VM entry and VM exit work on: one CPU and its registers. */
 export interface VmxMachine {
@@ -9,6 +13,12 @@ export interface VmxMachine {
   readonly memory: PhysicalMemory;
   readonly msr: Pick<MsrBus, 'rdmsr' | 'wrmsr' | 'accepts'>;
   readonly shape: VmxShape;
+}
+
+/** The processor as the checks of VM entry see it. */
+export function entryProcessor({ core, memory, msr, shape }: VmxMachine): EntryProcessor {
+  const inLongMode = () => isSet(core.state.get(STATE.EFER), EFER.LMA);
+  return { shape, memory, msr, features: core.features, inLongMode };
 }
 
 /** Addresses of the MSRs that VM entries and VM exits load and save themselves. */

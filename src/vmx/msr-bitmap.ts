@@ -1,4 +1,4 @@
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 
 const RANGE = 0x2000;
 const HIGH_BASE = 0xc000_0000;
@@ -9,7 +9,7 @@ const QUARTER = 0x400;
  * Vol. 3, "MSR-Bitmap Address".
  */
 export function msrExits(
-  memory: PhysicalMemory,
+  memory: PhysicalWords,
   bitmaps: number,
   msr: number,
   access: 'read' | 'write',

@@ -1,4 +1,4 @@
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 import { FIELD_COUNT, type Field } from './fields.ts';
 import { RuleMemory } from './rule-memory.ts';
 import type { Transfer } from './transfer.ts';
@@ -103,7 +103,7 @@ export class Vmcs {
   }
 
   /** Reads everything from the region. */
-  load(memory: PhysicalMemory): void {
+  load(memory: PhysicalWords): void {
     this.launched = memory.read(this.address + REGION.LAUNCH_STATE, 4) === 1n;
     for (let slot = 0; slot < FIELD_COUNT; slot++) {
       this.#fields[slot] = memory.read(this.address + REGION.FIELDS + slot * 8, 8);
@@ -111,7 +111,7 @@ export class Vmcs {
   }
 
   /** Writes everything to the region; what no RAM backs is lost. */
-  store(memory: PhysicalMemory): void {
+  store(memory: PhysicalWords): void {
     memory.write(this.address + REGION.LAUNCH_STATE, 4, this.launched ? 1n : 0n);
     for (let slot = 0; slot < FIELD_COUNT; slot++) {
       memory.write(this.address + REGION.FIELDS + slot * 8, 8, this.#fields[slot]!);
@@ -119,13 +119,13 @@ export class Vmcs {
   }
 
   /** The first dword of the region. */
-  static header(memory: PhysicalMemory, address: number): VmcsHeader {
+  static header(memory: PhysicalWords, address: number): VmcsHeader {
     const word = memory.read(address + REGION.HEADER, 4);
     return { revision: Number(word & REVISION_MASK), isShadow: word > REVISION_MASK };
   }
 
   /** Writes the VMX-abort indicator. */
-  abort(memory: PhysicalMemory, code: number): void {
+  abort(memory: PhysicalWords, code: number): void {
     memory.write(this.address + REGION.ABORT, 4, BigInt(code));
   }
 }

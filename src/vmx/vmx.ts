@@ -26,7 +26,7 @@ import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
 import { HeldVmcss, type SavedVmcss } from './held-vmcss.ts';
 import { vmxInstructions } from './instructions.ts';
-import type { VmxMachine } from './machine.ts';
+import { entryProcessor, type VmxMachine } from './machine.ts';
 import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
@@ -225,7 +225,7 @@ export class Vmx implements VmxPort {
   enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire = () => {}): VmxOutcome {
     const vmcs = this.#vmcss.enterable;
     if (!vmcs) return 'VMfailInvalid';
-    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(this.machine, vmcs);
+    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(entryProcessor(this.machine), vmcs);
     this.#entry = entry;
     this.lastFailure = undefined;
     const timer = this.#timer!;

@@ -1,14 +1,26 @@
 import { isCanonical, MASK64 } from '../../bits/u64.ts';
 import { CR4 } from '../../cpu/control-registers.ts';
-import type { State } from '../../cpu/state/state.ts';
-import type { PhysicalMemory } from '../../memory/physical-memory.ts';
+import type { PhysicalWords } from '../../memory/physical-memory.ts';
 import type { MsrBus } from '../../msr/bus.ts';
 import { PRIMARY, type VmxShape } from '../../msr/vmx.ts';
 import type { Controls } from '../controls.ts';
 import { FIELDS, type Field, type FieldName } from '../fields.ts';
 import { INTERRUPTION, typeOf } from '../interruption.ts';
-import type { VmxMachine } from '../machine.ts';
 import type { Vmcs } from '../vmcs.ts';
+
+/**
+ * What VM entry's checks know beside the VMCS: of the processor, or of what a hypervisor that virtualises VMX gives its
+ * guest for one.
+ */
+export interface EntryProcessor {
+  readonly shape: VmxShape;
+  /** Bits of CR4 that exist, bits of a physical address. */
+  readonly features: { readonly cr4: bigint; readonly physicalWidth: number };
+  readonly memory: PhysicalWords;
+  readonly msr: Pick<MsrBus, 'accepts'>;
+  /** Whether IA32_EFER.LMA is 1 where the entry starts. */
+  inLongMode(): boolean;
+}
 
 /** One VM entry as its checks see it: the VMCS, the processor's abilities, the state it starts from. */
 export class Entry implements Controls {
@@ -18,34 +30,29 @@ export class Entry implements Controls {
   readonly cr4: bigint;
   readonly physicalWidth: number;
   readonly linearWidth: number;
-  readonly msr: Pick<MsrBus, 'rdmsr' | 'accepts'>;
-  readonly #machine: VmxMachine;
+  readonly msr: Pick<MsrBus, 'accepts'>;
+  readonly #processor: EntryProcessor;
   readonly #beyond: bigint;
 
-  constructor(machine: VmxMachine, vmcs: Vmcs) {
-    const { core, shape, msr } = machine;
-    this.#machine = machine;
+  constructor(processor: EntryProcessor, vmcs: Vmcs) {
+    const { features, shape, msr } = processor;
+    this.#processor = processor;
     this.vmcs = vmcs;
     this.shape = shape;
     this.msr = msr;
-    this.cr4 = core.features.cr4;
-    this.physicalWidth = core.features.physicalWidth;
+    this.cr4 = features.cr4;
+    this.physicalWidth = features.physicalWidth;
     this.linearWidth = (this.cr4 & CR4.LA57) !== 0n ? 57 : 48;
     this.#beyond = MASK64 << BigInt(this.physicalWidth);
   }
 
-  /** What lies outside the VMCS, and may change without a VMWRITE. */
-  get machine(): VmxMachine {
-    this.vmcs.rules.lookOutside();
-    return this.#machine;
+  get memory(): PhysicalWords {
+    return this.#outside.memory;
   }
 
-  get memory(): PhysicalMemory {
-    return this.machine.memory;
-  }
-
-  get state(): State {
-    return this.machine.core.state;
+  /** Whether the host is in IA-32e mode. */
+  get inLongMode(): boolean {
+    return this.#outside.inLongMode();
   }
 
   get pin(): number {
@@ -106,6 +113,12 @@ export class Entry implements Controls {
   injects(type: number): boolean {
     const { injection } = this;
     return injection !== 0 && typeOf(injection) === type;
+  }
+
+  /** What lies outside the VMCS, and may change without a VMWRITE. */
+  get #outside(): EntryProcessor {
+    this.vmcs.rules.lookOutside();
+    return this.#processor;
   }
 
   #word(field: Field): number {

@@ -80,7 +80,7 @@ const shadowing = (e: Entry) => (e.secondary & SECONDARY.VMCS_SHADOWING) !== 0;
 
 function pdptes(e: Entry): bigint[] {
   if (!usesPdptes(e.read32('GUEST_CR0'), e.read32('GUEST_CR4'), longMode(e))) return [];
-  if ((e.secondary & SECONDARY.ENABLE_EPT) === 0) return pdptesAt(e.machine, e.read('GUEST_CR3'));
+  if ((e.secondary & SECONDARY.ENABLE_EPT) === 0) return pdptesAt(e.memory, e.read('GUEST_CR3'));
   return [
     e.read('GUEST_PDPTE0'),
     e.read('GUEST_PDPTE1'),

@@ -1,6 +1,5 @@
 import { isSet } from '../../bits/bitfield.ts';
 import { CR4, EFER } from '../../cpu/control-registers.ts';
-import { STATE } from '../../cpu/state/layout.ts';
 import { CR0_FIXED, CR4_ONE, ENTRY, EXIT } from '../../msr/vmx.ts';
 import { MSR } from '../machine.ts';
 import type { Entry } from './entry.ts';
@@ -16,7 +15,7 @@ export const EFER_BITS = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE;
 const exit = (control: number) => (e: Entry) => (e.exit & control) !== 0;
 const wide = exit(EXIT.HOST_ADDRESS_SPACE_SIZE);
 const ia32eGuest = (e: Entry) => (e.entry & ENTRY.IA_32E_MODE_GUEST) !== 0;
-const inLongMode = (e: Entry) => isSet(e.state.get(STATE.EFER), EFER.LMA);
+const inLongMode = (e: Entry) => e.inLongMode;
 
 /** Whether each byte of a PAT is a memory type that exists: 0, 1, 4, 5, 6 or 7. */
 export function patIsValid(pat: bigint): boolean {

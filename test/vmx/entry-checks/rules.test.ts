@@ -3,6 +3,7 @@ import { STATE } from '../../../src/cpu/state/layout.ts';
 import { SAPPHIRE_RAPIDS_VMX } from '../../../src/msr/vmx.ts';
 import { CONTROL_RULES } from '../../../src/vmx/entry-checks/controls.ts';
 import { Entry } from '../../../src/vmx/entry-checks/entry.ts';
+import { entryProcessor } from '../../../src/vmx/machine.ts';
 import { GUEST_RULES } from '../../../src/vmx/entry-checks/guest-state.ts';
 import { HOST_RULES } from '../../../src/vmx/entry-checks/host-state.ts';
 import type { Rule } from '../../../src/vmx/entry-checks/rule.ts';
@@ -93,7 +94,7 @@ it('a rule that earlier rules always outrank still holds its own condition', () 
   expect(cpu.vmx.vmclear(VMCS)).toBe('VMsucceed');
   vmcs.load(cpu.memory);
   const rule = HOST_RULES.find((row) => row.rule === 'a 32-bit host has no IA-32e mode guest');
-  expect(rule?.ok(new Entry(cpu.vmx.machine, vmcs))).toBe(false);
+  expect(rule?.ok(new Entry(entryProcessor(cpu.vmx.machine), vmcs))).toBe(false);
 });
 
 it('there are at least 150 rules', () => {
