@@ -97,10 +97,19 @@ instruction_failures:
     mov eax, 0x0ffe
     FAILS "VMWRITE of no field", 12, vmwrite rax, rax
     FAILS "VMXON in root operation", 15, vmxon [pointer_vmxon]
+    mov ecx, IA32_VMX_PROCBASED_CTLS2
+    rdmsr
+    mov r13d, edx                       ; controls that may be 1
+    test r13d, ENABLE_EPT
+    jz .no_ept
     mov eax, 9
     FAILS "INVEPT of no type", 28, invept rax, [pointer_vmcs]
+.no_ept:
+    test r13d, ENABLE_VPID
+    jz .no_vpid
     mov eax, 9
     FAILS "INVVPID of no type", 28, invvpid rax, [pointer_vmcs]
+.no_vpid:
     ret
 
 ; IDT of the nested guest: handler v is VMCALL at guest_handlers + 16 v. EPT: 1 GiB one to one, its second 2 MiB by pages.

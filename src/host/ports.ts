@@ -21,6 +21,7 @@ export interface VmxPorts {
   vmlaunch(): VmxOutcome;
   vmresume(): VmxOutcome;
   invept(type: number, eptp: bigint): VmxOutcome;
+  invvpid(type: number, vpid: bigint, linear: bigint): VmxOutcome;
 }
 
 /** Registers that a VM exit leaves as the guest had them; root-mode software here never changes them itself. */

@@ -11,6 +11,8 @@ export interface CpuidView {
   /** CR4.OSXSAVE and CR4.PKE of the guest. */
   readonly osxsave: boolean;
   readonly ospke: boolean;
+  /** The guest may be a hypervisor. */
+  readonly vmx: boolean;
   /** IA32_APIC_BASE has the APIC enabled. */
   readonly apicEnabled: boolean;
 }
@@ -92,7 +94,7 @@ const set = (word: number, mask: number, on: boolean): number => (on ? word | ma
 
 function featureLeaf({ eax, ebx, ecx, edx }: CpuidRegisters, view: CpuidView): CpuidRegisters {
   const { DTES64, MONITOR, DS_CPL, VMX, SMX, EIST, TM2 } = LEAF_1_ECX;
-  let features = ecx & ~(DTES64 | MONITOR | DS_CPL | VMX | SMX | EIST | TM2);
+  let features = ecx & ~(DTES64 | MONITOR | DS_CPL | SMX | EIST | TM2 | (view.vmx ? 0 : VMX));
   features |= LEAF_1_ECX.HYPERVISOR | LEAF_1_ECX.X2APIC | LEAF_1_ECX.TSC_DEADLINE;
   features = set(features, LEAF_1_ECX.PDCM, view.pmu.pdcm);
   features = set(features, LEAF_1_ECX.OSXSAVE, view.osxsave);

@@ -11,6 +11,8 @@ export interface InjectedEvent {
     | 'privileged-exception';
   readonly vector: number;
   readonly errorCode: number | undefined;
+  /** What the processor learns when it is delivered: the address of a page fault (CR2), the conditions of a debug exception (DR6). */
+  readonly payload?: bigint;
   /** Of software events, the length of the instruction they come from. */
   readonly length?: number;
 }

@@ -6,6 +6,7 @@ import { CR0, CR4 } from './control-registers.ts';
 import { guestCpuid } from './cpuid.ts';
 import { emulate, forcedEmulation } from './emulation.ts';
 import { guestRdmsr, guestWrmsr } from './guest-msr-access.ts';
+import { vmxInstruction } from './nested/instructions.ts';
 import { readControlRegister, writeCr0, writeCr4 } from './paging-mode.ts';
 import type { VcpuStop } from './run-loop.ts';
 import type { Vcpu } from './vcpu.ts';
@@ -14,7 +15,7 @@ import type { Vcpu } from './vcpu.ts';
 export type Next =
   | 'enter'
   | 'advance'
-  | { readonly inject: number; readonly errorCode?: number }
+  | { readonly inject: number; readonly errorCode?: number; readonly payload?: bigint }
   | { readonly leave: VcpuStop };
 
 export type ExitHandler = (vcpu: Vcpu) => Next;
@@ -46,6 +47,7 @@ const cpuid: ExitHandler = (vcpu) => {
       pmu: vcpu.vpmu.pmu.shape,
       osxsave: isSet(cr4, CR4.OSXSAVE),
       ospke: isSet(cr4, CR4.PKE),
+      vmx: vcpu.nested !== undefined,
       apicEnabled: typeof apicBase === 'bigint' && (apicBase & 0x800n) !== 0n,
     },
   );
@@ -113,12 +115,15 @@ const io: ExitHandler = (vcpu) => {
 const IN = 1 << 3;
 const STRING_IO = 1 << 4;
 
+/** A general register of the guest by number; RSP is in the VMCS. */
+export const readGpr = (vcpu: Vcpu, register: number): bigint =>
+  register === 4 ? vcpu.read('GUEST_RSP') : vcpu.gpr[register]!;
+
 const controlRegister: ExitHandler = (vcpu) => {
   const qualification = Number(vcpu.read('EXIT_QUALIFICATION'));
   const number = qualification & 15;
   const access = (qualification >> 4) & 3;
   const register = (qualification >> 8) & 15;
-  const readGpr = () => (register === 4 ? vcpu.read('GUEST_RSP') : vcpu.gpr[register]!);
   if (access === MOV_FROM) {
     // CR8 is the only register whose reads exit.
     vcpu.gpr[register] = BigInt(vcpu.apic.taskPriority());
@@ -130,7 +135,7 @@ const controlRegister: ExitHandler = (vcpu) => {
     const source = BigInt(qualification >>> 16) & 0xfn;
     return writeCr0(vcpu, (cr0 & ~0xen) | source | (cr0 & CR0.PE)) ? 'advance' : GP;
   }
-  const value = readGpr();
+  const value = readGpr(vcpu, register);
   if (number === 0) return writeCr0(vcpu, value) ? 'advance' : GP;
   if (number === 4) return writeCr4(vcpu, value) ? 'advance' : GP;
   if (number !== 8 || value > 15n) return GP;
@@ -206,15 +211,15 @@ export const EXIT_HANDLERS: Readonly<Record<(typeof EXIT_REASON)[keyof typeof EX
   [EXIT_REASON.RDTSC]:               unexpected,
   [EXIT_REASON.RSM]:                 undefinedOpcode,
   [EXIT_REASON.VMCALL]:              vmcall,
-  [EXIT_REASON.VMCLEAR]:             undefinedOpcode,
-  [EXIT_REASON.VMLAUNCH]:            undefinedOpcode,
-  [EXIT_REASON.VMPTRLD]:             undefinedOpcode,
-  [EXIT_REASON.VMPTRST]:             undefinedOpcode,
-  [EXIT_REASON.VMREAD]:              undefinedOpcode,
-  [EXIT_REASON.VMRESUME]:            undefinedOpcode,
-  [EXIT_REASON.VMWRITE]:             undefinedOpcode,
-  [EXIT_REASON.VMOFF]:               undefinedOpcode,
-  [EXIT_REASON.VMON]:                undefinedOpcode,
+  [EXIT_REASON.VMCLEAR]:             vmxInstruction,
+  [EXIT_REASON.VMLAUNCH]:            vmxInstruction,
+  [EXIT_REASON.VMPTRLD]:             vmxInstruction,
+  [EXIT_REASON.VMPTRST]:             vmxInstruction,
+  [EXIT_REASON.VMREAD]:              vmxInstruction,
+  [EXIT_REASON.VMRESUME]:            vmxInstruction,
+  [EXIT_REASON.VMWRITE]:             vmxInstruction,
+  [EXIT_REASON.VMOFF]:               vmxInstruction,
+  [EXIT_REASON.VMON]:                vmxInstruction,
   [EXIT_REASON.CR_ACCESS]:           controlRegister,
   [EXIT_REASON.DR_ACCESS]:           unexpected,
   [EXIT_REASON.IO_INSTRUCTION]:      io,

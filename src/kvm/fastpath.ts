@@ -22,6 +22,9 @@ export function fastpath(vcpu: Vcpu, reason: number): boolean {
   return true;
 }
 
-/** A counter that counts what retires has to be told of it, and a design that switches at each entry switches. */
-const isAllowed = ({ vpmu }: Vcpu): boolean =>
-  !vpmu.countsRetired() && vpmu.design.switchPoint !== 'entry';
+/**
+ * A counter that counts what retires has to be told of it, and a design that switches at each entry switches; an exit
+ * of the guest's own guest may be the guest's.
+ */
+const isAllowed = ({ vpmu, nested }: Vcpu): boolean =>
+  !nested?.guestMode && !vpmu.countsRetired() && vpmu.design.switchPoint !== 'entry';

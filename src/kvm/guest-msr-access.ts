@@ -14,7 +14,7 @@ const DEBUGCTL = 0x1d9;
  */
 export function guestRdmsr(vcpu: Vcpu, address: number): bigint | '#GP' {
   countMsrExit(vcpu.statistics, address, 'read');
-  const value = read(vcpu, address);
+  const value = readMsr(vcpu, address);
   const answer = value === 'unclaimed' ? '#GP' : value;
   vcpu.vm.observer?.msr?.({
     vcpu: vcpu.id,
@@ -28,15 +28,16 @@ export function guestRdmsr(vcpu: Vcpu, address: number): bigint | '#GP' {
 
 export function guestWrmsr(vcpu: Vcpu, address: number, value: bigint): 'done' | '#GP' {
   countMsrExit(vcpu.statistics, address, 'write');
-  const outcome = write(vcpu, address, value);
+  const outcome = writeMsr(vcpu, address, value);
   const answer = outcome === 'unclaimed' ? '#GP' : outcome;
   const fault = answer === '#GP';
   vcpu.vm.observer?.msr?.({ vcpu: vcpu.id, access: 'write', address, value, fault });
   return answer;
 }
 
-function read(vcpu: Vcpu, address: number): ReadOutcome {
-  if (address === TIME_STAMP_COUNTER) return vcpu.host.now() + vcpu.tscOffset;
+/** Without an access of the guest's: for the MSR lists of its VM entries and VM exits. */
+export function readMsr(vcpu: Vcpu, address: number): ReadOutcome {
+  if (address === TIME_STAMP_COUNTER) return vcpu.host.now() + vcpu.activeTscOffset;
   if (address === EFER_ADDRESS) return vcpu.read('GUEST_IA32_EFER');
   const pmu = vcpu.vpmu.rdmsr(address);
   if (pmu !== 'unclaimed') {
@@ -44,10 +45,12 @@ function read(vcpu: Vcpu, address: number): ReadOutcome {
     return pmu;
   }
   const apic = vcpu.apicBus.rdmsr(address);
-  return apic !== 'unclaimed' ? apic : vcpu.msrs.rdmsr(vcpu.host, address);
+  if (apic !== 'unclaimed') return apic;
+  const own = vcpu.msrs.rdmsr(vcpu.host, address);
+  return own === 'unclaimed' && vcpu.nested ? vcpu.nested.bus.rdmsr(address) : own;
 }
 
-function write(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
+export function writeMsr(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
   if (address === TIME_STAMP_COUNTER) {
     vcpu.setTscOffset(value - vcpu.host.now());
     return 'done';
@@ -62,6 +65,7 @@ function write(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
   const apic = vcpu.apicBus.wrmsr(address, value);
   if (apic !== 'unclaimed') return apic;
   const outcome = vcpu.msrs.wrmsr(vcpu.host, address, value);
+  if (outcome === 'unclaimed' && vcpu.nested) return vcpu.nested.bus.wrmsr(address, value);
   if (address === DEBUGCTL && outcome === 'done') vcpu.vpmu.debugctlWritten(value);
   return outcome;
 }

@@ -124,8 +124,13 @@ export class GuestMsrs {
     }
   }
 
+  /** Whether IA32_DEBUGCTL could hold a value. */
+  acceptsDebugctl(value: bigint): boolean {
+    return (value & ~this.#debugctl) === 0n;
+  }
+
   #writeField(host: HostCpu, name: FieldName, value: bigint): WriteOutcome {
-    if (name === 'GUEST_IA32_DEBUGCTL' && (value & ~this.#debugctl) !== 0n) return '#GP';
+    if (name === 'GUEST_IA32_DEBUGCTL' && !this.acceptsDebugctl(value)) return '#GP';
     if (name === 'GUEST_IA32_PAT' && !isPat(value)) return '#GP';
     host.vmwrite(FIELDS[name].encoding, value);
     return 'done';

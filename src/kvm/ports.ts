@@ -1,4 +1,5 @@
 import type { ExternalInterrupts } from '../apic/ports.ts';
+import type { GuestSegmentName } from './guest-state.ts';
 
 /** Port I/O of one VM, as user space answers it. */
 export interface VmIoPort {
@@ -20,17 +21,20 @@ export interface GuestPhysical {
   readonly mmio: VmMmioPort;
 }
 
+/** An exception that the guest is to take. */
+export interface GuestFault {
+  readonly kind: 'fault';
+  readonly vector: number;
+  readonly errorCode: number | undefined;
+  /** CR2 of a page fault. */
+  readonly address: bigint;
+}
+
 /** What carrying out one guest instruction in software came to. */
 export type Emulation =
   /** Done, RIP advanced; `branch` if it is one of BR_INST_RETIRED.ALL_BRANCHES. */
   | { readonly kind: 'done'; readonly branch: boolean }
-  | {
-      readonly kind: 'fault';
-      readonly vector: number;
-      readonly errorCode: number | undefined;
-      /** CR2 of a page fault. */
-      readonly address: bigint;
-    }
+  | GuestFault
   /** An instruction the emulator does not know. */
   | { readonly kind: 'unsupported' };
 
@@ -43,6 +47,14 @@ export interface Emulator {
   fetch(length: number): Uint8Array;
   /** Carries out the instruction `skip` bytes behind RIP. */
   emulate(skip: number): Emulation;
+  /** Guest memory as an instruction of the guest's own would read it. */
+  load(segment: GuestSegmentName, offset: bigint, size: 4 | 8): bigint | GuestFault;
+  store(
+    segment: GuestSegmentName,
+    offset: bigint,
+    size: 4 | 8,
+    value: bigint,
+  ): GuestFault | undefined;
 }
 
 /** Devices of one VM that keep time and interrupt. They are told the time by their own clock. */

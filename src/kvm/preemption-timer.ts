@@ -6,7 +6,7 @@ import type { Vcpu } from './vcpu.ts';
 export function armPreemptionTimer(vcpu: Vcpu): void {
   const { config } = vcpu.vm;
   if (!config.hasPreemptionTimer) return;
-  const deadline = vcpu.nextDeadline();
+  const deadline = vcpu.nested?.exitAtOnce ? 0 : vcpu.nextDeadline();
   const armed = Number.isFinite(deadline);
   setControl(vcpu.host, 'PIN_BASED_CONTROLS', PIN.ACTIVATE_PREEMPTION_TIMER, armed);
   if (!armed) return;

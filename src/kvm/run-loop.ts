@@ -5,6 +5,9 @@ import { reinject } from './events.ts';
 import { EXIT_HANDLERS, type Next } from './exit-handlers.ts';
 import { fastpath } from './fastpath.ts';
 import { injectPending } from './inject.ts';
+import { checkNestedEvents } from './nested/events.ts';
+import { l1Wants } from './nested/l1-wants.ts';
+import { reflect } from './nested/leave.ts';
 import { armPreemptionTimer } from './preemption-timer.ts';
 import { handleRequests, isRequested } from './requests.ts';
 import { acceptSignals } from './signals.ts';
@@ -44,6 +47,8 @@ function beforeEntry(vcpu: Vcpu, until: bigint): VcpuStop | undefined {
   if (vcpu.vm.stopped) return 'stopped';
   if (vcpu.mpState !== 'RUNNABLE') {
     if (!vcpu.wakes) return 'halted';
+    // Asleep, so that the exit it may come to says so.
+    if (vcpu.nested?.guestMode && vcpu.mpState === 'HALTED') checkNestedEvents(vcpu, vcpu.nested);
     if (vcpu.mpState === 'HALTED') vcpu.mpState = 'RUNNABLE';
   }
   acceptSignals(vcpu);
@@ -51,17 +56,17 @@ function beforeEntry(vcpu: Vcpu, until: bigint): VcpuStop | undefined {
   if (vcpu.mpState !== 'RUNNABLE') return 'halted';
   if (vcpu.host.needResched) return 'preempted';
   if (vcpu.host.now() >= until) return 'budget';
-  enter(vcpu);
-  return undefined;
+  return enter(vcpu);
 }
 
 /** vcpu_enter_guest, up to the VM entry. */
-function enter(vcpu: Vcpu): void {
+function enter(vcpu: Vcpu): VcpuStop | undefined {
   const { host, handover } = vcpu;
   for (;;) {
     handleRequests(vcpu);
     vcpu.elapse();
     injectPending(vcpu);
+    if (vcpu.nested?.state.aborted) return 'shutdown';
     host.interruptsOff();
     handover.load();
     if (!isRequested(vcpu.requests)) break;
@@ -70,14 +75,16 @@ function enter(vcpu: Vcpu): void {
     host.interruptsOn();
   }
   vmEntry(vcpu);
+  return undefined;
 }
 
 /** The VM entry itself; interrupts are off. */
 function vmEntry(vcpu: Vcpu): void {
   vcpu.vpmu.sync();
   switchingPmu(vcpu.statistics, vcpu.host, () => {
-    vcpu.globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch());
-    vcpu.switchedMsrs.program(vcpu.host, vcpu.vpmu.switchedMsrs());
+    const { globalCtrl, switchedMsrs } = vcpu.vmcs;
+    globalCtrl.program(vcpu.host, vcpu.vpmu.globalCtrlSwitch());
+    switchedMsrs.program(vcpu.host, vcpu.vpmu.switchedMsrs());
   });
   armPreemptionTimer(vcpu);
   vcpu.statistics.entries += 1;
@@ -97,7 +104,7 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
   const { host, handover } = vcpu;
   const reason = Number(vcpu.read('EXIT_REASON'));
   record(vcpu, reason);
-  vcpu.vpmu.exited(switchingPmu(vcpu.statistics, host, () => vcpu.globalCtrl.saved(host)));
+  vcpu.vpmu.exited(switchingPmu(vcpu.statistics, host, () => vcpu.vmcs.globalCtrl.saved(host)));
   host.spend('vm-transition');
   if ((reason & ENTRY_FAILURE) !== 0) failedEntry(vcpu, reason);
   const interruption = Number(vcpu.read('VM_EXIT_INTERRUPTION_INFORMATION'));
@@ -105,6 +112,8 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
     reason === EXIT_REASON.EXCEPTION_NMI && ((interruption >> 8) & 7) === NMI_INTERRUPTION_TYPE;
   if (isNmi) host.handleNmi();
   reinject(vcpu);
+  const { nested } = vcpu;
+  if (nested) nested.state.runPending = false;
   if (fastpath(vcpu, reason)) {
     vcpu.statistics.fastpath += 1;
     host.spend('fastpath-handling');
@@ -121,6 +130,10 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
   host.interruptsOn();
   if (isNmi || reason === EXIT_REASON.EXTERNAL_INTERRUPT) return undefined;
   host.spend('exit-handling');
+  if (nested?.guestMode && l1Wants(vcpu, nested, reason)) {
+    reflect(vcpu, nested, reason);
+    return undefined;
+  }
   return apply(vcpu, EXIT_HANDLERS[reason as keyof typeof EXIT_HANDLERS](vcpu));
 }
 
@@ -131,7 +144,7 @@ function apply(vcpu: Vcpu, next: Next): VcpuStop | undefined {
     return undefined;
   }
   if ('inject' in next) {
-    vcpu.inject(next.inject, next.errorCode);
+    vcpu.inject(next.inject, next.errorCode, next.payload);
     return undefined;
   }
   return next.leave;

@@ -1,5 +1,8 @@
+import { EXIT_REASON } from '../vmx/exit-reasons.ts';
 import { CR0 } from './control-registers.ts';
 import { RESET_STATE, writeGuestState } from './guest-state.ts';
+import { leaveFor } from './nested/leave.ts';
+import type { NestedVmx } from './nested/nested-vmx.ts';
 import { readControlRegister, setControlRegisters } from './paging-mode.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -11,10 +14,26 @@ const SIGNATURE = 0x600n;
 export function acceptSignals(vcpu: Vcpu): void {
   for (;;) {
     const signal = vcpu.apic.pendingSignal();
-    if (signal === undefined) return;
+    if (signal === undefined || vcpu.nested?.blocksSignals) return;
     vcpu.apic.takeSignal();
-    if (signal === 'INIT') init(vcpu);
+    if (vcpu.nested?.guestMode) leaveForSignal(vcpu, vcpu.nested, signal);
+    else if (signal === 'INIT') init(vcpu);
     else if (vcpu.mpState === 'INIT_RECEIVED') startUp(vcpu, signal.sipi);
+  }
+}
+
+/** Of a guest's guest, an exit to the guest: INIT, and the SIPI that it waits for. */
+function leaveForSignal(
+  vcpu: Vcpu,
+  nested: NestedVmx,
+  signal: NonNullable<ReturnType<Vcpu['apic']['pendingSignal']>>,
+): void {
+  const waits = vcpu.mpState === 'INIT_RECEIVED';
+  if (signal === 'INIT') {
+    if (!waits) leaveFor(vcpu, nested, { reason: EXIT_REASON.INIT_SIGNAL });
+  } else if (waits) {
+    const qualification = BigInt(signal.sipi);
+    leaveFor(vcpu, nested, { reason: EXIT_REASON.SIPI_SIGNAL, qualification });
   }
 }
 

@@ -24,6 +24,9 @@ export interface VcpuStatistics {
   pmis: number;
   /** Instructions carried out by KVM: skipped after an exit, or emulated. */
   emulatedInstructions: number;
+  /** VM entries that the guest made for a guest of its own, and VM exits it got from there. */
+  nestedEntries: number;
+  nestedExits: number;
 }
 
 export const newStatistics = (): VcpuStatistics => ({
@@ -36,6 +39,8 @@ export const newStatistics = (): VcpuStatistics => ({
   switching: { rdmsr: 0, wrmsr: 0, rdpmc: 0, vmread: 0, vmwrite: 0 },
   pmis: 0,
   emulatedInstructions: 0,
+  nestedEntries: 0,
+  nestedExits: 0,
 });
 
 /** Does part of a switch of the PMU between host and guest, and books its accesses. */

@@ -1,6 +1,7 @@
 import { LocalApic, type SavedLocalApic } from '../apic/local-apic.ts';
 import type { ApicMessage } from '../apic/message.ts';
 import { isSet } from '../bits/bitfield.ts';
+import { MASK64 } from '../bits/u64.ts';
 import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import { MsrBus } from '../msr/bus.ts';
 import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
@@ -11,7 +12,7 @@ import { BLOCKING, RFLAGS } from './control-registers.ts';
 import { singleStep } from './emulation.ts';
 import type { InjectedEvent } from './events.ts';
 import { ExitTimes, type SavedExitTimes } from './exit-times.ts';
-import { GlobalCtrlFields, setControl } from './global-ctrl.ts';
+import { setControl } from './global-ctrl.ts';
 import {
   type GuestRegisters,
   giveRegisters,
@@ -19,8 +20,9 @@ import {
   takeRegisters,
 } from './guest-registers.ts';
 import { type GuestState, resetGuestMsrs, writeGuestState } from './guest-state.ts';
-import { LoadedVmcs } from './loaded-vmcs.ts';
+import { LoadedVmcs, type SavedLoadedVmcs } from './loaded-vmcs.ts';
 import { GuestMsrs } from './msrs.ts';
+import { NestedVmx, type SavedNestedVmx } from './nested/nested-vmx.ts';
 import { setControlRegisters } from './paging-mode.ts';
 import type { Emulator } from './ports.ts';
 import type { Requests } from './requests.ts';
@@ -32,7 +34,6 @@ import {
   saveStatistics,
   type VcpuStatistics,
 } from './statistics.ts';
-import { SwitchedMsrs } from './switched-msrs.ts';
 import type { Vm } from './vm.ts';
 import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
@@ -56,10 +57,9 @@ export interface SavedVcpu {
   readonly tscOffset: bigint;
   readonly requests: Requests;
   readonly registers: GuestRegisters | undefined;
-  readonly globalCtrl: ReturnType<GlobalCtrlFields['save']>;
-  readonly switchedMsrs: ReturnType<SwitchedMsrs['save']>;
   readonly host: number;
-  readonly launched: boolean;
+  readonly vmcs01: SavedLoadedVmcs;
+  readonly nested: SavedNestedVmx | undefined;
   readonly onCpu: boolean;
   readonly inGuest: boolean;
   readonly vpmuLoaded: boolean;
@@ -75,9 +75,10 @@ export class Vcpu {
   readonly msrs: GuestMsrs;
   readonly vpmu: Vpmu;
   readonly handover: PmuHandover;
-  readonly vmcs: LoadedVmcs;
-  readonly globalCtrl: GlobalCtrlFields;
-  readonly switchedMsrs: SwitchedMsrs;
+  /** The VMCS of the guest itself. */
+  readonly vmcs01: LoadedVmcs;
+  /** VMX of the guest, if it has any. */
+  readonly nested: NestedVmx | undefined;
   readonly requests: Requests = { pmu: false, pmi: false };
   readonly statistics: VcpuStatistics = newStatistics();
   readonly exitTimes = new ExitTimes();
@@ -143,9 +144,13 @@ export class Vcpu {
     });
     const { version, lbr } = this.vpmu.pmu.shape;
     this.msrs = new GuestMsrs({ hasPmu: version > 0, hasLbrStack: lbr?.kind === 'legacy' });
-    this.vmcs = new LoadedVmcs(host, vm.pages.allocate(), vm.config.revision);
-    this.globalCtrl = new GlobalCtrlFields(vm.config, vm.pages.allocate());
-    this.switchedMsrs = new SwitchedMsrs(vm.pages.allocate());
+    this.vmcs01 = new LoadedVmcs(host, vm.pages, vm.config);
+    this.nested = vm.nested ? new NestedVmx(this) : undefined;
+  }
+
+  /** The VMCS to enter: its own, or that of the guest it runs. */
+  get vmcs(): LoadedVmcs {
+    return this.nested?.guestMode ? this.nested.vmcs02 : this.vmcs01;
   }
 
   /** The CPU it runs on, or ran on last. */
@@ -162,9 +167,14 @@ export class Vcpu {
     return this.#tscOffset;
   }
 
+  /** TSC of whoever runs, the guest or its own guest, less host TSC. */
+  get activeTscOffset(): bigint {
+    return this.#tscOffset + (this.nested?.tscOffset ?? 0n);
+  }
+
   setTscOffset(offset: bigint): void {
     this.#tscOffset = offset;
-    this.write('TSC_OFFSET', offset & 0xffff_ffff_ffff_ffffn);
+    this.write('TSC_OFFSET', this.activeTscOffset & MASK64);
   }
 
   read(field: FieldName): bigint {
@@ -194,6 +204,7 @@ export class Vcpu {
 
   /** Gives the vCPU its first registers, on the CPU it was created for. */
   setState(state: GuestState): void {
+    this.nested?.reset();
     this.vmcs.clear(this.#host);
     this.vmcs.load(this.#host);
     writeControls(this.#host, this.vm.config, {
@@ -201,8 +212,7 @@ export class Vcpu {
       eptp: this.vm.eptp,
       vpid: this.vm.vpidOf(this),
     });
-    this.globalCtrl.forget();
-    this.switchedMsrs.forget();
+    this.vmcs.forget();
     setControl(this.#host, 'PRIMARY_CONTROLS', PRIMARY.RDPMC_EXITING, this.vpmu.rdpmcExits);
     writeGuestState(this.#host, state);
     resetGuestMsrs(this.#host);
@@ -214,7 +224,10 @@ export class Vcpu {
   schedIn(host: HostCpu): void {
     if (this.#onCpu) return;
     // The VMCS of another CPU must be written back there before it can be current here.
-    if (host !== this.#host) this.vmcs.clear(this.#host);
+    if (host !== this.#host) {
+      this.vmcs01.clear(this.#host);
+      this.nested?.vmcs02.clear(this.#host);
+    }
     this.#host = host;
     this.#onCpu = true;
     this.exitTimes.resume(host);
@@ -243,7 +256,8 @@ export class Vcpu {
    */
   get wakes(): boolean {
     this.elapse();
-    if (this.apic.pendingSignal() !== undefined) return true;
+    if (this.apic.pendingSignal() !== undefined && !this.nested?.blocksSignals) return true;
+    if (this.nested?.wakes) return true;
     if (this.mpState === 'INIT_RECEIVED') return false;
     if (this.requests.pmi || this.exception) return true;
     if (this.apic.nmiPending()) return true;
@@ -259,7 +273,11 @@ export class Vcpu {
   /** Ticks at which its own timer or a device next wants it; Infinity if never. */
   nextDeadline(): number {
     const devices = this.id === 0 ? this.vm.ports.devices : undefined;
-    return Math.min(this.apic.nextDeadline(), devices?.nextDeadline() ?? Number.POSITIVE_INFINITY);
+    return Math.min(
+      this.apic.nextDeadline(),
+      devices?.nextDeadline() ?? Number.POSITIVE_INFINITY,
+      this.nested?.timerDeadline ?? Number.POSITIVE_INFINITY,
+    );
   }
 
   /** Fires what the clock has reached: the APIC's timer, and for the first vCPU the VM's devices. */
@@ -291,14 +309,26 @@ export class Vcpu {
     const blocking = this.read('GUEST_INTERRUPTIBILITY_STATE');
     this.write('GUEST_INTERRUPTIBILITY_STATE', blocking & ~BigInt(BLOCKING.STI | BLOCKING.MOV_SS));
     singleStep(this);
+    this.nested?.retiredEmulated();
+    this.countRetired(branch);
+  }
+
+  /** The vPMU hears that an instruction has retired. */
+  countRetired(branch: boolean): void {
     this.statistics.emulatedInstructions += 1;
     const { cpl } = this;
     this.vm.observer?.retired?.({ vcpu: this.id, branch, cpl });
     this.vpmu.instructionRetired({ branch, cpl });
   }
 
-  inject(vector: number, errorCode?: number): void {
-    this.exception = { type: 'exception', vector, errorCode };
+  /** @param payload of a debug exception its conditions in DR6, of a page fault its address */
+  inject(vector: number, errorCode?: number, payload?: bigint): void {
+    this.exception = {
+      type: 'exception',
+      vector,
+      errorCode,
+      ...(payload !== undefined && { payload }),
+    };
   }
 
   /** All of the vCPU that is no register of a processor and no page of memory. */
@@ -315,10 +345,9 @@ export class Vcpu {
       tscOffset: this.#tscOffset,
       requests: { ...this.requests },
       registers: this.#registers,
-      globalCtrl: this.globalCtrl.save(),
-      switchedMsrs: this.switchedMsrs.save(),
       host: this.#host.id,
-      launched: this.vmcs.launched,
+      vmcs01: this.vmcs01.save(),
+      nested: this.nested?.save(),
       onCpu: this.#onCpu,
       inGuest: this.inGuest,
       vpmuLoaded: this.handover.save(),
@@ -338,10 +367,9 @@ export class Vcpu {
     this.#tscOffset = saved.tscOffset;
     Object.assign(this.requests, saved.requests);
     this.#registers = saved.registers;
-    this.globalCtrl.restore(saved.globalCtrl);
-    this.switchedMsrs.restore(saved.switchedMsrs);
     this.#host = this.vm.kvm.host(saved.host);
-    this.vmcs.launched = saved.launched;
+    this.vmcs01.restore(saved.vmcs01);
+    if (saved.nested) this.nested?.restore(saved.nested);
     this.#onCpu = saved.onCpu;
     this.inGuest = saved.inGuest;
     this.handover.restore(saved.vpmuLoaded);

@@ -30,6 +30,8 @@ export interface VmOptions {
   readonly observer?: KvmObserver;
   /** kvm.force_emulation_prefix; on unless told. */
   readonly forceEmulationPrefix?: boolean;
+  /** kvm_intel.nested: the guest has VMX and may be a hypervisor; off unless told. */
+  readonly nested?: boolean;
 }
 
 /** A virtual machine: memory, devices behind ports, vCPUs of one vPMU design. */
@@ -41,6 +43,7 @@ export class Vm {
   readonly exposure: PmuExposure;
   readonly observer: KvmObserver | undefined;
   readonly forceEmulationPrefix: boolean;
+  readonly nested: boolean;
   readonly eptp: bigint;
   readonly vcpus: Vcpu[] = [];
   eventFilter: PmuEventFilter | undefined;
@@ -61,6 +64,7 @@ export class Vm {
     this.exposure = options.exposure ?? {};
     this.observer = options.observer;
     this.forceEmulationPrefix = options.forceEmulationPrefix ?? true;
+    this.nested = options.nested ?? false;
     this.#ram = options.ram;
     this.eptp = buildEpt(host.memory, kvm.pages, options.ram, options.rom);
   }
@@ -150,13 +154,13 @@ export class Vm {
   emulator(cpu: number): Emulator {
     const known = this.#emulators.get(cpu);
     if (known) return known;
-    const made = this.ports.emulator(cpu, this.#guestPhysical(cpu));
+    const made = this.ports.emulator(cpu, this.guestPhysical(cpu));
     this.#emulators.set(cpu, made);
     return made;
   }
 
   /** Guest-physical memory as the vCPU on a physical CPU reaches it: RAM, its own local APIC's page, devices. */
-  #guestPhysical(cpu: number): GuestPhysical {
+  guestPhysical(cpu: number): GuestPhysical {
     return {
       hostAddress: (address) =>
         address >= 0 && address < this.#ram.size ? this.#ram.base + address : undefined,

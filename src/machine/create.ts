@@ -45,6 +45,8 @@ export interface CreateOptions {
   readonly seed?: string;
   /** Processors, or vCPUs with a processor for each: 1 to 8. */
   readonly processors?: number;
+  /** In a VM the guest has VMX and may be a hypervisor; off unless told. */
+  readonly nested?: boolean;
   /** Format, command line, modules, initial RAM disk: what the image is booted with. */
   readonly boot?: BootOptions;
   /** Bytes that wait at the console. */
@@ -125,7 +127,7 @@ export function resumeMachine(snapshot: Snapshot, options: ResumeOptions = {}): 
 
 /** What a snapshot cannot be resumed without. */
 // biome-ignore format: a table
-const PARTS = ['profile', 'machine', 'memory', 'processors', 'timing', 'counting', 'seed'] as const;
+const PARTS = ['profile', 'machine', 'memory', 'processors', 'nested', 'timing', 'counting', 'seed'] as const;
 
 const nameOf = (machine: string): string =>
   Object.hasOwn(ALIASES, machine) ? ALIASES[machine]! : machine;
@@ -149,6 +151,7 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
     engine = 'interpreter',
     seed = 'counterpoint',
     processors = 1,
+    nested = false,
     input,
     onOutput,
     observer,
@@ -169,6 +172,7 @@ function assemble(read: () => GuestImage, options: CreateOptions): Machine {
     memorySize: memoryFor(image, options.memory),
     engine: typeof engine === 'string' ? engineNamed(engine) : engine,
     seed,
+    nested,
     ...(input && { input }),
     ...(onOutput && { onOutput }),
   };

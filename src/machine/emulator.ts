@@ -9,7 +9,7 @@ import { State } from '../cpu/state/state.ts';
 import { Core, type SystemFunction } from '../cpu/system/core.ts';
 import { ins, outs } from '../cpu/system/port-io.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
-import type { Emulation, Emulator, GuestPhysical } from '../kvm/ports.ts';
+import type { Emulation, Emulator, GuestFault, GuestPhysical } from '../kvm/ports.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
 import type { Hardware } from './hardware.ts';
 import type { Processor } from './processor.ts';
@@ -115,10 +115,28 @@ export function guestEmulator(
     write('GUEST_RFLAGS', core.rflags | (read('GUEST_RFLAGS') & RFLAGS.TF));
   };
 
+  const asFault = ({ exception, code, address }: Fault): GuestFault => ({
+    kind: 'fault',
+    vector: VECTORS[exception],
+    errorCode: code,
+    address,
+  });
+
   /** What a REP instruction has done before it faults is done. */
-  const fault = ({ exception, code, address }: Fault): Emulation => {
+  const fault = (thrown: Fault): Emulation => {
     give();
-    return { kind: 'fault', vector: VECTORS[exception], errorCode: code, address };
+    return asFault(thrown);
+  };
+
+  /** An access to the guest's memory, and the fault it ends in if it does. */
+  const attempt = <Result>(access: () => Result): Result | GuestFault => {
+    take();
+    try {
+      return access();
+    } catch (thrown) {
+      if (thrown instanceof Fault) return asFault(thrown);
+      throw thrown;
+    }
   };
 
   /** One element. Whether it was the last. @throws Fault */
@@ -175,5 +193,12 @@ export function guestEmulator(
       }
       return { kind: 'unsupported' };
     },
+
+    load: (segment, offset, size) => attempt(() => core.load(segment, offset, size)),
+    store: (segment, offset, size, value) =>
+      attempt(() => {
+        core.store(segment, offset, size, value);
+        return undefined;
+      }),
   };
 }

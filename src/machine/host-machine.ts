@@ -65,6 +65,8 @@ export interface GuestOptions {
   /** Bytes of its RAM; 4 MiB unless told. */
   readonly memory?: number;
   readonly exposure?: PmuExposure;
+  /** The guest has VMX and may be a hypervisor; off unless told. */
+  readonly nested?: boolean;
   /** Somebody who watches the VM beside its ledgers. */
   readonly observer?: KvmObserver;
 }
@@ -204,6 +206,7 @@ export class HostMachine {
   /** Creates a VM and makes the threads of its vCPUs ready. @throws PerfError where the design refuses. */
   start(options: GuestOptions): HostedProgram {
     const { code, design, cpus = [0], memory = GUEST_MEMORY, exposure = {}, observer } = options;
+    const { nested = false } = options;
     const { processors } = this.hardware;
     const ledgers = cpus.map(() => processors.map(({ state }) => new GuestLedger(state)));
     const ledgerOf = (vcpu: number) => ledgers[vcpu]![vm.vcpus[vcpu]!.host.id]!;
@@ -221,6 +224,7 @@ export class HostMachine {
       ...around.options,
       design,
       exposure,
+      nested,
       observer: {
         ...observer,
         entry: (record) => {

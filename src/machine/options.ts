@@ -13,6 +13,8 @@ export interface MachineParts {
   readonly engine: EngineFactory;
   /** Seed of everything random in the run. */
   readonly seed: string;
+  /** In a VM the guest has VMX and may be a hypervisor; off unless told. The bare machine has it anyway. */
+  readonly nested?: boolean;
   /** Bytes that wait at the guest's console. */
   readonly input?: Uint8Array;
   /** Hears each byte of the guest's console. */

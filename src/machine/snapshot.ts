@@ -22,7 +22,7 @@ import { VirtualMachine } from './virtual.ts';
  */
 const MAGIC = Uint8Array.of(0x89, ...new TextEncoder().encode('CPSNAP'), 0x1a);
 /** One more with every change of what a machine saves. */
-const VERSION = 2;
+const VERSION = 3;
 const AT = { VERSION: 8, SIZE: 12, INFLATED: 20, BODY: 28 } as const;
 const DIGEST_SIZE = 32;
 const LARGEST_BODY = 2 ** 32;
@@ -38,6 +38,8 @@ export interface Recipe extends FwCfgItems {
   /** Bytes of RAM of the guest. */
   readonly memory: number;
   readonly processors: number;
+  /** Whether the guest of a VM has VMX. */
+  readonly nested: boolean;
   readonly seed: string;
   readonly regions: readonly Region[];
 }
@@ -63,6 +65,7 @@ export function recipeOf(machine: Machine): Recipe {
     ...(profile.deviations && { deviations: profile.deviations }),
     memory: memorySize,
     processors: processors.length,
+    nested: machine instanceof VirtualMachine && machine.vm.nested,
     seed,
     regions,
     ...fwCfgItems(boot),

@@ -52,7 +52,7 @@ export class VirtualMachine implements Machine {
 
   constructor(parts: MachineParts & { design: VpmuDesign; observer?: KvmObserver }) {
     const { image, profile, memorySize, engine, seed, onOutput, input, design, observer } = parts;
-    const { processors = 1 } = parts;
+    const { processors = 1, nested = false } = parts;
     if (observer) this.watch(observer);
     const nothing = { read: () => 0xffff_ffff, write: () => {} };
     this.hardware = new Hardware({
@@ -94,6 +94,7 @@ export class VirtualMachine implements Machine {
       ...options,
       design,
       exposure: wholeExposure(design),
+      nested,
       observer: this.#observer,
     });
     this.regions = image.regions;

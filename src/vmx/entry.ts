@@ -5,7 +5,7 @@ import { CONTROL_RULES } from './entry-checks/controls.ts';
 import type { Entry } from './entry-checks/entry.ts';
 import { GUEST_RULES } from './entry-checks/guest-state.ts';
 import { HOST_RULES } from './entry-checks/host-state.ts';
-import { firstBroken } from './entry-checks/rule.ts';
+import { firstBroken, type Rule } from './entry-checks/rule.ts';
 import { type Abort, toHost } from './exit.ts';
 import { ENTRY_FAILURE, EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
@@ -25,12 +25,46 @@ export interface EntryFailure {
 
 /** What became of a VM entry: VMfailValid, back in the host as after a VM exit, or in the guest. */
 export type EntryResult =
-  | { readonly error: number; readonly failure?: EntryFailure }
+  | Refusal
   | { readonly failure: EntryFailure; readonly abort: Abort | undefined }
   | { readonly nonRoot: NonRootOperation };
 
 const FIRST_HOST_RULE = CONTROL_RULES.length;
 const FIRST_GUEST_RULE = FIRST_HOST_RULE + HOST_RULES.length;
+
+/** The VM-instruction error of a VM entry that its first checks refuse, and the check if it has a name. */
+export interface Refusal {
+  readonly error: number;
+  readonly failure?: EntryFailure;
+}
+
+/**
+ * Vol. 3, "Basic VM-Entry Checks" and "Checks on VMX Controls and Host-State Area".
+ * @param blocking interruptibility state of the host
+ */
+export function refusalOf(
+  entry: Entry,
+  kind: 'launch' | 'resume',
+  blocking: number,
+): Refusal | undefined {
+  const { launched } = entry.vmcs;
+  if ((blocking & BLOCKING.MOV_SS) !== 0) return { error: VM_INSTRUCTION_ERROR.MOV_SS_BLOCKING };
+  if (kind === 'launch' && launched) return { error: VM_INSTRUCTION_ERROR.VMLAUNCH_NOT_CLEAR };
+  if (kind === 'resume' && !launched) return { error: VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED };
+  const control = firstBroken(CONTROL_RULES, entry, 0);
+  if (control) {
+    const failure: EntryFailure = { kind: 'controls', rule: control.rule };
+    return { error: VM_INSTRUCTION_ERROR.BAD_CONTROLS, failure };
+  }
+  const host = firstBroken(HOST_RULES, entry, FIRST_HOST_RULE);
+  if (!host) return undefined;
+  const failure: EntryFailure = { kind: 'host state', rule: host.rule };
+  return { error: VM_INSTRUCTION_ERROR.BAD_HOST_STATE, failure };
+}
+
+/** The rule about the guest's state that a VM entry breaks. Vol. 3, "Checks on the Guest State Area". */
+export const brokenGuestRule = (entry: Entry): Rule | undefined =>
+  firstBroken(GUEST_RULES, entry, FIRST_GUEST_RULE);
 
 /**
  * VM entry by the current VMCS. Vol. 3, "VM Entries".
@@ -49,29 +83,14 @@ export function vmEntry(parts: {
   const { state } = core;
   const blocking = state.get32(STATE.INTERRUPTIBILITY);
 
-  // Basic VM-Entry Checks
-  if ((blocking & BLOCKING.MOV_SS) !== 0) return { error: VM_INSTRUCTION_ERROR.MOV_SS_BLOCKING };
-  if (kind === 'launch' && vmcs.launched) return { error: VM_INSTRUCTION_ERROR.VMLAUNCH_NOT_CLEAR };
-  if (kind === 'resume' && !vmcs.launched)
-    return { error: VM_INSTRUCTION_ERROR.VMRESUME_NOT_LAUNCHED };
-
-  // Checks on VMX Controls and Host-State Area
-  const control = firstBroken(CONTROL_RULES, entry, 0);
-  if (control) {
-    const failure: EntryFailure = { kind: 'controls', rule: control.rule };
-    return { error: VM_INSTRUCTION_ERROR.BAD_CONTROLS, failure };
-  }
-  const host = firstBroken(HOST_RULES, entry, FIRST_HOST_RULE);
-  if (host) {
-    const failure: EntryFailure = { kind: 'host state', rule: host.rule };
-    return { error: VM_INSTRUCTION_ERROR.BAD_HOST_STATE, failure };
-  }
+  const refused = refusalOf(entry, kind, blocking);
+  if (refused) return refused;
 
   // Checking and Loading Guest State
   core.stepTrap = false;
   retire();
   core.ports.time.modeChanging();
-  const guest = firstBroken(GUEST_RULES, entry, FIRST_GUEST_RULE);
+  const guest = brokenGuestRule(entry);
   if (guest) {
     const failure: EntryFailure = { kind: 'guest state', rule: guest.rule };
     const { qualification = 0n } = guest;

@@ -91,10 +91,16 @@ export function eferFor(efer: number, cr0: number, longMode: boolean): number {
   return longMode ? lma | LME : lma & ~LME;
 }
 
-/** CR0 as VM entry or VM exit leaves it. */
+/** CR0, bits 31:0, as VM entry or VM exit leaves it: some bits stay as they were. */
+export const cr0Loaded = (old: number, field: number): number =>
+  ((old & CR0_KEPT) | (field & ~CR0_KEPT)) >>> 0;
+
 export function loadCr0(state: State, cr0: number): void {
-  state.set32(STATE.CR0, ((state.get32(STATE.CR0) & CR0_KEPT) | (cr0 & ~CR0_KEPT)) >>> 0);
+  state.set32(STATE.CR0, cr0Loaded(state.get32(STATE.CR0), cr0));
 }
+
+/** DR7 as VM entry loads it. */
+export const dr7Loaded = (field: bigint): bigint => (field & ~DR7_ZERO) | DR7_ONE;
 
 /** Bits of pending debug exceptions that make them valid: an enabled breakpoint, a single step. */
 const DEBUG_VALID = (1 << 12) | (1 << 14);
@@ -126,7 +132,7 @@ export function loadGuestState(machine: VmxMachine, vmcs: Vmcs, controls: Contro
   const cr0 = vmcs.read32(FIELDS.GUEST_CR0);
   loadCr0(state, cr0);
   if (on(ENTRY.LOAD_DEBUG_CONTROLS)) {
-    state.set(DR7, (vmcs.read(FIELDS.GUEST_DR7) & ~DR7_ZERO) | DR7_ONE);
+    state.set(DR7, dr7Loaded(vmcs.read(FIELDS.GUEST_DR7)));
     msr.wrmsr(MSR.IA32_DEBUGCTL, vmcs.read(FIELDS.GUEST_IA32_DEBUGCTL));
   }
   if (on(ENTRY.LOAD_IA32_EFER)) vmcs.copyTo(words, EFER_FIELD);

@@ -1,5 +1,5 @@
 import { CR4, RFLAGS } from '../cpu/control-registers.ts';
-import { SEGMENT, type SegmentName, STATE } from '../cpu/state/layout.ts';
+import { SEGMENT, SEGMENTS, type SegmentName, STATE } from '../cpu/state/layout.ts';
 import { SEGMENT_INDEX } from '../cpu/state/state.ts';
 import { EXIT } from '../msr/vmx.ts';
 import type { Controls } from './controls.ts';
@@ -11,7 +11,8 @@ import type { Vmcs } from './vmcs.ts';
 
 const UNUSABLE = 0x1_0000;
 const RIGHTS = { CODE_32: 0xc09b, CODE_64: 0xa09b, DATA: 0xc093, TSS: 0x8b } as const;
-const DR7_RESET = 0x400n;
+/** DR7 after a VM exit. */
+export const DR7_RESET = 0x400n;
 const PAE = Number(CR4.PAE);
 const PCIDE = Number(CR4.PCIDE);
 
@@ -19,7 +20,6 @@ const at = (name: SegmentName) => STATE.SEGMENT + SEGMENT_INDEX[name] * SEGMENT.
 const LDTR = at('LDTR');
 const TR = at('TR');
 const FLAT = (['CS', 'SS', 'DS', 'ES'] as const).map(at);
-const BASED = (['FS', 'GS'] as const).map(at);
 
 // biome-ignore format: a table
 const ALWAYS = transfer(
@@ -81,23 +81,30 @@ export function loadHostState(machine: VmxMachine, vmcs: Vmcs, controls: Control
   return pdptes.every((pdpte) => pdpteIsValid(pdpte, physicalWidth));
 }
 
-/** What of the segments no field holds. Vol. 3, "Loading Host Segment and Descriptor-Table Registers". */
+/** Limits of segments after a VM exit. Vol. 3, "Loading Host Segment and Descriptor-Table Registers". */
+export const limitAfterExit = (name: SegmentName): number =>
+  name === 'LDTR' ? 0 : name === 'TR' ? 0x67 : 0xffff_ffff;
+
+/** Access rights of a segment after a VM exit. */
+export function rightsAfterExit(name: SegmentName, selector: number, longMode: boolean): number {
+  if (name === 'LDTR') return UNUSABLE;
+  if (name === 'CS') return longMode ? RIGHTS.CODE_64 : RIGHTS.CODE_32;
+  const rights = name === 'TR' ? RIGHTS.TSS : RIGHTS.DATA;
+  return selector === 0 ? rights | UNUSABLE : rights;
+}
+
 function loadSegments(words: Uint32Array, longMode: boolean): void {
-  const hidden = (segment: number, limit: number, rights: number) => {
-    const usable = words[(segment + SEGMENT.SELECTOR) / 4] !== 0;
-    words[(segment + SEGMENT.LIMIT) / 4] = limit;
-    words[(segment + SEGMENT.RIGHTS) / 4] = usable ? rights : rights | UNUSABLE;
-  };
+  words.fill(0, LDTR / 4, (LDTR + SEGMENT.SIZE) / 4);
   for (const segment of FLAT) {
     words[(segment + SEGMENT.BASE) / 4] = 0;
     words[(segment + SEGMENT.BASE) / 4 + 1] = 0;
-    hidden(segment, 0xffff_ffff, RIGHTS.DATA);
   }
-  for (const segment of BASED) hidden(segment, 0xffff_ffff, RIGHTS.DATA);
-  words[(at('CS') + SEGMENT.RIGHTS) / 4] = longMode ? RIGHTS.CODE_64 : RIGHTS.CODE_32;
-  hidden(TR, 0x67, RIGHTS.TSS);
-  words.fill(0, LDTR / 4, (LDTR + SEGMENT.SIZE) / 4);
-  words[(LDTR + SEGMENT.RIGHTS) / 4] = UNUSABLE;
+  for (const name of SEGMENTS) {
+    const segment = at(name);
+    const selector = words[(segment + SEGMENT.SELECTOR) / 4]!;
+    words[(segment + SEGMENT.LIMIT) / 4] = limitAfterExit(name);
+    words[(segment + SEGMENT.RIGHTS) / 4] = rightsAfterExit(name, selector, longMode);
+  }
 }
 
 /** Whether a present PDPTE has its reserved bits clear. Vol. 3, "Format of a PAE Page-Directory-Pointer-Table Entry". */

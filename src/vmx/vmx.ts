@@ -24,22 +24,19 @@ import { eptpIsValid, eptRoot } from './ept.ts';
 import { type Abort, vmExit } from './exit.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
-import { HeldVmcss, type SavedVmcss } from './held-vmcss.ts';
 import { vmxInstructions } from './instructions.ts';
 import { entryProcessor, type VmxMachine } from './machine.ts';
 import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
 import type { Vmcs } from './vmcs.ts';
-import { VmcsAccess } from './vmcs-access.ts';
+import { type SavedVmxOperation, VmxOperation } from './vmx-operation.ts';
 
 const NO_VMCS = MASK64;
 
 /** What VMX needs to resume; plain data. */
-export interface SavedVmx {
+export interface SavedVmx extends SavedVmxOperation {
   readonly featureControl: bigint;
-  readonly vmxon: number | undefined;
-  readonly vmcss: SavedVmcss;
   readonly nonRoot: (SavedNonRoot & { readonly vmcs: number }) | undefined;
   readonly timer: SavedTimer;
   readonly rootIsTypeScript: boolean;
@@ -60,16 +57,13 @@ export class Vmx implements VmxPort {
   aborted: Abort | undefined;
   readonly #memory: PhysicalMemory;
   readonly #msr: MsrBus;
-  readonly #vmcss: HeldVmcss;
-  readonly #access: VmcsAccess;
+  readonly #operation: VmxOperation;
   /** The latest VMCS that was entered, as its checks see it. */
   #entry: Entry | undefined;
   #core: Core | undefined;
   #machine: VmxMachine | undefined;
   #timer: PreemptionTimer | undefined;
   #featureControl = 0n;
-  /** Physical address of the VMXON region; undefined outside VMX operation. */
-  #vmxon: number | undefined;
   #nonRoot: NonRootOperation | undefined;
   #rootIsTypeScript = false;
 
@@ -77,8 +71,8 @@ export class Vmx implements VmxPort {
     this.shape = shape;
     this.#memory = memory;
     this.#msr = msr;
-    this.#vmcss = new HeldVmcss(memory, shape);
-    this.#access = new VmcsAccess(this.#vmcss, shape);
+    const physicalWidth = () => this.core.features.physicalWidth;
+    this.#operation = new VmxOperation({ shape, memory, physicalWidth });
   }
 
   /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
@@ -99,7 +93,7 @@ export class Vmx implements VmxPort {
   }
 
   get operation(): boolean {
-    return this.#vmxon !== undefined;
+    return this.#operation.isOn;
   }
 
   get nonRoot(): NonRootOperation | undefined {
@@ -128,61 +122,45 @@ export class Vmx implements VmxPort {
   // VMX instructions, operands read. Vol. 3, "VMX Instruction Reference".
 
   vmxon(region: bigint): VmxOutcome {
-    if (this.operation) return this.fail(VM_INSTRUCTION_ERROR.VMXON_IN_ROOT);
-    if (!this.#isRegion(region)) return 'VMfailInvalid';
-    if (!this.#vmcss.isOurs(Number(region))) return 'VMfailInvalid';
-    this.#vmxon = Number(region);
-    return 'VMsucceed';
+    return this.#operation.vmxon(region);
   }
 
   vmxoff(): VmxOutcome {
-    this.#vmcss.release();
-    this.#vmxon = undefined;
-    return 'VMsucceed';
+    return this.#operation.vmxoff();
   }
 
   vmclear(pointer: bigint): VmxOutcome {
-    if (!this.#isRegion(pointer)) return this.fail(VM_INSTRUCTION_ERROR.VMCLEAR_BAD_ADDRESS);
-    const address = Number(pointer);
-    if (address === this.#vmxon) return this.fail(VM_INSTRUCTION_ERROR.VMCLEAR_VMXON_POINTER);
-    this.#vmcss.clear(address);
-    return 'VMsucceed';
+    return this.#operation.vmclear(pointer);
   }
 
   vmptrld(pointer: bigint): VmxOutcome {
-    if (!this.#isRegion(pointer)) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_ADDRESS);
-    const address = Number(pointer);
-    if (address === this.#vmxon) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
-    if (!this.#vmcss.mayLoad(address)) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
-    this.#vmcss.load(address);
-    return 'VMsucceed';
+    return this.#operation.vmptrld(pointer);
   }
 
   /** The current-VMCS pointer; all ones without one. */
   vmptrst(): bigint {
-    const { current } = this.#vmcss;
-    return current ? BigInt(current.address) : NO_VMCS;
+    return this.#operation.vmptrst();
   }
 
   /** A field of the current VMCS, whoever runs; undefined where VMREAD fails. */
   vmread(encoding: number): bigint | undefined {
-    const value = this.#access.read(this.#vmcss.current, encoding);
+    const value = this.#operation.read(this.#operation.vmcss.current, encoding);
     return typeof value === 'bigint' ? value : undefined;
   }
 
   /** Writes a field of the current VMCS, whoever runs. */
   vmwrite(encoding: number, value: bigint): VmxOutcome {
-    return this.#access.write(this.#vmcss.current, encoding, value);
+    return this.#operation.write(this.#operation.vmcss.current, encoding, value);
   }
 
   /** VMREAD of guest code. */
   readField(encoding: bigint): bigint | VmxOutcome {
-    return this.#access.read(this.#accessible, Number(encoding));
+    return this.#operation.read(this.#accessible, Number(encoding));
   }
 
   /** VMWRITE of guest code. */
   writeField(encoding: bigint, value: bigint): VmxOutcome {
-    return this.#access.write(this.#accessible, Number(encoding), value);
+    return this.#operation.write(this.#accessible, Number(encoding), value);
   }
 
   /** VMLAUNCH by root-mode software in TypeScript. Success means the guest runs, or that the exit fields say why not. */
@@ -223,9 +201,10 @@ export class Vmx implements VmxPort {
    * to the host. Vol. 3, "VM Entries".
    */
   enter(kind: 'launch' | 'resume', fromTypeScript: boolean, retire = () => {}): VmxOutcome {
-    const vmcs = this.#vmcss.enterable;
+    const vmcs = this.#operation.vmcss.enterable;
     if (!vmcs) return 'VMfailInvalid';
-    const entry = this.#entry?.vmcs === vmcs ? this.#entry : new Entry(entryProcessor(this.machine), vmcs);
+    const entry =
+      this.#entry?.vmcs === vmcs ? this.#entry : new Entry(entryProcessor(this.machine), vmcs);
     this.#entry = entry;
     this.lastFailure = undefined;
     const timer = this.#timer!;
@@ -277,14 +256,13 @@ export class Vmx implements VmxPort {
   }
 
   fail(error: number): VmxOutcome {
-    return this.#access.fail(error);
+    return this.#operation.fail(error);
   }
 
   save(): SavedVmx {
     return {
       featureControl: this.#featureControl,
-      vmxon: this.#vmxon,
-      vmcss: this.#vmcss.save(),
+      ...this.#operation.save(),
       nonRoot: this.#nonRoot && { vmcs: this.#nonRoot.vmcs.address, ...this.#nonRoot.save() },
       timer: this.#timer!.save(),
       rootIsTypeScript: this.#rootIsTypeScript,
@@ -296,11 +274,10 @@ export class Vmx implements VmxPort {
   restore(saved: SavedVmx): void {
     const { nonRoot } = saved;
     this.#featureControl = saved.featureControl;
-    this.#vmxon = saved.vmxon;
-    this.#vmcss.restore(saved.vmcss);
+    this.#operation.restore(saved);
     const timer = this.#timer!;
     timer.restore(saved.timer);
-    const running = nonRoot && this.#vmcss.active(nonRoot.vmcs);
+    const running = nonRoot && this.#operation.vmcss.active(nonRoot.vmcs);
     this.#nonRoot = running && new NonRootOperation(this.machine, running, timer);
     if (nonRoot) this.#nonRoot?.restore(nonRoot);
     this.#rootIsTypeScript = saved.rootIsTypeScript;
@@ -341,16 +318,8 @@ export class Vmx implements VmxPort {
 
   /** The VMCS that VMREAD and VMWRITE of guest code reach: the current one, in non-root operation the shadow VMCS. */
   get #accessible(): Vmcs | undefined {
-    if (!this.#nonRoot) return this.#vmcss.current;
+    if (!this.#nonRoot) return this.#operation.vmcss.current;
     const shadow = this.#nonRoot.vmcs.read(FIELDS.VMCS_LINK_POINTER);
-    return shadow === NO_VMCS ? undefined : this.#vmcss.use(Number(shadow));
-  }
-
-  #isRegion(pointer: bigint): boolean {
-    return (pointer & 0xfffn) === 0n && this.#isPhysical(pointer);
-  }
-
-  #isPhysical(address: bigint): boolean {
-    return address >> BigInt(this.core.features.physicalWidth) === 0n;
+    return shadow === NO_VMCS ? undefined : this.#operation.vmcss.use(Number(shadow));
   }
 }

@@ -11,6 +11,7 @@ it('a guest sees no supervisor state components, whatever the host has', () => {
   const leafOf = (subleaf: number) =>
     guestCpuid(0xd, subleaf, (leaf, sub) => host(leaf, sub, state), {
       osxsave: true,
+      vmx: false,
       ospke: false,
       apicEnabled: true,
       apicId: 0,

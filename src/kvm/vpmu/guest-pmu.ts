@@ -106,6 +106,11 @@ export class GuestPmu {
     return this.#bus.wrmsr(address, value);
   }
 
+  /** Whether a register could hold a value, as VM entry asks before it loads one. */
+  accepts(address: number, value: bigint): boolean {
+    return this.#bus.accepts(address, value);
+  }
+
   /** The pmc that RDPMC with this ECX reads, if there is one. Bits 31 and 29 are no types of ours. */
   rdpmcTarget(ecx: number): Pmc | undefined {
     const type = (ecx >>> 16) & 0xffff;

@@ -3,10 +3,10 @@ import { STATE } from '../../../src/cpu/state/layout.ts';
 import { SAPPHIRE_RAPIDS_VMX } from '../../../src/msr/vmx.ts';
 import { CONTROL_RULES } from '../../../src/vmx/entry-checks/controls.ts';
 import { Entry } from '../../../src/vmx/entry-checks/entry.ts';
-import { entryProcessor } from '../../../src/vmx/machine.ts';
 import { GUEST_RULES } from '../../../src/vmx/entry-checks/guest-state.ts';
 import { HOST_RULES } from '../../../src/vmx/entry-checks/host-state.ts';
 import type { Rule } from '../../../src/vmx/entry-checks/rule.ts';
+import { entryProcessor } from '../../../src/vmx/machine.ts';
 import { Vmcs } from '../../../src/vmx/vmcs.ts';
 import { Processor, VMCS } from '../processor.ts';
 import {
