@@ -84,13 +84,8 @@ function wentText({ outcome, path, carried, exits, value }: StepTrace): string {
 }
 
 /** What a guest hypervisor has arranged for its guest. */
-function nestedText({
-  bitmap,
-  rdpmcExiting,
-  lists = [],
-  globalCtrl,
-  onExit,
-}: NestedCase): string[] {
+function nestedText(nested: NestedCase): string[] {
+  const { bitmap, rdpmcExiting, nmiExiting, lists = [], globalCtrl, onExit } = nested;
   const { entry, exit, save } = globalCtrl ?? {};
   const did = {
     skip: 'steps over the instruction',
@@ -106,6 +101,7 @@ function nestedText({
       ([address, access]) => `L1’s MSR bitmap: ${access} of ${registerName(address)} turned over`,
     ),
     `RDPMC ${rdpmcExiting ? 'exits to L1' : 'passes L1'}`,
+    ...(nmiExiting ? ['NMIs exit to L1'] : []),
     ...lists.map(
       ({ list, address, value }) =>
         `L1’s MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,

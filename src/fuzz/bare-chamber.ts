@@ -25,10 +25,10 @@ interface Saved {
 export interface BareTrace {
   readonly steps: readonly StepResult[];
   readonly nmis: number;
-  /** How the processor stopped: `halted` is the guest's own end. */
+  /** How the run ended: `end` is the guest's own end. */
   readonly end: string;
   /** Of a guest that is a hypervisor: the exits it took; undefined where it was at a loss. */
-  readonly exits: readonly ExitRecord[] | undefined;
+  readonly toL1: readonly ExitRecord[] | undefined;
   /** And what its exit MSR-store list holds at the end. */
   readonly stored: readonly bigint[];
 }
@@ -81,8 +81,8 @@ export class BareChamber {
     return {
       steps: readResults(this.#dirty, fuzzed.steps.length),
       nmis: readNmis(this.#dirty),
-      end: reason,
-      exits: fuzzed.nested ? readExits(this.#dirty) : [],
+      end: reason === 'halted' ? 'end' : reason,
+      toL1: fuzzed.nested ? readExits(this.#dirty) : [],
       stored: readStored(this.#dirty, fuzzed),
     };
   }

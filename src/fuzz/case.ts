@@ -94,6 +94,8 @@ export interface NestedCase {
     readonly except: readonly (readonly [address: number, access: 'read' | 'write'])[];
   };
   readonly rdpmcExiting: boolean;
+  /** An NMI, as which a PMI comes, exits to L1 instead of going to L2's handler. */
+  readonly nmiExiting?: boolean;
   /** L1's MSR lists. */
   readonly lists?: readonly ListedMsr[];
   /** IA32_PERF_GLOBAL_CTRL as VM entries of L2 load it, and as VM exits to L1 do; and whether those save it. */

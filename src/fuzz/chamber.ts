@@ -6,9 +6,11 @@ import type { Processor } from '../machine/processor.ts';
 import { perfEventAttr } from '../perf/attr.ts';
 import type { PerfEvent } from '../perf/event.ts';
 import type { FuzzCase, HostAction } from './case.ts';
-import { type Mode, stubImage } from './guest/image.ts';
+import { HYPERVISOR } from './guest/hypervisor.ts';
+import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
 import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
 import { CaseLists } from './msr-lists.ts';
@@ -21,13 +23,19 @@ import { watch } from './watch.ts';
 
 const RDI = 7;
 const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
-/** Ticks a case may take, some ten times what the longest of a hundred steps does: one that takes more goes in circles. */
-const BUDGET = 8_000_000n;
+/**
+ * Ticks a case may take: a hundred steps take less than a million, five if each of them exits to a guest hypervisor.
+ * One that takes more than this goes in circles.
+ */
+const BUDGET = 20_000_000n;
 /** Work that another task of the host does when it gets the CPU. */
 const OTHER_TASK = { ticks: 5_000, instructions: 2_500 } as const;
 /** An interrupt of the host that asks nothing of it (Linux’s RESCHEDULE_VECTOR). */
 const RESCHEDULE_VECTOR = 0xfd;
 const DENY_ALL = { action: 'allow', events: [], fixedCounterBitmap: 0 } as const;
+
+/** What of a case the machine depends on that executes it. */
+export type ChamberParts = Pick<FuzzCase, 'design' | 'profile' | 'exposure' | 'nested'>;
 
 /** Something that changes a machine before its first case: how a leaky twin is made. */
 export type Alteration = (chamber: Chamber) => void;
@@ -40,7 +48,7 @@ export class Chamber {
   readonly machine: HostMachine;
   readonly guest: HostedProgram;
   readonly processor: Processor;
-  readonly parts: Pick<FuzzCase, 'design' | 'profile' | 'exposure'>;
+  readonly parts: ChamberParts;
   /** What a VM entry and a VM exit are looked at for. */
   onEntry: (() => void) | undefined;
   onExit: (() => void) | undefined;
@@ -53,10 +61,13 @@ export class Chamber {
   readonly #dirty: DataView;
   #hostEvents: PerfEvent[] = [];
   #paths: Path[] = [];
+  /** Of accesses by which a guest hypervisor carries those of its guest out. */
+  #carried: Path[] = [];
   #exits: string[][] = [];
 
-  constructor(parts: Pick<FuzzCase, 'design' | 'profile' | 'exposure'>, alter?: Alteration) {
+  constructor(parts: ChamberParts, alter?: Alteration) {
     this.parts = parts;
+    const nested = parts.nested !== undefined;
     const design = designOf(parts.design);
     this.machine = new HostMachine({
       profile: profileOf(parts.profile),
@@ -64,8 +75,9 @@ export class Chamber {
     });
     this.processor = this.machine.hardware.processors[0]!;
     this.guest = this.machine.start({
-      code: stubImage({ cpl: 0, pce: false }),
+      code: stubImage({ cpl: 0, pce: false, nested }),
       design,
+      nested,
       exposure: exposureOf(parts.exposure),
       observer: this.#observer(),
     });
@@ -74,7 +86,7 @@ export class Chamber {
     this.#dirty = new DataView(
       ram.linear.buffer,
       ram.offset(LAYOUT.DIRTY),
-      LAYOUT.DIRTY_END - LAYOUT.DIRTY,
+      dirtyEnd(nested) - LAYOUT.DIRTY,
     );
     board.ports.attach(READY_PORT, 1, {
       read: () => 0,
@@ -84,9 +96,7 @@ export class Chamber {
       read: () => 0,
       write: (_offset, _size, value) => this.#hostAction(HOST_ACTIONS[value]!),
     });
-    this.processor.accessed.push(() => {
-      this.#paths[this.step] = 'direct';
-    });
+    this.processor.accessed.push(() => this.#accessed(this.processor.state.rip, 'direct'));
     this.#telling = tellingRegisters(this.processor);
     enableApic(vcpu.apic.page);
     this.#lists = new CaseLists(this.processor, this.guest);
@@ -125,6 +135,7 @@ export class Chamber {
   run(fuzzed: FuzzCase): Trace {
     this.reset(fuzzed);
     this.#paths = fuzzed.steps.map(() => 'none');
+    this.#carried = [];
     this.#exits = fuzzed.steps.map(() => []);
     this.#foreign = [];
     let end: string;
@@ -142,6 +153,7 @@ export class Chamber {
     const { vcpu, vm } = this.guest;
     this.#provenance.forget();
     writeSteps(this.#dirty, fuzzed.steps);
+    if (fuzzed.nested) writeNested(this.#dirty, fuzzed.nested);
     for (const [address, access] of fuzzed.bitmap) {
       const bitmap = vm.bitmapFor(vcpu);
       bitmap.set(address, access, !bitmap.exits(address, access));
@@ -168,7 +180,10 @@ export class Chamber {
     vcpu.schedIn(this.host);
   }
 
-  #trace({ steps }: FuzzCase, end: string): Trace {
+  #trace(fuzzed: FuzzCase, end: string): Trace {
+    const { steps, nested } = fuzzed;
+    const toL1 = nested ? readExits(this.#dirty) : [];
+    for (const { step } of toL1 ?? []) if (this.#paths[step] === 'exit') this.#paths[step] = 'L1';
     const memory = new Uint8Array(
       this.#dirty.buffer,
       this.#dirty.byteOffset,
@@ -178,10 +193,13 @@ export class Chamber {
       steps: readResults(this.#dirty, steps.length).map((result, at) => ({
         ...result,
         path: this.#paths[at]!,
+        ...(this.#carried[at] && { carried: this.#carried[at] }),
         exits: this.#exits[at]!,
       })),
       nmis: readNmis(this.#dirty),
       end,
+      toL1,
+      stored: readStored(this.#dirty, fuzzed),
       memory: memory.slice(),
       foreign: this.#foreign,
       hostCounts: this.#hostEvents.map((event) => this.machine.perf.read(event)?.count ?? -1n),
@@ -207,6 +225,11 @@ export class Chamber {
       this.host.work(OTHER_TASK.ticks, OTHER_TASK.instructions);
       vcpu.schedIn(this.host);
     }
+  }
+
+  #accessed(rip: bigint, path: Path): void {
+    const by = HYPERVISOR.instructions.has(Number(rip)) ? this.#carried : this.#paths;
+    by[this.step] = path;
   }
 
   #hostAction(action: HostAction): void {
@@ -241,13 +264,13 @@ export class Chamber {
         this.onEntry?.();
         this.#lists.entering();
       },
-      exit: ({ reason }) => {
+      exit: ({ reason, rip }) => {
         const { step } = this;
         this.onExit?.();
         for (const { address, what } of this.#lists.exited()) this.tell({ what, address });
         this.#exits[step]?.push(exitName(reason));
         if (reason === EXIT.MSR_READ || reason === EXIT.MSR_WRITE || reason === EXIT.RDPMC) {
-          this.#paths[step] = 'exit';
+          this.#accessed(rip, 'exit');
         }
       },
     };

@@ -56,7 +56,8 @@ td { width: 4.5rem; text-align: right; padding: 1px 6px; border: 1px solid #e4e7
 </style>
 <h1>${escaped(title)}</h1>
 <p>Accesses by register, instruction and outcome. <em>direct</em>: the processor answered; <em>exit</em>: the hypervisor did; neither: the
-access faulted before anybody was asked. Darker is more, on a logarithmic scale; exact counts of this run.</p>
+access faulted before anybody was asked. Rows of L2 are those of a guest’s guest: <em>exit to L1</em> says what its hypervisor did about the
+access, and which way its own one went where it carried it out. Darker is more, on a logarithmic scale; exact counts of this run.</p>
 <main>
 ${maps.join('\n')}
 </main>

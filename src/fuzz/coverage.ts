@@ -51,11 +51,14 @@ export class Coverage {
   }
 }
 
+/** What a guest hypervisor did about an access. */
+const DID = { skip: 'skipped', 'carry-out': 'carried out', inject: 'injected' } as const;
+
 function outcomeOf({ nested }: FuzzCase, { path, outcome, carried }: StepTrace): string {
   if (path === 'none') return outcome;
   if (path !== 'L1') return `${path} ${outcome}`;
   const own = carried ? ` ${carried}` : '';
-  return `exit to L1, ${nested!.onExit}${own}: ${outcome}`;
+  return `exit to L1, ${DID[nested!.onExit]}${own}: ${outcome}`;
 }
 
 function rdpmcKind(ecx: number): string {

@@ -23,6 +23,7 @@ export function nestedCase(
   return {
     ...(draw.chance(0.85) && { bitmap: bitmap(draw, reached) }),
     rdpmcExiting: draw.chance(0.5),
+    ...(draw.chance(0.3) && { nmiExiting: true }),
     ...(lists.length > 0 && { lists }),
     ...(globalCtrl && { globalCtrl }),
     onExit: draw.weighted([
@@ -76,6 +77,6 @@ function loads(
   return {
     ...(draw.chance(0.7) && { entry: opened() }),
     ...(draw.chance(0.7) && { exit: opened() }),
-    ...(savesGlobalCtrl({ profile }) && draw.chance(0.4) && { save: true }),
+    ...(draw.chance(savesGlobalCtrl({ profile }) ? 0.4 : 0.03) && { save: true }),
   };
 }

@@ -1,4 +1,4 @@
-import { BareChamber, type BareTrace } from './bare-chamber.ts';
+import { BareChamber } from './bare-chamber.ts';
 import { chamberKey, type FuzzCase } from './case.ts';
 import { type Alteration, Chamber } from './chamber.ts';
 import type { Violation } from './finding.ts';
@@ -14,7 +14,7 @@ import { checkOwnership } from './oracles/ownership.ts';
 import { checkPieces, inOnePiece } from './oracles/pieces.ts';
 import { checkStream } from './oracles/stream.ts';
 import { opposite } from './secret.ts';
-import type { Path, Trace } from './trace.ts';
+import type { Trace } from './trace.ts';
 
 /** What came of one case. */
 export interface Examination {
@@ -45,12 +45,11 @@ export class Examiner {
 
   examine(fuzzed: FuzzCase): Examination {
     const room = this.#room(fuzzed);
-    if (fuzzed.nested) return examineBare(fuzzed, this.#bare(room, fuzzed).run(fuzzed));
     const { chamber } = room;
     const trace = chamber.run(fuzzed);
     const failed = trace.end !== 'end';
     if (fuzzed.lists || failed) {
-      const violations = fuzzed.lists ? checkLists(fuzzed, trace) : checkEnd(fuzzed, trace);
+      const violations = endOf(fuzzed)(fuzzed, trace);
       // A host that has failed may have failed anywhere: nothing of its machine is used again. A VM entry that fails
       // as a list says it must does so between two instructions of the host.
       if (failed && violations.length > 0) this.#rooms.delete(chamberKey(fuzzed));
@@ -63,6 +62,7 @@ export class Examiner {
     return {
       trace,
       violations: [
+        ...checkNested(fuzzed, trace),
         ...checkPolicy(fuzzed, trace),
         ...(fuzzed.bitmap.length === 0 ? checkOwnership(fuzzed, trace) : []),
         ...(fuzzed.bitmap.length === 0 ? checkInterference(fuzzed, trace, other) : []),
@@ -94,18 +94,8 @@ export class Examiner {
   }
 }
 
-/** A case with a guest's guest: the hypervisor virtualises no VMX yet, so the bare machine alone runs it. */
-function examineBare(fuzzed: FuzzCase, bare: BareTrace): Examination {
-  const { steps, nmis, end, exits = [] } = bare;
-  const toL1 = new Set(exits.map(({ step }) => step));
-  const path = (at: number): Path => (toL1.has(at) ? 'L1' : 'direct');
-  const trace: Trace = {
-    steps: steps.map((step, at) => ({ ...step, path: path(at), exits: [] })),
-    nmis,
-    end,
-    memory: new Uint8Array(),
-    foreign: [],
-    hostCounts: [],
-  };
-  return { trace, violations: checkNested(fuzzed, bare) };
-}
+/** Who judges a run that ends before its guest does, or one with MSR lists. */
+const endOf = ({ lists, nested }: FuzzCase) => {
+  if (lists) return checkLists;
+  return nested ? checkNested : checkEnd;
+};

@@ -1,4 +1,4 @@
-import type { AccessForm, Exposure, FuzzCase, Step } from './case.ts';
+import type { AccessForm, Exposure, FuzzCase, NestedCase, Step } from './case.ts';
 import { MOST_STEPS } from './guest/layout.ts';
 import { pairsOf } from './profiles.ts';
 import { ADDRESSES } from './registers.ts';
@@ -21,6 +21,8 @@ const OTHER_FORMS = [
 interface Section {
   readonly cpl: FuzzCase['cpl'];
   readonly pce: boolean;
+  /** Where a guest's guest does it. */
+  readonly nested?: NestedCase;
   readonly count: number;
   readonly step: (at: number) => Step;
 }
@@ -36,17 +38,23 @@ const msrs = (cpl: FuzzCase['cpl'], form: AccessForm): Section => ({
   }),
 });
 
-/** Every index of the defined types, every type with its first index. */
-const rdpmc = (cpl: FuzzCase['cpl'], pce: boolean, types: readonly number[]): Section => ({
+/** Every index of the defined types, or the first so many of each. */
+const rdpmc = (
+  cpl: FuzzCase['cpl'],
+  pce: boolean,
+  types: readonly number[],
+  indexes = INDEXES,
+): Section => ({
   cpl,
   pce,
-  count: types.length * INDEXES,
+  count: types.length * indexes,
   step: (at) => ({
     do: 'rdpmc',
-    register: ((types[Math.floor(at / INDEXES)]! << 16) | (at % INDEXES)) >>> 0,
+    register: ((types[Math.floor(at / indexes)]! << 16) | (at % indexes)) >>> 0,
   }),
 });
 
+/** Every type with its first index. */
 const rdpmcTypes = (cpl: FuzzCase['cpl'], pce: boolean): Section => ({
   cpl,
   pce,
@@ -64,6 +72,20 @@ const others = (cpl: FuzzCase['cpl']): Section => ({
   }),
 });
 
+/** A guest hypervisor that asks for nothing, and one that asks for everything and does it itself. */
+const OPEN: NestedCase = {
+  bitmap: { exits: 'none', except: [] },
+  rdpmcExiting: false,
+  onExit: 'inject',
+};
+const SHUT: NestedCase = {
+  bitmap: { exits: 'all', except: [] },
+  rdpmcExiting: true,
+  onExit: 'carry-out',
+};
+const byL2 = (nested: NestedCase, ...sections: readonly Section[]): Section[] =>
+  sections.map((section) => ({ ...section, nested }));
+
 /** All there is to try on one design, profile and exposure. */
 const SECTIONS: readonly Section[] = [
   ...([0, 1, 2, 3] as const).flatMap((cpl) => [msrs(cpl, 'rdmsr'), msrs(cpl, 'wrmsr')]),
@@ -75,6 +97,12 @@ const SECTIONS: readonly Section[] = [
   rdpmcTypes(0, false),
   rdpmc(3, true, [0, 0x4000]),
   rdpmcTypes(3, false),
+  ...byL2(OPEN, msrs(0, 'rdmsr'), msrs(0, 'wrmsr'), rdpmc(0, false, TYPES), rdpmcTypes(0, false)),
+  ...byL2(OPEN, others(0)),
+  // What exits to L1 does so whatever the index: the first of each type.
+  ...byL2(SHUT, msrs(0, 'rdmsr'), msrs(0, 'wrmsr'), rdpmc(0, false, TYPES, 64)),
+  // At CPL 3 #GP comes before L1 is asked.
+  ...byL2(SHUT, msrs(3, 'rdmsr'), msrs(3, 'wrmsr'), rdpmcTypes(3, false)),
 ];
 
 const casesIn = ({ count }: Section) => Math.ceil(count / MOST_STEPS);
@@ -120,6 +148,7 @@ export function exhaustiveCase(space: Space, index: number): FuzzCase {
     lvtpc: 'masked',
     registers: [],
     bitmap: [],
+    ...(section.nested && { nested: section.nested }),
     host: { secret: 1, events: [] },
     steps: Array.from({ length: count }, (_, at) => section.step(first + at)),
   };

@@ -79,11 +79,11 @@ export function generate(space: Space, index: number): FuzzCase {
 /** How many of all cases are those of a guest's guest. */
 const NESTED = 0.15;
 
-/** The same steps, done by a guest of the guest: bitmap and lists are L1's then. */
+/** The same steps, done by a guest of the guest: the lists are L1’s then. */
 function withGuest(draw: Draw, { lists: _, ...fuzzed }: FuzzCase): FuzzCase {
   const { profile, design, exposure, steps } = fuzzed;
   const shape = guestShape(profile, design, exposure);
-  return { ...fuzzed, bitmap: [], nested: nestedCase(draw, { profile, shape, steps }) };
+  return { ...fuzzed, nested: nestedCase(draw, { profile, shape, steps }) };
 }
 
 const pairsIn = ({ designs = DESIGN_NAMES, profiles = PROFILE_NAMES }: Space) =>

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { CounterpointError } from '../bits/error.ts';
+import type { OnExit } from './case.ts';
 import { Examiner } from './examine.ts';
 import { type Finding, findingKey, type Violation } from './finding.ts';
 import type { Trace } from './trace.ts';
@@ -18,6 +19,8 @@ export function findingFile(finding: Finding): { name: string; content: string }
   };
 }
 
+const ON_EXIT: ReadonlySet<string> = new Set<OnExit>(['skip', 'carry-out', 'inject']);
+
 /** @throws CounterpointError `bad-finding` on anything else than what `findingFile` wrote */
 export function parseFinding(text: string, path: string): Finding {
   const bad = (why: string): never => {
@@ -35,6 +38,7 @@ export function parseFinding(text: string, path: string): Finding {
   if (parsed.version !== VERSION) return bad(`version ${parsed.version} is not ${VERSION}`);
   const { case: fuzzed } = parsed;
   if (!fuzzed || !Array.isArray(fuzzed.steps)) return bad('the case is missing');
+  if (fuzzed.nested && !ON_EXIT.has(fuzzed.nested.onExit)) return bad('onExit is not known');
   return parsed as Finding;
 }
 

@@ -1,3 +1,4 @@
+import type { ExitRecord } from './guest/nested-tables.ts';
 import type { StepResult } from './guest/tables.ts';
 
 /** How an access went: the processor answered it, the hypervisor did, a guest hypervisor was asked, or nobody. */
@@ -29,6 +30,10 @@ export interface Trace {
   readonly nmis: number;
   /** How the run ended: `end` is the guest's own end; what the host failed with. */
   readonly end: string;
+  /** Of a guest that is a hypervisor: the exits it took; undefined where it was at a loss. */
+  readonly toL1: readonly ExitRecord[] | undefined;
+  /** And what its exit MSR-store list holds at the end. */
+  readonly stored: readonly bigint[];
   /** What the guest can see at its end: the part of its memory that is not code. */
   readonly memory: Uint8Array;
   readonly foreign: readonly ForeignAccess[];

@@ -22,7 +22,7 @@ const SHOWS: readonly (readonly [channel: number, instruction: string, register:
   [16, 'RDMSR',          'IA32_PEBS_ENABLE (0x3f1)'],
   [17, 'RDMSR',          'IA32_MISC_ENABLE (0x1a0)'],
   [18, 'EMULATED-RDMSR', 'IA32_A_PMC7 (0x4c8)'],
-  [19, 'CPUID',          'MSR list'],
+  [19, 'RDMSR',          'IA32_PMC4 (0xc5)'],
   [20, 'RDMSR',          'IA32_PMC0 (0xc1)'],
   [21, 'RDMSR',          'IA32_PMC0 (0xc1)'],
   [22, 'RDMSR',          'IA32_A_PMC0 (0x4c1)'],

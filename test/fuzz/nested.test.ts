@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BareChamber } from '../../src/fuzz/bare-chamber.ts';
 import type { FuzzCase, ListedMsr, NestedCase } from '../../src/fuzz/case.ts';
-import { Chamber } from '../../src/fuzz/chamber.ts';
+import { type Alteration, Chamber } from '../../src/fuzz/chamber.ts';
 import { Examiner } from '../../src/fuzz/examine.ts';
 import { generate } from '../../src/fuzz/generate.ts';
 import { checkNested, type NestedRun } from '../../src/fuzz/oracles/nested.ts';
@@ -22,10 +22,11 @@ const CASE: FuzzCase = {
 const rdmsr = (register: number) => ({ do: 'rdmsr', register }) as const;
 const wrmsr = (register: number, value: string) => ({ do: 'wrmsr', register, value }) as const;
 
-const bare = new BareChamber(new Chamber(CASE), true);
+const chamber = new Chamber(CASE);
+const bare = new BareChamber(chamber, true);
 const run = (nested: Partial<NestedCase>, fuzzed: Partial<FuzzCase>): NestedRun =>
   bare.run({ ...CASE, ...fuzzed, nested: { ...OPEN, ...nested } });
-const told = ({ exits }: NestedRun) => exits?.map(({ step, reason }) => `${step}: ${reason}`);
+const told = ({ toL1 }: NestedRun) => toL1?.map(({ step, reason }) => `${step}: ${reason}`);
 const outcomes = ({ steps }: NestedRun) => steps.map(({ outcome }) => outcome);
 
 describe('a guest’s guest', () => {
@@ -76,6 +77,27 @@ describe('a guest’s guest', () => {
   });
 });
 
+describe('a PMI in a guest’s guest', () => {
+  /** Counter 0 counts instructions, 40 short of overflow. */
+  const soon: Partial<FuzzCase> = {
+    ...{ lvtpc: 'nmi', steps: [{ do: 'work', count: 100 }] },
+    registers: [
+      [0x4c1, '0xffffffffffb0'],
+      [0x186, '0x5300c0'],
+      [0x38f, '0x1'],
+    ],
+  };
+  const nmis = (nested: Partial<NestedCase>) => {
+    const { nmis: taken, ...seen } = bare.run({ ...CASE, ...soon, nested: { ...OPEN, ...nested } });
+    return [taken, told(seen)];
+  };
+
+  it('goes to its own handler, or exits to its hypervisor, which has one too', () => {
+    expect(nmis({})).toEqual([1, ['1: 12']]);
+    expect(nmis({ nmiExiting: true })).toEqual([1, ['0: 0', '1: 12']]);
+  });
+});
+
 describe('VM entry to a guest’s guest', () => {
   const list = (address: number, value = '0x0'): ListedMsr => ({
     ...{ list: 'entry-load', address, value },
@@ -86,14 +108,14 @@ describe('VM entry to a guest’s guest', () => {
     ['IA32_GS_BASE', list(0xc000_0101)],
     ['a reserved bit of GLOBAL_CTRL', list(0x38f, '0x10')],
   ])('fails at the entry of the MSR list that loads %s', (_what, refused) => {
-    const { exits } = run({ lists: [list(0xc1), refused] }, { steps: [rdmsr(0xc1)] });
+    const { toL1 } = run({ lists: [list(0xc1), refused] }, { steps: [rdmsr(0xc1)] });
     // Bit 31 and MSR_LOAD_FAIL; the number of the entry.
-    expect(exits).toMatchObject([{ reason: 0x8000_0022, qualification: 2n }]);
+    expect(toL1).toMatchObject([{ reason: 0x8000_0022, qualification: 2n }]);
   });
 
   it('is refused with a reserved bit in a GLOBAL_CTRL field, as host state or as guest state', () => {
     const reason = (globalCtrl: NestedCase['globalCtrl']) =>
-      run({ ...(globalCtrl && { globalCtrl }) }, { steps: [rdmsr(0xc1)] }).exits?.[0]?.reason;
+      run({ ...(globalCtrl && { globalCtrl }) }, { steps: [rdmsr(0xc1)] }).toL1?.[0]?.reason;
     expect(reason({ exit: '0x10' })).toBe('VMfail 8');
     expect(reason({ entry: '0x10' })).toBe(0x8000_0021);
   });
@@ -117,19 +139,19 @@ describe('the oracle of a guest’s guest', () => {
   });
 
   it.each([
-    ['an exit that L1 was not told', 0, { exits: right.exits!.slice(1) }],
+    ['an exit that L1 was not told', 0, { toL1: right.toL1!.slice(1) }],
     [
       'an exit that L1 did not ask for',
       1,
-      { exits: right.exits!.toSpliced(1, 0, { ...right.exits![0]!, step: 1 }) },
+      { toL1: right.toL1!.toSpliced(1, 0, { ...right.toL1![0]!, step: 1 }) },
     ],
-    ['a wrong reason', 0, { exits: right.exits!.with(0, { ...right.exits![0]!, reason: 31 }) }],
+    ['a wrong reason', 0, { toL1: right.toL1!.with(0, { ...right.toL1![0]!, reason: 31 }) }],
     [
       'a qualification',
       0,
-      { exits: right.exits!.with(0, { ...right.exits![0]!, qualification: 1n }) },
+      { toL1: right.toL1!.with(0, { ...right.toL1![0]!, qualification: 1n }) },
     ],
-    ['a wrong length', 2, { exits: right.exits!.with(1, { ...right.exits![1]!, length: 3 }) }],
+    ['a wrong length', 2, { toL1: right.toL1!.with(1, { ...right.toL1![1]!, length: 3 }) }],
     [
       'a register that was written though L1 stepped over',
       0,
@@ -147,7 +169,7 @@ describe('the oracle of a guest’s guest', () => {
       'an L1 that is at a loss',
       0,
       {
-        exits: undefined,
+        toL1: undefined,
         steps: right.steps.map((step) => ({ ...step, outcome: 'unreached' as const })),
       },
     ],
@@ -194,5 +216,111 @@ describe('the oracle of a guest’s guest', () => {
     };
     const small = shrink(examiner, { ...violation, case: { ...fuzzed, nested } }).case;
     expect(small.nested).toEqual({ ...OPEN, lists: [lists[1]] });
+  });
+});
+
+describe('a fault planted in nested virtualization', () => {
+  const cpuid = { do: 'cpuid', leaf: 0 } as const;
+  const vmcs02 = (chamber: Chamber, then: (vcpu: Chamber['guest']['vcpu']) => void) => {
+    const { vcpu } = chamber.guest;
+    const sync = vcpu.vpmu.sync.bind(vcpu.vpmu);
+    vcpu.vpmu.sync = () => {
+      sync();
+      if (vcpu.nested?.guestMode) then(vcpu);
+    };
+  };
+  const withoutControl =
+    (word: 'primary' | 'exit' | 'entry', control: number) => (chamber: Chamber) => {
+      const nested = chamber.guest.vcpu.nested!;
+      const real = nested[word].bind(nested);
+      nested[word] = (asked) => asked !== control && real(asked);
+    };
+  const RDPMC_EXITING = 1 << 11;
+  const LOAD_GLOBAL_CTRL = 1 << 12;
+  const counting: Partial<FuzzCase> = {
+    registers: [
+      [0x186, '0x4300c0'],
+      [0x38f, '0x1'],
+    ],
+  };
+
+  const PLANTED: readonly (readonly [
+    what: string,
+    oracle: string,
+    Partial<FuzzCase>,
+    Alteration,
+  ])[] = [
+    [
+      'L1’s RDPMC exiting is forgotten',
+      'nested',
+      { nested: { ...OPEN, rdpmcExiting: true }, steps: [{ do: 'rdpmc', register: 0 }] },
+      withoutControl('primary', RDPMC_EXITING),
+    ],
+    [
+      'the host’s RDPMC exiting is not added',
+      'policy',
+      { steps: [{ do: 'rdpmc', register: 4 }] },
+      (chamber) =>
+        vmcs02(chamber, (vcpu) => {
+          const controls = vcpu.read('PRIMARY_CONTROLS');
+          vcpu.write('PRIMARY_CONTROLS', controls & ~BigInt(RDPMC_EXITING));
+        }),
+    ],
+    [
+      'L1’s MSR bitmap is not looked at',
+      'nested',
+      { nested: { ...OPEN, bitmap: { exits: 'all', except: [] } }, steps: [rdmsr(0x186)] },
+      ({ guest: { vcpu } }) => {
+        const { memory } = vcpu.nested!;
+        const read = memory.read.bind(memory);
+        memory.read = (address, size) => (address >> 12 === 0x117 ? 0n : read(address, size));
+      },
+    ],
+    [
+      'the MSR-store list of L1 goes to the processor',
+      'provenance',
+      {
+        nested: { ...OPEN, lists: [{ list: 'exit-store', address: 0xc1, value: '0x0' }] },
+        steps: [cpuid],
+      },
+      (chamber) =>
+        vmcs02(chamber, (vcpu) => {
+          const { ram } = chamber.guest;
+          const address = ram.offset(0x11_6400) - chamber.machine.hardware.memory.offset(0);
+          vcpu.write('VM_EXIT_MSR_STORE_ADDRESS', BigInt(address));
+          vcpu.write('VM_EXIT_MSR_STORE_COUNT', 1n);
+        }),
+    ],
+    [
+      'the exit to L1 does not load its GLOBAL_CTRL',
+      'bare-machine',
+      { nested: { ...OPEN, globalCtrl: { exit: '0x2' } }, steps: [cpuid, rdmsr(0x38f)] },
+      withoutControl('exit', LOAD_GLOBAL_CTRL),
+    ],
+    [
+      'instructions of VMX that the hypervisor completes are not counted',
+      'bare-machine',
+      { ...counting, steps: [cpuid, rdmsr(0xc1)] },
+      ({ guest: { vcpu } }) => {
+        vcpu.countRetired = () => {};
+      },
+    ],
+    [
+      'an entry of the VM-entry list is loaded that the guest’s PMU does not have',
+      'nested',
+      {
+        nested: { ...OPEN, lists: [{ list: 'entry-load', address: 0x391, value: '0x0' }] },
+        steps: [rdmsr(0xc1)],
+      },
+      ({ guest: { vcpu } }) => {
+        const wrmsr = vcpu.vpmu.wrmsr.bind(vcpu.vpmu);
+        vcpu.vpmu.wrmsr = (address, value) => (address === 0x391 ? 'done' : wrmsr(address, value));
+      },
+    ],
+  ];
+
+  it.each(PLANTED)('is noticed: %s', (_what, oracle, fuzzed, alter) => {
+    const { violations } = new Examiner(alter).examine({ ...CASE, ...fuzzed });
+    expect(violations).toContainEqual(expect.objectContaining({ oracle, channel: 19 }));
   });
 });

@@ -54,7 +54,15 @@ export const APIC = { LVTPC: 0xfee0_0340, PAGE: 0xfee0_0000, NMI: 0x400 } as con
 
 export const STEP_SIZE = 32;
 export const MOST_STEPS = 100;
-/** Of a record of an exit. */
+/** A record of an exit. Where VMLAUNCH or VMRESUME has failed, REASON is the VM-instruction error and VM_FAIL is 1. */
+export const RECORD = {
+  REASON: 0,
+  VM_FAIL: 4,
+  QUALIFICATION: 8,
+  LENGTH: 16,
+  RDI: 20,
+  RIP: 24,
+} as const;
 export const EXIT_SIZE = 32;
 export const FIELD_SIZE = 16;
 

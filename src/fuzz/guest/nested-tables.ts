@@ -1,6 +1,6 @@
 import type { FuzzCase, MsrList, NestedCase } from '../case.ts';
 import { HYPERVISOR } from './hypervisor.ts';
-import { EXIT_SIZE, FIELD_SIZE, LAYOUT } from './layout.ts';
+import { EXIT_SIZE, FIELD_SIZE, LAYOUT, RECORD } from './layout.ts';
 import { stepOf } from './tables.ts';
 import { CONTROLS, FIELD, NO_FIELD } from './vmcs.ts';
 
@@ -49,13 +49,17 @@ export function writeNested(view: DataView, nested: NestedCase): void {
 }
 
 /** The fields in which a case differs from what every case has. */
-function fieldsOf({ bitmap, rdpmcExiting, globalCtrl = {}, lists = [] }: NestedCase) {
+function fieldsOf(nested: NestedCase) {
+  const { bitmap, rdpmcExiting, nmiExiting, globalCtrl = {}, lists = [] } = nested;
   const primary =
     CONTROLS.PRIMARY |
     (bitmap ? CONTROLS.USE_MSR_BITMAPS : 0) |
     (rdpmcExiting ? CONTROLS.RDPMC_EXITING : 0);
   const fields: [field: number, value: bigint][] = [];
   if (primary !== CONTROLS.PRIMARY) fields.push([FIELD.PRIMARY_CONTROLS, BigInt(primary)]);
+  if (nmiExiting) {
+    fields.push([FIELD.PIN_BASED_CONTROLS, BigInt(CONTROLS.PIN | CONTROLS.NMI_EXITING)]);
+  }
   const { entry, exit, save } = globalCtrl;
   if (entry !== undefined) {
     fields.push(
@@ -97,14 +101,14 @@ export function readExits(view: DataView): ExitRecord[] | undefined {
   const end = view.getUint32(at(LAYOUT.EXITS_END), true);
   const records: ExitRecord[] = [];
   for (let record = at(LAYOUT.EXITS); record < at(end); record += EXIT_SIZE) {
-    const number = view.getUint32(record, true);
-    const failed = view.getUint32(record + 4, true) !== 0;
+    const number = view.getUint32(record + RECORD.REASON, true);
+    const failed = view.getUint32(record + RECORD.VM_FAIL, true) !== 0;
     records.push({
-      step: stepOf(BigInt(view.getUint32(record + 20, true))),
+      step: stepOf(BigInt(view.getUint32(record + RECORD.RDI, true))),
       reason: failed ? `VMfail ${number}` : number,
-      qualification: view.getBigUint64(record + 8, true),
-      length: view.getUint32(record + 16, true),
-      rip: view.getBigUint64(record + 24, true),
+      qualification: view.getBigUint64(record + RECORD.QUALIFICATION, true),
+      length: view.getUint32(record + RECORD.LENGTH, true),
+      rip: view.getBigUint64(record + RECORD.RIP, true),
     });
   }
   return records;

@@ -2,11 +2,15 @@ import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
 import { guestShape, hasCounter } from '../oracles/shapes.ts';
 import { placeOf } from '../registers.ts';
 
-type Where = Pick<FuzzCase, 'design' | 'profile' | 'exposure' | 'cpl' | 'pce'>;
+/** Where a guest's guest is concerned. */
+export const NESTED_CHANNEL = 19;
+
+type Where = Pick<FuzzCase, 'design' | 'profile' | 'exposure' | 'cpl' | 'pce' | 'nested'>;
 
 /** The row of the table of leak channels that an access which goes wrong is a case of. */
 export function channelOf(where: Where, step: FuzzCase['steps'][number]): number | undefined {
   if (!isAccess(step)) return undefined;
+  if (where.nested) return NESTED_CHANNEL;
   if (step.do === 'rdpmc') return rdpmcChannel(where, step);
   if (step.do !== 'rdmsr' && step.do !== 'wrmsr') return 18;
   return msrChannel(where, step);

@@ -19,7 +19,7 @@ export const CHANNELS: Readonly<Record<number, string>> = {
   16: 'PEBS records written to guest memory',
   17: 'holes of the MSR bitmap',
   18: 'other instructions that reach an MSR',
-  19: 'MSR lists of VM entry and VM exit',
+  19: 'MSR lists and nested MSR bitmaps: a guest’s guest gets what the guest was denied',
   20: 'intercepts and copies left behind by a change of the filter',
   21: 'RESET of the virtual PMU',
   22: 'CPUID and PERF_CAPABILITIES against what works',

@@ -193,16 +193,15 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     channel: 19,
-    what: 'the VM exit stores an unexposed counter to a list that lies in guest memory',
+    what: 'a guest’s guest runs by the MSR bitmap of its own hypervisor: nobody has added that of the host',
     plant: (chamber) => {
       const { vcpu, ram } = chamber.guest;
       const { memory } = chamber.machine.hardware;
       around(vpmuOf(chamber), 'sync', (real) => () => {
         real();
-        ram.write(LAYOUT.OPERANDS, 8, BigInt(A_PMC0 + 7));
-        const address = ram.offset(LAYOUT.OPERANDS) - memory.offset(0);
-        vcpu.write('VM_EXIT_MSR_STORE_ADDRESS', BigInt(address));
-        vcpu.write('VM_EXIT_MSR_STORE_COUNT', 1n);
+        if (!vcpu.nested?.guestMode) return;
+        const used = Number(vcpu.read('MSR_BITMAP_ADDRESS'));
+        memory.load(used, ram.slice(LAYOUT.MSR_BITMAP, 0x1000));
       });
     },
   },

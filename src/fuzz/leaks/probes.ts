@@ -1,5 +1,5 @@
 import { hex } from '../../bits/hex.ts';
-import type { FuzzCase, Step } from '../case.ts';
+import type { FuzzCase, NestedCase, Step } from '../case.ts';
 
 const WHOLE = 'sapphire-rapids-whole';
 const INSTRUCTIONS = '0x4300c0';
@@ -23,6 +23,13 @@ const COUNTING: FuzzCase['registers'] = [
   [0x186, INSTRUCTIONS],
   [0x38f, '0x1'],
 ];
+
+/** A guest hypervisor that lets its guest do whatever it may do itself. */
+const OPEN: NestedCase = {
+  bitmap: { exits: 'none', except: [] },
+  rdpmcExiting: false,
+  onExit: 'inject',
+};
 
 type Probe = Partial<FuzzCase> & Pick<FuzzCase, 'steps'>;
 
@@ -52,7 +59,13 @@ const PROBES: Readonly<Record<number, readonly Probe[]>> = {
   17: [{ steps: rdmsr(0x1a0, 0x1ffe, 0x1fff, 0x2000, 0xc000_0000, 0xc000_1fff, 0xc000_2000) }],
   18: [{ steps: (['emulated-rdmsr', 'emulated-wrmsr', 'emulated-rdpmc', 'rdmsrlist', 'wrmsrlist', 'wrmsrns', 'urdmsr', 'uwrmsr', 'rdmsr-imm', 'wrmsrns-imm', 'xsaves'] as const)
           .map((form) => ({ do: form, register: form === 'emulated-rdpmc' ? 4 : 0x4c8, value: '0x0' })) }],
-  19: [{ steps: [cpuid, ...rdmsr(0xc1)] }],
+  19: [
+    { steps: [cpuid, ...rdmsr(0xc1)] },
+    { nested: OPEN, steps: [...rdmsr(0xc1, 0xc5, 0x4c5, 0x30b, 0x18a, 0x38f), wrmsr(0x4c8, 0n), wrmsr(0x391, 0x80n), ...rdpmc(0, 4, 0x4000_0003)] },
+    { nested: { ...OPEN, lists: [{ list: 'entry-load', address: 0x4c8, value: '0x1' }] }, steps: rdmsr(0xc1) },
+    { nested: { ...OPEN, lists: [{ list: 'exit-store', address: 0xc1, value: '0x0' }] }, steps: [cpuid, ...rdmsr(0xc1)] },
+    { nested: { ...OPEN, lists: [{ list: 'exit-store', address: 0x4c8, value: '0x0' }] }, steps: [cpuid] },
+  ],
   20: [{ registers: COUNTING, steps: [work, ...rdmsr(0xc1), { do: 'host', action: 'deny-all' }, work, ...rdmsr(0xc1), work, ...rdmsr(0xc1)] }],
   21: [{ registers: [...COUNTING, [0x4c2, '0x1234']], steps: [work, { do: 'host', action: 'init' }, ...rdmsr(0x186), { do: 'host', action: 'reset' }, ...rdmsr(0xc1, 0xc2, 0x186, 0x38d)] }],
   22: [{ steps: [{ do: 'cpuid', leaf: 0x0a }, ...rdmsr(0x345, ...range(0x4c1, 8), ...range(0xc3, 6))] }],

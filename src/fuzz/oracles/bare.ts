@@ -1,11 +1,13 @@
+import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
 import { type FuzzCase, isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
-import { channelOf } from '../leaks/channel-of.ts';
-import { placeOf, type RegisterClass } from '../registers.ts';
+import { channelOf, NESTED_CHANNEL } from '../leaks/channel-of.ts';
+import { placeOf, type RegisterClass, registerName } from '../registers.ts';
 import type { StepTrace, Trace } from '../trace.ts';
 import { msrVerdict } from './access-rules.ts';
-import { counterOf, inexactCounters } from './counters.ts';
+import { counterAt, counterOf, inexactCounters, writesOf } from './counters.ts';
+import { storedMsrs } from './nested.ts';
 import { RIGHTS } from './rights.ts';
 import { guestShape, hostShape } from './shapes.ts';
 
@@ -24,12 +26,6 @@ const asksForPmi = (address: number, value: bigint): boolean => {
   return kind === 'FIXED_CTR_CTRL' && (value & PMI_BITS) !== 0n;
 };
 
-const anyWrite = (fuzzed: FuzzCase, told: (address: number, value: bigint) => boolean): boolean =>
-  fuzzed.registers.some(([address, value]) => told(address, BigInt(value))) ||
-  fuzzed.steps.some(
-    (step) => step.do === 'wrmsr' && told(step.register, BigInt(step.value ?? '0x0')),
-  );
-
 /**
  * Whether the design promises that this case looks as on the bare machine. Where it does not: docs/differences.md,
  * and what the case itself has turned over.
@@ -43,28 +39,35 @@ export function promisesEquality(fuzzed: FuzzCase): boolean {
   if (steps.some((step) => step.do === 'host' && step.action !== 'preempt')) return false;
   if (rights.counters === 'direct') return true;
   // Emulated: the host's events steal counters, and overflows may come one event late.
-  return host.events.length === 0 && !anyWrite(fuzzed, asksForPmi);
+  return (
+    host.events.length === 0 &&
+    !writesOf(fuzzed).some(([address, value]) => asksForPmi(address, value))
+  );
 }
 
 /** Registers whose values are promised, less what counts something that differs by nature. */
 function compares(fuzzed: FuzzCase, at: number, inexact: ReadonlySet<number>): boolean {
   const step = fuzzed.steps[at]!;
   if (!isAccess(step)) return false;
-  if (step.do !== 'rdpmc') {
-    const { class: kind, version6, index } = placeOf(step.register);
-    if (!PROMISED.has(kind) || version6) return false;
-    if (kind === 'PERFEVTSEL' && index >= 8) return false;
-    // Emulated counters tell of an overflow when they are brought up to date.
-    if (kind === 'GLOBAL_STATUS' && RIGHTS[fuzzed.design]!.counters === 'exit') return false;
-  }
+  if (step.do !== 'rdpmc') return isPromised(fuzzed, step.register, inexact);
   const counter = counterOf(step);
   return counter === undefined || !inexact.has(counter);
 }
 
+function isPromised(fuzzed: FuzzCase, address: number, inexact: ReadonlySet<number>): boolean {
+  const { class: kind, version6, index } = placeOf(address);
+  if (!PROMISED.has(kind) || version6) return false;
+  if (kind === 'PERFEVTSEL' && index >= 8) return false;
+  // Emulated counters tell of an overflow when they are brought up to date.
+  if (kind === 'GLOBAL_STATUS' && RIGHTS[fuzzed.design]!.counters === 'exit') return false;
+  const counter = counterAt(address);
+  return counter === undefined || !inexact.has(counter);
+}
+
 /** A register that passes is the host's: it takes bits which a smaller PMU, of an older version, reserves. */
-function hasBitsOfTheHost(fuzzed: FuzzCase, at: number, { path }: StepTrace): boolean {
+function hasBitsOfTheHost(fuzzed: FuzzCase, at: number, { path, carried }: StepTrace): boolean {
   const step = fuzzed.steps[at]!;
-  if (step.do !== 'wrmsr' || path !== 'direct') return false;
+  if (step.do !== 'wrmsr' || (carried ?? path) !== 'direct') return false;
   const value = BigInt(step.value ?? '0x0');
   const guest = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
   const [there, here] = [guest, hostShape(fuzzed.profile)].map((shape) =>
@@ -78,7 +81,7 @@ export function checkBare(fuzzed: FuzzCase, trace: Trace, bare: BareTrace): Viol
   const inexact = inexactCounters(fuzzed);
   const shown = (outcome: string, value: bigint) =>
     outcome === 'done' ? `0x${value.toString(16)}` : outcome;
-  return trace.steps.flatMap((seen, at) => {
+  const values = trace.steps.flatMap((seen, at) => {
     if (seen.outcome === 'unreached' || !compares(fuzzed, at, inexact)) return [];
     if (hasBitsOfTheHost(fuzzed, at, seen)) return [];
     const step = fuzzed.steps[at]!;
@@ -86,9 +89,27 @@ export function checkBare(fuzzed: FuzzCase, trace: Trace, bare: BareTrace): Viol
     const expected = shown(there.outcome, there.value);
     const actual = shown(seen.outcome, seen.value);
     if (expected === actual) return [];
-    const channel = counterOf(step) === undefined ? channelOf(fuzzed, step) : 24;
+    const counts = counterOf(step) !== undefined && !fuzzed.nested;
+    const channel = counts ? 24 : channelOf(fuzzed, step);
     return [
       atStep(fuzzed, at, { oracle: 'bare-machine', rip: seen.rip, expected, actual, channel }),
     ];
+  });
+  return [...values, ...checkStored(fuzzed, trace, bare, inexact)];
+}
+
+/** What L1's VM exits store is what those of a processor of its own store. */
+function checkStored(
+  fuzzed: FuzzCase,
+  { stored }: Trace,
+  bare: BareTrace,
+  inexact: ReadonlySet<number>,
+): Violation[] {
+  const listed = fuzzed.nested ? storedMsrs(fuzzed.nested) : [];
+  return listed.flatMap(({ address }, at) => {
+    const [expected, actual] = [hex(bare.stored[at]!), hex(stored[at]!)];
+    if (expected === actual || !isPromised(fuzzed, address, inexact)) return [];
+    const told = { oracle: 'bare-machine', expected, actual, channel: NESTED_CHANNEL } as const;
+    return [{ ...atStep(fuzzed, fuzzed.steps.length - 1, told), register: registerName(address) }];
   });
 }

@@ -20,7 +20,12 @@ export function counterOf(step: FuzzCase['steps'][number]): number | undefined {
     if (register >>> 16 === 0) return PMC0 + register;
     return register >>> 16 === 0x4000 ? FIXED0 + (register & 0xffff) : undefined;
   }
-  const { class: kind, index } = placeOf(register);
+  return counterAt(register);
+}
+
+/** The counter of an MSR. */
+export function counterAt(address: number): number | undefined {
+  const { class: kind, index } = placeOf(address);
   if (kind === 'PMC' || kind === 'A_PMC') return PMC0 + index;
   return kind === 'FIXED_CTR' ? FIXED0 + index : undefined;
 }
@@ -69,6 +74,22 @@ export class Controls {
   }
 }
 
+/** Everything that a case may write: before its first step, by its steps, by the MSR lists of a guest hypervisor. */
+export function writesOf({
+  registers,
+  steps,
+  nested,
+}: FuzzCase): [address: number, value: bigint][] {
+  const lists = (nested?.lists ?? []).filter(({ list }) => list !== 'exit-store');
+  return [
+    ...registers.map(([address, value]): [number, bigint] => [address, BigInt(value)]),
+    ...steps.flatMap((step): [number, bigint][] =>
+      step.do === 'wrmsr' ? [[step.register, BigInt(step.value ?? '0x0')]] : [],
+    ),
+    ...lists.map(({ address, value }): [number, bigint] => [address, BigInt(value)]),
+  ];
+}
+
 /** Counters that count something else than instructions and branches, plainly, at some time of a case. */
 export function inexactCounters(fuzzed: FuzzCase): ReadonlySet<number> {
   const inexact = new Set([FIXED0 + 1, FIXED0 + 2, FIXED0 + 3]);
@@ -77,9 +98,6 @@ export function inexactCounters(fuzzed: FuzzCase): ReadonlySet<number> {
     if (kind !== 'PERFEVTSEL' || (value & EN) === 0n) return;
     if (!EXACT.has(value & EVENT) || (value & CONDITIONS) !== 0n) inexact.add(PMC0 + index);
   };
-  for (const [address, value] of fuzzed.registers) look(address, BigInt(value));
-  for (const step of fuzzed.steps) {
-    if (step.do === 'wrmsr') look(step.register, BigInt(step.value ?? '0x0'));
-  }
+  for (const [address, value] of writesOf(fuzzed)) look(address, value);
   return inexact;
 }

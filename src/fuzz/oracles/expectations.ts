@@ -67,17 +67,22 @@ export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
   return steps.flatMap((seen, at) => {
     const step = fuzzed.steps[at]!;
     if (!isAccess(step) || seen.outcome === 'unreached') return [];
-    const { path, verdict } = expectationOf(fuzzed, step);
-    const wrongWay = path !== 'any' && seen.path !== path && seen.outcome !== '#UD';
+    const { path, verdict, carried } = expectationOf(fuzzed, step);
+    const differs = (is: Path, expected: Path | 'any') => expected !== 'any' && is !== expected;
+    const wrongWay =
+      (differs(seen.path, path) && seen.outcome !== '#UD') ||
+      differs(seen.carried ?? 'none', carried?.path ?? 'none');
     const wrongEnd = verdict !== 'unspecified' && seen.outcome !== verdict;
     if (!wrongWay && !wrongEnd) return [];
-    const told = (how: string, what: string) => `${how === 'none' ? 'no access' : how}, ${what}`;
+    const way = (how: string) => (how === 'none' ? 'no access' : how);
+    const told = (how: string, own: string | undefined, what: string) =>
+      own === undefined ? `${way(how)}, ${what}` : `${way(how)}, there ${way(own)}, ${what}`;
     return [
       atStep(fuzzed, at, {
         oracle: 'policy',
         rip: seen.rip,
-        expected: told(path, verdict),
-        actual: told(seen.path, seen.outcome),
+        expected: told(path, carried?.path, verdict),
+        actual: told(seen.path, seen.carried, seen.outcome),
         channel: channelOf(fuzzed, step),
       }),
     ];

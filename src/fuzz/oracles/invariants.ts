@@ -14,6 +14,8 @@ const KVM_ALWAYS = 2;
 export function checkInvariants(fuzzed: FuzzCase, trace: Trace): Violation[] {
   // A case that opens registers to the guest by turning bits over is about the bitmap alone.
   if (fuzzed.bitmap.length > 0) return [];
+  // What a guest hypervisor does about an access is its own affair; its lists give counters values at every exit.
+  if (fuzzed.nested) return fuzzed.nested.lists ? [] : pmis(fuzzed, trace);
   return [...standsStill(fuzzed, trace), ...claims(fuzzed, trace), ...pmis(fuzzed, trace)];
 }
 

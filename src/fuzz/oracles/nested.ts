@@ -2,15 +2,18 @@ import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
 import { type FuzzCase, isAccess, type ListedMsr, type NestedCase } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
-import type { ExitRecord } from '../guest/nested-tables.ts';
+import { type ExitRecord, UNTOUCHED } from '../guest/nested-tables.ts';
 import { STUB } from '../guest/stub.ts';
+import { NESTED_CHANNEL } from '../leaks/channel-of.ts';
+import { placeOf, type RegisterClass, registerName } from '../registers.ts';
 import { counterBits } from './access-rules.ts';
 import { failingEntry, listVerdict } from './lists.ts';
 import { HLT, reasonToL1 } from './nested-policy.ts';
 import { guestShape } from './shapes.ts';
 
-const CHANNEL = 19;
 const FAILED = 0x8000_0000;
+/** Basic exit reasons. */
+const NMI = 0;
 const INVALID_GUEST_STATE = 33;
 const MSR_LOAD_FAIL = 34;
 /** VM-instruction errors. */
@@ -42,8 +45,12 @@ export function failedEntry(
 }
 
 /** Processors whose VM exits can save IA32_PERF_GLOBAL_CTRL. */
+const SAVING: ReadonlySet<string> = new Set([
+  ...['sapphire-rapids', 'sapphire-rapids-whole', 'perfmon-v5', 'perfmon-v6'],
+]);
+
 export const savesGlobalCtrl = ({ profile }: Pick<FuzzCase, 'profile'>): boolean =>
-  !/skylake|ice-lake/.test(profile);
+  SAVING.has(profile);
 
 /** Whether the first exit to L1 ends in a VMX abort: a list of VM exit has an entry that cannot be stored or loaded. */
 export function aborts(fuzzed: FuzzCase, lists: readonly ListedMsr[]): boolean {
@@ -76,7 +83,7 @@ const shown = (record: Told | undefined, failed: boolean): string => {
 };
 
 /** A run of a case with a guest's guest, on whatever machine. */
-export type NestedRun = Pick<BareTrace, 'steps' | 'end' | 'exits'>;
+export type NestedRun = Pick<BareTrace, 'steps' | 'end' | 'toL1' | 'stored'>;
 
 /**
  * L2 exits to L1 where L1's bitmap, lists and controls say so, and nowhere else, with the information that the manual
@@ -87,17 +94,21 @@ export function checkNested(fuzzed: FuzzCase, run: NestedRun): Violation[] {
   if (!nested) return [];
   const told = (step: number, expected: string, actual: string): Violation =>
     atStep(fuzzed, Math.min(step, fuzzed.steps.length - 1), {
-      ...{ oracle: 'nested', expected, actual, channel: CHANNEL },
+      ...{ oracle: 'nested', expected, actual, channel: NESTED_CHANNEL },
     });
   if (!failedEntry(fuzzed, nested) && aborts(fuzzed, nested.lists ?? [])) {
     return run.end === 'shutdown' ? [] : [told(0, 'a VMX abort', run.end)];
   }
-  if (run.end !== 'halted' || !run.exits) {
+  if (run.end !== 'end' || !run.toL1) {
     const at = run.steps.findIndex(({ outcome }) => outcome === 'unreached');
-    const end = run.exits ? run.end : 'L1 at a loss';
+    const end = run.toL1 ? run.end : 'L1 at a loss';
     return [told(Math.max(at, 0), 'a guest’s guest that comes to its end', end)];
   }
-  return [...exits(fuzzed, nested, run.exits, told), ...answered(fuzzed, nested, run, told)];
+  return [
+    ...exits(fuzzed, nested, run.toL1, told),
+    ...answered(fuzzed, nested, run, told),
+    ...stored(fuzzed, nested, run, told),
+  ];
 }
 
 type Tell = (step: number, expected: string, actual: string) => Violation;
@@ -105,10 +116,12 @@ type Tell = (step: number, expected: string, actual: string) => Violation;
 function exits(
   fuzzed: FuzzCase,
   nested: NestedCase,
-  seen: readonly ExitRecord[],
+  all: readonly ExitRecord[],
   told: Tell,
 ): Violation[] {
   const expected = expectedExits(fuzzed, nested);
+  // When an NMI comes no table says.
+  const seen = nested.nmiExiting ? all.filter(({ reason }) => reason !== NMI) : all;
   const failed = failedEntry(fuzzed, nested) !== undefined;
   const at = Array.from({ length: Math.max(expected.length, seen.length) }).findIndex((_, row) => {
     const [there, here] = [expected[row], seen[row]];
@@ -140,3 +153,29 @@ function answered(
     return expected === actual ? [] : [told(at, expected, actual)];
   });
 }
+
+/** VM exit stores every entry of its list, with bits that the register has; a VM entry that fails stores nothing. */
+function stored(
+  fuzzed: FuzzCase,
+  nested: NestedCase,
+  { stored: values }: NestedRun,
+  told: Tell,
+): Violation[] {
+  const { width } = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
+  const failed = failedEntry(fuzzed, nested) !== undefined;
+  return storedMsrs(nested).flatMap(({ address }, at) => {
+    const value = values[at]!;
+    const untouched = value === UNTOUCHED;
+    const fits = !COUNTERS.has(placeOf(address).class) || value >> BigInt(width) === 0n;
+    if (failed ? untouched : !untouched && fits) return [];
+    const expected = failed ? 'nothing stored' : 'what the register holds';
+    const last = fuzzed.steps.length - 1;
+    return [{ ...told(last, expected, hex(value)), register: registerName(address) }];
+  });
+}
+
+const COUNTERS: ReadonlySet<RegisterClass> = new Set(['PMC', 'A_PMC', 'FIXED_CTR']);
+
+/** The entries of L1's exit MSR-store list. */
+export const storedMsrs = ({ lists = [] }: NestedCase): readonly ListedMsr[] =>
+  lists.filter(({ list }) => list === 'exit-store');

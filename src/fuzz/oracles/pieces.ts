@@ -37,7 +37,7 @@ export function checkPieces(fuzzed: FuzzCase, pieces: Trace, whole: Trace): Viol
       rip: pieces.steps[at]!.rip,
       expected: `${view(whole.steps[at]!)}, as without interruptions`,
       actual: view(pieces.steps[at]!),
-      channel: counterOf(step) === undefined ? channelOf(fuzzed, step) : 24,
+      channel: counterOf(step) === undefined || fuzzed.nested ? channelOf(fuzzed, step) : 24,
     }),
   ];
 }
