@@ -152,6 +152,7 @@ export const OPTION = {
     new Option('--cpus <n>', 'processors, or vCPUs with a processor for each: 1 to 8')
       .argParser((text: string) => Number(count(text)))
       .default(1),
+  nested: () => new Option('--nested', 'the guest of a VM has VMX and may be a hypervisor itself'),
   input: () => new Option('--input <text>', 'text to type at the console from the start'),
   json: () => new Option('--json', 'print JSON; 64-bit values as strings'),
   quiet: () => new Option('-q, --quiet', 'no progress on stderr'),

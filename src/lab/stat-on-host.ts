@@ -19,7 +19,7 @@ const PROGRAM = { ticks: 2_000, instructions: 1_000 } as const;
 export function statOnHost(
   image: Uint8Array,
   events: readonly RequestedEvent[],
-  { machine, profile, timing, deviations, memory: size, boot, of }: Asked,
+  { machine, profile, timing, deviations, memory: size, nested = false, boot, of }: Asked,
 ): StatRun {
   const design = designNamed(machine);
   const code = readGuestImage(image, boot);
@@ -34,6 +34,7 @@ export function statOnHost(
     code,
     memory,
     design,
+    nested,
     name: 'guest',
   });
   const target: PerfTarget =

@@ -35,6 +35,8 @@ export interface StatOptions {
   readonly deviations?: Deviations;
   /** Bytes of RAM for the guest. */
   readonly memory?: number;
+  /** In a VM the guest has VMX and may be a hypervisor. */
+  readonly nested?: boolean;
   readonly boot?: BootOptions;
 }
 

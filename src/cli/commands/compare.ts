@@ -27,6 +27,7 @@ interface Options extends BootArguments {
   readonly traceEvents?: string;
   readonly hostEvents?: string;
   readonly cpus: number;
+  readonly nested?: boolean;
 }
 
 export const compareCommand = addBootArguments(new Command('compare'))
@@ -45,6 +46,7 @@ export const compareCommand = addBootArguments(new Command('compare'))
   .addOption(OPTION.json())
   .addOption(OPTION.quiet())
   .addOption(OPTION.cpus())
+  .addOption(OPTION.nested())
   .option(
     '--host-events <list>',
     'events of the host on all its processors, opened beside each VM; :D pins them',

@@ -36,6 +36,7 @@ interface Options extends BootArguments {
   readonly engine: string;
   readonly seed: string;
   readonly cpus: number;
+  readonly nested?: boolean;
   readonly input?: string;
   readonly interactive?: boolean;
   readonly save?: string;
@@ -50,7 +51,7 @@ interface Options extends BootArguments {
 
 /** Options that say what a machine is made of, and with what it is booted: a snapshot knows them already. */
 // biome-ignore format: a table
-const OF_THE_MACHINE = ['machine', 'profile', 'timing', 'deviations', 'memory', 'cpus', 'seed'] as const;
+const OF_THE_MACHINE = ['machine', 'profile', 'timing', 'deviations', 'memory', 'cpus', 'nested', 'seed'] as const;
 const OF_THE_BOOT = [...BOOT_ARGUMENTS, 'input'] as const;
 
 /** How the run is made, as often as it is wanted. @throws CounterpointError, ImageError */
@@ -60,6 +61,7 @@ function maker(
   given: (option: string) => boolean,
 ): (rest: Pick<CreateOptions, 'onOutput' | 'engine'>) => GuestRun {
   const { machine, profile, timing, deviations, memory, seed, cpus, input } = options;
+  const { nested = false } = options;
   if (options.resume !== undefined) {
     const stray = OF_THE_BOOT.find(given);
     if (guest !== undefined || stray !== undefined) {
@@ -76,6 +78,7 @@ function maker(
       deviations: { deviations },
       memory: { memory },
       cpus: { processors: cpus },
+      nested: { nested },
       seed: { seed },
     };
     const asked = Object.assign({}, ...OF_THE_MACHINE.filter(given).map((name) => made[name]));
@@ -91,6 +94,7 @@ function maker(
     deviations,
     seed,
     processors: cpus,
+    nested,
     boot: bootOptions(options),
     ...(memory !== undefined && { memory }),
     ...(input !== undefined && { input: new TextEncoder().encode(input) }),
@@ -188,6 +192,7 @@ export const runCommand = addBootArguments(new Command('run'))
   .addOption(OPTION.deviations())
   .addOption(OPTION.memory())
   .addOption(OPTION.cpus())
+  .addOption(OPTION.nested())
   .addOption(OPTION.maxInstructions())
   .addOption(OPTION.maxTime())
   .addOption(OPTION.engine())

@@ -21,6 +21,7 @@ interface Options extends BootArguments {
   readonly timing: Timing;
   readonly deviations: Deviations;
   readonly memory?: number;
+  readonly nested?: boolean;
   readonly maxInstructions: bigint;
   readonly maxTime?: bigint;
   readonly fieldSeparator?: string;
@@ -78,6 +79,7 @@ export const statCommand = addBootArguments(new Command('stat'))
   .addOption(OPTION.timing())
   .addOption(OPTION.deviations())
   .addOption(OPTION.memory())
+  .addOption(OPTION.nested())
   .addOption(OPTION.maxInstructions())
   .addOption(OPTION.maxTime())
   .option('-x, --field-separator <text>', 'fields separated by this, as perf stat -x')
