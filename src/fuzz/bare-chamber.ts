@@ -9,7 +9,7 @@ import type { FuzzCase } from './case.ts';
 import type { Chamber } from './chamber.ts';
 import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
-import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { CHAMBER_MEMORY, HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { type ExitRecord, readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { readNmis, readResults, type StepResult, writeSteps } from './guest/tables.ts';
@@ -49,7 +49,8 @@ export class BareChamber {
     this.#machine = new BareMachine({
       image: stubImage({ cpl: 0, pce: false, nested }),
       profile: { ...profile, pmu: { ...profile.pmu, name: 'guest', shape } },
-      memorySize: 4 << 20,
+      memorySize: CHAMBER_MEMORY.guestsMemory,
+      engineMemory: CHAMBER_MEMORY.engineMemory,
       engine: ENGINES['interpreter']!,
       seed: 'bare',
     });

@@ -9,7 +9,7 @@ import type { FuzzCase, HostAction } from './case.ts';
 import { HYPERVISOR } from './guest/hypervisor.ts';
 import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
-import { HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
+import { CHAMBER_MEMORY, HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
@@ -70,6 +70,7 @@ export class Chamber {
     const nested = parts.nested !== undefined;
     const design = designOf(parts.design);
     this.machine = new HostMachine({
+      ...CHAMBER_MEMORY,
       profile: profileOf(parts.profile),
       perf: perfOptionsOf(design),
     });
@@ -80,6 +81,7 @@ export class Chamber {
       nested,
       exposure: exposureOf(parts.exposure),
       observer: this.#observer(),
+      memory: CHAMBER_MEMORY.guestsMemory,
     });
     const { vcpu, vm, board } = this.guest;
     const { ram } = this.guest;

@@ -24,8 +24,8 @@ export interface Examination {
 
 /** The stream of a VM is looked at in one case of so many: it takes longer than all the rest. */
 const STREAM_EVERY = 16;
-/** Machines that are kept: those of a campaign of one design, or some of several. */
-const MOST_CHAMBERS = 24;
+/** Machines that are kept, at 2 MB each: those of all designs on the usual processors. */
+const MOST_CHAMBERS = 256;
 
 /** Machines that execute cases of one design, profile and exposure. */
 interface Room {

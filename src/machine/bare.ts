@@ -29,6 +29,7 @@ export class BareMachine implements Machine {
 
   constructor(parts: MachineParts) {
     const { image, profile, memorySize, engine, seed, onOutput, input, processors = 1 } = parts;
+    const { engineMemory } = parts;
     this.board = new Board({
       onExit: () => this.hardware.current.cpu.stop(),
       ...(onOutput && { onOutput }),
@@ -48,6 +49,7 @@ export class BareMachine implements Machine {
     this.hardware = new Hardware({
       profile,
       memorySize,
+      ...(engineMemory && { engineMemory }),
       processors,
       engine,
       seed,

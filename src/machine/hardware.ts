@@ -28,6 +28,8 @@ export class Hardware {
   constructor(parts: {
     profile: Profile;
     memorySize: number;
+    /** Bytes of linear memory for the engine of each processor: decoded code, in the main. */
+    engineMemory?: number;
     processors?: number;
     engine: EngineFactory;
     io: IoPort;
@@ -37,11 +39,12 @@ export class Hardware {
     endOfInterrupt?: (vector: number) => void;
   }) {
     const { profile, memorySize, processors = 1, engine, io, seed, endOfInterrupt } = parts;
+    const { engineMemory = INTERPRETER.SIZE } = parts;
     this.profile = profile;
     this.seed = seed;
     this.memory = new PhysicalMemory({
       ramSize: memorySize,
-      reserved: processors * INTERPRETER.SIZE,
+      reserved: processors * engineMemory,
     });
     this.#random = new RandomSource(seed);
     this.processors = Array.from(
@@ -52,7 +55,8 @@ export class Hardware {
           processors,
           profile,
           memory: this.memory,
-          stateBase: id * INTERPRETER.SIZE,
+          stateBase: id * engineMemory,
+          stateSize: engineMemory,
           engine,
           io,
           random: this.#random.next,

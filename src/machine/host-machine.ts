@@ -43,8 +43,11 @@ export interface HostMachineOptions {
   /** By name, or as it is. */
   readonly profile?: string | Profile;
   readonly processors?: number;
-  /** Bytes of RAM for all guests together; 32 MiB unless told. */
+  /** Bytes of RAM for the host, 16 MiB unless told, and for all guests together, 32 MiB unless told. */
+  readonly hostMemory?: number;
   readonly guestsMemory?: number;
+  /** Bytes for decoded code and the like, for each processor; 32 MiB unless told. */
+  readonly engineMemory?: number;
   readonly engine?: EngineFactory;
   readonly seed?: string;
   readonly kernel?: KernelOptions;
@@ -177,14 +180,15 @@ export class HostMachine {
   readonly kvm: Kvm;
   readonly guests: HostedProgram[] = [];
   /** Where the next guest's RAM begins. */
-  #nextGuest = HOST_MEMORY;
+  #nextGuest: number;
 
   constructor(options: HostMachineOptions = {}) {
     const { profile = 'sapphire-rapids', processors = 1, seed = 'host', muxInterval } = options;
-    const { guestsMemory = GUESTS_MEMORY } = options;
+    const { hostMemory = HOST_MEMORY, guestsMemory = GUESTS_MEMORY, engineMemory } = options;
     this.hardware = new Hardware({
       profile: typeof profile === 'string' ? profileNamed(profile) : profile,
-      memorySize: HOST_MEMORY + guestsMemory,
+      memorySize: hostMemory + guestsMemory,
+      ...(engineMemory && { engineMemory }),
       processors,
       engine: options.engine ?? ((core) => new Interpreter(core)),
       seed,
@@ -199,7 +203,8 @@ export class HostMachine {
     const cpus = this.hosts.map(({ id }) => id);
     attachPerf(this.perf, this.kernel, { cpus, ...(muxInterval && { muxInterval }) });
     const { memory } = this.hardware;
-    const pages = new PageAllocator(memory, { base: HOST_PAGES, size: HOST_MEMORY - HOST_PAGES });
+    const pages = new PageAllocator(memory, { base: HOST_PAGES, size: hostMemory - HOST_PAGES });
+    this.#nextGuest = hostMemory;
     this.kvm = new Kvm(this.hosts, { perf: this.perf, pages });
   }
 

@@ -10,6 +10,8 @@ export interface MachineParts {
   readonly processors?: number;
   /** Bytes of RAM that the guest gets. */
   readonly memorySize: number;
+  /** Bytes for decoded code and the like, for each processor; 32 MiB unless told. */
+  readonly engineMemory?: number;
   readonly engine: EngineFactory;
   /** Seed of everything random in the run. */
   readonly seed: string;

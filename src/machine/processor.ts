@@ -30,8 +30,9 @@ export interface ProcessorParts {
   readonly processors: number;
   readonly profile: Profile;
   readonly memory: PhysicalMemory;
-  /** Where its state block lies in linear memory. */
+  /** Where its state block lies in linear memory, and how much of that is its own. */
   readonly stateBase: number;
+  readonly stateSize: number;
   readonly engine: EngineFactory;
   readonly io: IoPort;
   /** 64 random bits from the run's seed. */
@@ -85,9 +86,9 @@ export class Processor {
   companion: Companion | undefined;
 
   constructor(parts: ProcessorParts) {
-    const { id, processors, profile, memory, stateBase, engine, io, random, send } = parts;
+    const { id, processors, profile, memory, engine, io, random, send } = parts;
     const features = coreFeatures(profile.cpu, profile.pmu.shape);
-    const state = new State(memory.linear, stateBase);
+    const state = new State(memory.linear, parts.stateBase, parts.stateSize);
     const attention = () => this.cpu?.attention();
     this.state = state;
     this.#devices = parts.devices;

@@ -12,7 +12,7 @@ export class ModelArea {
   constructor(memory: WebAssembly.Memory, base: number) {
     this.memory = memory;
     this.#top = base + INTERPRETER.MODEL;
-    this.#end = base + INTERPRETER.SIZE;
+    this.#end = base + INTERPRETER.ARENA;
   }
 
   /** Offset in linear memory of so many bytes. @throws RangeError if the parameters ask for more than there is. */

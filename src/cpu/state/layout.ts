@@ -77,7 +77,7 @@ export const STATE = {
 
 /**
  * What the generated interpreter keeps behind the state block: offsets in bytes from the block's base.
- * Blocks of several CPUs lie `INTERPRETER.SIZE` apart.
+ * Blocks of several CPUs lie as far apart as they are long.
  */
 // biome-ignore format: a table
 export const INTERPRETER = {
@@ -91,7 +91,7 @@ export const INTERPRETER = {
   OPERAND:        0x1200, // 16 bytes: operand of a slow load or store
   CODE_TLB:       0x2000, // 4 sets × 512 × 16 bytes: page of code → its slots (engines/wasm/code-map.ts)
   DATA_TLB:       0xa000, // 4 sets × 3 banks × 2048 × 32 bytes (engines/wasm/data-tlb.ts)
-  ARENA:          0xd0000, // decoded records and slots, up to MODEL
-  MODEL:          0x1e00000, // 2 MiB: tables of the micro-architecture model (cpu/models/area.ts)
-  SIZE:           0x2000000,
+  MODEL:          0xd0000, // 2 MiB: tables of the micro-architecture model (cpu/models/area.ts)
+  ARENA:          0x2d0000, // decoded records and slots, up to the end of what the CPU has
+  SIZE:           0x2000000, // of all of it, unless somebody makes do with less
 } as const;

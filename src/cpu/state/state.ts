@@ -1,5 +1,13 @@
 import { MASK32 } from '../../bits/u64.ts';
-import { SEGMENT, SEGMENTS, type SegmentName, STATE, TOTALS, type Total } from './layout.ts';
+import {
+  INTERPRETER,
+  SEGMENT,
+  SEGMENTS,
+  type SegmentName,
+  STATE,
+  TOTALS,
+  type Total,
+} from './layout.ts';
 
 /** A segment register with its hidden part; `rights` in the VMCS format (bit 16 = unusable). */
 export interface Segment {
@@ -25,9 +33,12 @@ const TICKS = 2 * TOTAL_INDEX.ticks;
 
 /** Typed view on one CPU's state block in linear memory. */
 export class State {
+  readonly linear: WebAssembly.Memory;
   readonly view: DataView;
   /** Offset of the block in linear memory. */
   readonly base: number;
+  /** Bytes from there on that are this CPU's, for its engine to keep things in. */
+  readonly size: number;
   /** The block in 32-bit words. */
   readonly words: Uint32Array;
   /** The sixteen general registers, as the engines see them. */
@@ -37,9 +48,11 @@ export class State {
   /** The same in halves, low before high. */
   readonly #totalWords: Uint32Array;
 
-  constructor(linear: WebAssembly.Memory, base: number) {
+  constructor(linear: WebAssembly.Memory, base: number, size: number = INTERPRETER.SIZE) {
+    this.linear = linear;
     this.view = new DataView(linear.buffer);
     this.base = base;
+    this.size = size;
     this.words = new Uint32Array(linear.buffer, base, STATE.SIZE / 4);
     this.gpr = new BigUint64Array(linear.buffer, base + STATE.GPR, 16);
     this.totals = new BigUint64Array(linear.buffer, base + STATE.TOTALS, 64);

@@ -49,6 +49,12 @@ export const LAYOUT = {
   NESTED_END:  0x11_9000,
 } as const;
 
+const MEGABYTE = 1 << 20;
+/** Bytes of a machine for it: what is larger is collected sooner, with all there is, when it is not used any more. */
+export const CHAMBER_MEMORY = {
+  ...{ hostMemory: 2 * MEGABYTE, guestsMemory: 2 * MEGABYTE, engineMemory: 4 * MEGABYTE },
+} as const;
+
 /** LVTPC of the local APIC, as the guest maps it, and what delivers an NMI. */
 export const APIC = { LVTPC: 0xfee0_0340, PAGE: 0xfee0_0000, NMI: 0x400 } as const;
 

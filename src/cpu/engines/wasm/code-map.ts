@@ -1,4 +1,5 @@
 import { INTERPRETER } from '../../state/layout.ts';
+import type { State } from '../../state/state.ts';
 import type { CodeLines, CodeWatcher } from '../code-lines.ts';
 import { type AddressSpace, LargePages, TLB_SETS } from './address-spaces.ts';
 import type { DataTlb } from './data-tlb.ts';
@@ -47,12 +48,12 @@ export class CodeMap implements CodeWatcher {
   /** Grows when record addresses become meaningless. */
   epoch = 0;
 
-  constructor(linear: WebAssembly.Memory, base: number, lines: CodeLines, dataTlb: DataTlb) {
+  constructor({ linear, base, size }: State, lines: CodeLines, dataTlb: DataTlb) {
     this.#words = new Int32Array(linear.buffer);
     this.#view = new DataView(linear.buffer);
     this.#base = base;
     this.#arena = base + INTERPRETER.ARENA;
-    this.#end = base + INTERPRETER.MODEL;
+    this.#end = base + size;
     this.#top = this.#arena;
     this.#lines = lines;
     this.#dataTlb = dataTlb;

@@ -53,9 +53,12 @@ const SCATTER = 0x9e5;
 export class DataTlb {
   readonly #words: Int32Array;
   /** Which banks hold anything. */
-  readonly #used: boolean[] = Array.from({ length: BANKS }, () => true);
-  /** Entries of each set made since it was last wiped, as long as they are few: between VM entry and VM exit little is touched. */
-  readonly #fresh: number[][] = Array.from({ length: TLB_SETS }, () => []);
+  readonly #used: boolean[] = Array.from({ length: BANKS }, () => false);
+  /**
+   * Entries of each set made since it was last wiped, as long as they are few: between VM entry and VM exit little is
+   * touched. None of a set that no address space has had yet: it is wiped before the first has it.
+   */
+  readonly #fresh: (number[] | undefined)[] = Array.from({ length: TLB_SETS });
   /** What the first level forgot for want of room. */
   readonly #second = new Int32Array(SECOND.ENTRIES << SECOND.SHIFT);
   #space: Pick<AddressSpace, 'set' | 'epoch' | 'large'> = {
@@ -71,7 +74,6 @@ export class DataTlb {
       base + INTERPRETER.DATA_TLB,
       (BANKS * DATA_TLB.BANK_SIZE) / 4,
     );
-    this.#words.fill(NONE);
   }
 
   /** Looks translations up in an address space from now on. */
@@ -188,22 +190,23 @@ export class DataTlb {
     words[at + 4] = (host - low) | 0;
     words[at + 5] = page;
     this.#used[set * BANK.COUNT + bank] = true;
-    const fresh = this.#fresh[set]!;
-    if (fresh.length <= FEW) fresh.push(at);
+    const fresh = this.#fresh[set];
+    if (fresh && fresh.length <= FEW) fresh.push(at);
   }
 
   wipe(set: number): void {
-    const fresh = this.#fresh[set]!;
-    const few = fresh.length <= FEW;
+    const fresh = this.#fresh[set];
+    const few = fresh !== undefined && fresh.length <= FEW;
     if (few) for (const at of fresh) this.#words.fill(NONE, at, at + 4);
-    fresh.length = 0;
     for (let bank = set * BANK.COUNT; bank < (set + 1) * BANK.COUNT; bank++) {
-      if (!few && this.#used[bank]) {
+      if (!fresh || (!few && this.#used[bank])) {
         const start = (bank * DATA_TLB.BANK_SIZE) / 4;
         this.#words.fill(NONE, start, start + DATA_TLB.BANK_SIZE / 4);
       }
       this.#used[bank] = false;
     }
+    if (fresh) fresh.length = 0;
+    else this.#fresh[set] = [];
   }
 
   flushPage({ set, epoch }: AddressSpace, linear: bigint): void {

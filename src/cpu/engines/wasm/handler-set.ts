@@ -7,6 +7,7 @@ import {
   type ModelIndices,
 } from '../../models/model-code.ts';
 import { emitInstruction } from '../../semantics/semantics.ts';
+import { compile } from './assembler/compile.ts';
 import { FunctionWriter } from './assembler/function-writer.ts';
 import { IMPORT_MODULE, ModuleBuilder } from './assembler/module-builder.ts';
 import type { PlacedInsn } from './control-emit.ts';
@@ -109,7 +110,7 @@ export class HandlerSet {
       return module.add(f);
     });
     module.fillTable(this.#next - made.length, made);
-    new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
+    new WebAssembly.Instance(compile(module.build()), {
       [IMPORT_MODULE]: { memory, table, ...runtime.functions, ...models.functions },
     });
     this.#wanted = [];

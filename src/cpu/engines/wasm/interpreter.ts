@@ -76,7 +76,7 @@ export class Interpreter implements Engine {
     this.#view = state.view;
     this.#oracle = new Oracle(core, features);
     this.#tlb = new DataTlb(linear, state.base);
-    this.#map = new CodeMap(linear, state.base, lines, this.#tlb);
+    this.#map = new CodeMap(state, lines, this.#tlb);
     this.#spaces = new AddressSpaces(core, [this.#tlb, this.#map]);
     this.#contexts = new Contexts(state, () => this.#map.clear());
     this.#slowPaths = new InterpreterSlowPaths(core, this.#tlb, lines);
