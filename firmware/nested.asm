@@ -45,6 +45,7 @@ main:
     call rdpmcs
     call bitmaps
     call overflows
+    call sleep
     vmxoff
     inc dword [tests]
     ret
@@ -608,6 +609,50 @@ overflows:
     REPORT "a masked one"
     ret
 
+%macro TIMER 0                          ; an interrupt some time after L2 has gone to sleep
+    WRITE_MSR X2APIC_TIMER_DIVIDE, 3    ; 16
+    WRITE_MSR X2APIC_LVT_TIMER, PMI_VECTOR
+    WRITE_MSR X2APIC_TIMER_INITIAL, 100000
+%endmacro
+
+; HLT that does not exit, and an entry into HLT: what ends them.
+sleep:
+    WRITE_MSR X2APIC_LVT_PMI, LVT_MASKED
+    FRESH g_hlt
+    OR_FIELD PIN_CONTROLS, PIN_EXTERNAL
+    TIMER
+    call counted_run
+    REPORT "HLT until an interrupt that exits"
+    VMREAD_RAX GUEST_ACTIVITY
+    READ "activity", rax
+    sti
+    nop
+    cli
+    READ "then to L1", [pmis]
+    FRESH g_hlt
+    WRITE GUEST_RFLAGS, 0x202
+    TIMER
+    call counted_run
+    REPORT "HLT until an interrupt to L2"
+    WRITE_MSR X2APIC_EOI, 0
+    FRESH g_hlt
+    OR_FIELD PIN_CONTROLS, PIN_EXTERNAL
+    WRITE GUEST_ACTIVITY, 1
+    TIMER
+    call counted_run
+    REPORT "asleep from the entry on"
+    VMREAD_RAX GUEST_ACTIVITY
+    READ "activity", rax
+    sti
+    nop
+    cli
+    FRESH g_hlt
+    WRITE GUEST_ACTIVITY, 0
+    OR_FIELD PRIMARY_CONTROLS, HLT_EXITING
+    call counted_run
+    REPORT "HLT that exits"
+    ret
+
 ; NMIs are blocked behind an exit by one, and behind one that L2 took.
 unblock:
     mov rdx, rsp
@@ -684,6 +729,11 @@ g_rdmsr:
     vmcall
 g_wrmsr:
     wrmsr
+    vmcall
+g_hlt:
+    nop
+    hlt
+    nop
     vmcall
 g_sti_sled:
     sti

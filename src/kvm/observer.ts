@@ -12,10 +12,25 @@ export interface ExitRecord {
   readonly errorCode: number;
 }
 
+/** A VM entry of L1, as Linux's kvm_nested_vmenter tracepoint shows it. */
+export interface NestedEntryRecord {
+  readonly vcpu: number;
+  /** RIP of L1, its VMCS, RIP of L2, and what is injected. */
+  readonly rip: bigint;
+  readonly vmcs: number;
+  readonly nestedRip: bigint;
+  readonly injection: number;
+  readonly guestCr3: bigint;
+}
+
 /** Somebody who watches a VM: traces, accounting. Nothing it does changes the run. */
 export interface KvmObserver {
   entry?(record: { vcpu: number; rip: bigint; interruption: number; errorCode: number }): void;
   exit?(record: ExitRecord): void;
+  /** A guest hypervisor enters its guest; that exits, whoever the exit is for; the hypervisor gets an exit. */
+  nestedEntry?(record: NestedEntryRecord): void;
+  nestedExit?(record: ExitRecord): void;
+  nestedReflection?(record: Omit<ExitRecord, 'rip'>): void;
   /** An event is put into the next VM entry: a new one, or one whose delivery a VM exit interrupted. */
   inject?(record: { vcpu: number; event: InjectedEvent; again: boolean }): void;
   msr?(record: {

@@ -161,7 +161,9 @@ function record(vcpu: Vcpu, reason: number): void {
   const { exits } = vcpu.statistics;
   exits.set(basic, (exits.get(basic) ?? 0) + 1);
   vcpu.exitTimes.exited(basic, vcpu.host);
-  vcpu.vm.observer?.exit?.({
+  const { observer } = vcpu.vm;
+  if (!observer) return;
+  const seen = {
     vcpu: vcpu.id,
     reason,
     rip: vcpu.rip,
@@ -169,7 +171,9 @@ function record(vcpu: Vcpu, reason: number): void {
     vectoring: Number(vcpu.read('IDT_VECTORING_INFORMATION')),
     interruption: Number(vcpu.read('VM_EXIT_INTERRUPTION_INFORMATION')),
     errorCode: Number(vcpu.read('VM_EXIT_INTERRUPTION_ERROR_CODE')),
-  });
+  };
+  observer.exit?.(seen);
+  if (vcpu.nested?.guestMode) observer.nestedExit?.(seen);
 }
 
 function failedEntry(vcpu: Vcpu, reason: number): never {

@@ -13,28 +13,29 @@ const SIGNATURE = 0x600n;
 /** kvm_apic_accept_events: INIT, and the SIPI that a vCPU waits for. */
 export function acceptSignals(vcpu: Vcpu): void {
   for (;;) {
-    const signal = vcpu.apic.pendingSignal();
-    if (signal === undefined || vcpu.nested?.blocksSignals) return;
-    vcpu.apic.takeSignal();
-    if (vcpu.nested?.guestMode) leaveForSignal(vcpu, vcpu.nested, signal);
-    else if (signal === 'INIT') init(vcpu);
-    else if (vcpu.mpState === 'INIT_RECEIVED') startUp(vcpu, signal.sipi);
+    const { signal, nested } = vcpu;
+    if (signal === undefined) return;
+    if (nested?.guestMode) leaveForSignal(vcpu, nested, signal);
+    else {
+      vcpu.apic.takeSignal();
+      if (signal === 'INIT') init(vcpu);
+      else if (vcpu.mpState === 'INIT_RECEIVED') startUp(vcpu, signal.sipi);
+    }
   }
 }
 
-/** Of a guest's guest, an exit to the guest: INIT, and the SIPI that it waits for. */
-function leaveForSignal(
-  vcpu: Vcpu,
-  nested: NestedVmx,
-  signal: NonNullable<ReturnType<Vcpu['apic']['pendingSignal']>>,
-): void {
+/** Of a guest's guest, an exit to the guest: INIT, which resets nothing then, and the SIPI that it waits for. */
+function leaveForSignal(vcpu: Vcpu, nested: NestedVmx, signal: NonNullable<Vcpu['signal']>): void {
   const waits = vcpu.mpState === 'INIT_RECEIVED';
   if (signal === 'INIT') {
-    if (!waits) leaveFor(vcpu, nested, { reason: EXIT_REASON.INIT_SIGNAL });
-  } else if (waits) {
-    const qualification = BigInt(signal.sipi);
-    leaveFor(vcpu, nested, { reason: EXIT_REASON.SIPI_SIGNAL, qualification });
+    vcpu.apic.dismissInit();
+    leaveFor(vcpu, nested, { reason: EXIT_REASON.INIT_SIGNAL });
+    return;
   }
+  vcpu.apic.takeSignal(waits);
+  if (!waits) return;
+  const qualification = BigInt(signal.sipi);
+  leaveFor(vcpu, nested, { reason: EXIT_REASON.SIPI_SIGNAL, qualification });
 }
 
 /** Vol. 3, "Processor State After INIT": MSRs, the PMU among them, XCR0, x87 and SSE stay. */

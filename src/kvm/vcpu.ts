@@ -256,12 +256,20 @@ export class Vcpu {
    */
   get wakes(): boolean {
     this.elapse();
-    if (this.apic.pendingSignal() !== undefined && !this.nested?.blocksSignals) return true;
+    if (this.signal !== undefined) return true;
     if (this.nested?.wakes) return true;
     if (this.mpState === 'INIT_RECEIVED') return false;
     if (this.requests.pmi || this.exception) return true;
     if (this.apic.nmiPending()) return true;
     return this.#interruptible && this.apic.pendingVector() !== undefined;
+  }
+
+  /** INIT, or the SIPI that ends the wait for it, unless VMX operation holds it back. */
+  get signal(): ReturnType<LocalApic['pendingSignal']> {
+    const { nested } = this;
+    if (nested?.blocksSignals) return undefined;
+    const waits = nested?.guestMode === true && this.mpState === 'INIT_RECEIVED';
+    return this.apic.pendingSignal(waits);
   }
 
   /** HLT, which has retired. */

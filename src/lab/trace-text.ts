@@ -1,6 +1,6 @@
 import { hex } from '../bits/hex.ts';
 import type { InjectedEvent } from '../kvm/events.ts';
-import type { KvmObserver } from '../kvm/observer.ts';
+import type { ExitRecord, KvmObserver } from '../kvm/observer.ts';
 import { exitName, type GuestAccess, onAccess } from '../machine/accesses.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Step, Steps } from '../machine/steps.ts';
@@ -117,6 +117,14 @@ function injectionText({ type, vector, errorCode }: InjectedEvent): [name?: stri
   }
 }
 
+const exitText = (
+  { vcpu, reason, rip, qualification, vectoring, interruption, errorCode }: ExitRecord,
+  kernel: '6.1' | '6.18',
+): string =>
+  `vcpu ${vcpu} reason ${exitName(reason)} rip ${x(rip)} info1 ${padded(qualification, 16)} ` +
+  `info2 ${padded(vectoring, 16)} ${interruptionText(interruption, errorCode)}` +
+  (kernel === '6.1' ? '' : ` requests ${padded(0, 16)}`);
+
 const kvmEvents = (
   event: (cpu: number, name: string, text: string) => void,
   kernel: '6.1' | '6.18',
@@ -128,13 +136,21 @@ const kvmEvents = (
       `vcpu ${vcpu}, rip ${x(rip)}` +
         (kernel === '6.1' ? '' : ` ${interruptionText(interruption, errorCode)}`),
     ),
-  exit: ({ vcpu, reason, rip, qualification, vectoring, interruption, errorCode }) =>
+  exit: (record) => event(record.vcpu, 'kvm_exit', exitText(record, kernel)),
+  nestedEntry: ({ vcpu, rip, vmcs, nestedRip, injection, guestCr3 }) =>
     event(
       vcpu,
-      'kvm_exit',
-      `vcpu ${vcpu} reason ${exitName(reason)} rip ${x(rip)} info1 ${padded(qualification, 16)} ` +
-        `info2 ${padded(vectoring, 16)} ${interruptionText(interruption, errorCode)}` +
-        (kernel === '6.1' ? '' : ` requests ${padded(0, 16)}`),
+      'kvm_nested_vmenter',
+      `rip: ${padded(rip, 16)} vmcs: ${padded(vmcs, 16)} nested_rip: ${padded(nestedRip, 16)} int_ctl: ${padded(0, 8)} ` +
+        `event_inj: ${padded(injection, 8)} nested_ept=n guest_cr3: ${padded(guestCr3, 16)}`,
+    ),
+  nestedExit: (record) => event(record.vcpu, 'kvm_nested_vmexit', exitText(record, kernel)),
+  nestedReflection: ({ vcpu, reason, qualification, vectoring, interruption, errorCode }) =>
+    event(
+      vcpu,
+      'kvm_nested_vmexit_inject',
+      `reason: ${exitName(reason)} ext_inf1: ${padded(qualification, 16)} ext_inf2: ${padded(vectoring, 16)} ` +
+        `ext_int: ${padded(interruption, 8)} ext_int_err: ${padded(errorCode, 8)}`,
     ),
   inject: ({ vcpu, event: injected, again }) => {
     const [name, text] = injectionText(injected);

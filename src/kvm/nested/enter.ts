@@ -30,6 +30,14 @@ export function enterL2(
   const entry = nested.entryOf(vmcs12);
   const refusal = refusalOf(entry, kind, blocking);
   if (refusal) return nested.operation.fail(refusal.error);
+  vcpu.vm.observer?.nestedEntry?.({
+    vcpu: vcpu.id,
+    rip: vcpu.rip,
+    vmcs: vmcs12.address,
+    nestedRip: vmcs12.read(FIELDS.GUEST_RIP),
+    injection: vmcs12.read32(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION),
+    guestCr3: vmcs12.read(FIELDS.GUEST_CR3),
+  });
   // The instruction is L1's: it counts under L1's enables.
   vcpu.countRetired(false);
 

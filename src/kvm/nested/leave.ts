@@ -82,6 +82,14 @@ function leaveL2(vcpu: Vcpu, nested: NestedVmx, { reason, interruption }: Nested
   state.timerDeadline = Number.POSITIVE_INFINITY;
   vcpu.mpState = 'RUNNABLE';
   vcpu.statistics.nestedExits += 1;
+  vcpu.vm.observer?.nestedReflection?.({
+    vcpu: vcpu.id,
+    reason,
+    qualification: vmcs12.read(FIELDS.EXIT_QUALIFICATION),
+    vectoring: vmcs12.read32(FIELDS.IDT_VECTORING_INFORMATION),
+    interruption: vmcs12.read32(FIELDS.VM_EXIT_INTERRUPTION_INFORMATION),
+    errorCode: vmcs12.read32(FIELDS.VM_EXIT_INTERRUPTION_ERROR_CODE),
+  });
   const stored = storeMsrs(
     msrAreaParts(vcpu, nested),
     Number(vmcs12.read(FIELDS.VM_EXIT_MSR_STORE_ADDRESS)),
