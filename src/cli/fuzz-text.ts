@@ -83,9 +83,15 @@ function wentText({ outcome, path, carried, exits, value }: StepTrace): string {
   return `${way}${outcome === 'done' ? `done, EDX:EAX ${hex(value)}` : outcome}${by}`;
 }
 
+const STRAY = {
+  unaligned: 'not aligned',
+  'no-memory': 'to where no memory is',
+  'too-wide': 'beyond the physical-address width',
+} as const;
+
 /** What a guest hypervisor has arranged for its guest. */
 function nestedText(nested: NestedCase): string[] {
-  const { bitmap, rdpmcExiting, nmiExiting, lists = [], globalCtrl, onExit } = nested;
+  const { bitmap, rdpmcExiting, nmiExiting, lists = [], stray, globalCtrl, onExit } = nested;
   const { entry, exit, save } = globalCtrl ?? {};
   const did = {
     skip: 'steps over the instruction',
@@ -106,6 +112,7 @@ function nestedText(nested: NestedCase): string[] {
       ({ list, address, value }) =>
         `L1’s MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
     ),
+    ...(stray ? [`L1’s pointer to its ${stray.of} is ${STRAY[stray.to]}`] : []),
     ...(entry === undefined ? [] : [`VM entry to L2 loads IA32_PERF_GLOBAL_CTRL = ${entry}`]),
     ...(exit === undefined ? [] : [`VM exit to L1 loads IA32_PERF_GLOBAL_CTRL = ${exit}`]),
     ...(save ? ['VM exit to L1 saves IA32_PERF_GLOBAL_CTRL'] : []),

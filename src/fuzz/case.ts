@@ -86,6 +86,12 @@ export type OnExit =
   /** It injects #GP(0). */
   | 'inject';
 
+export interface StrayPointer {
+  readonly of: MsrList | 'bitmap';
+  /** Beside the alignment it must have, where no memory is, or beyond the physical-address width. */
+  readonly to: 'unaligned' | 'no-memory' | 'too-wide';
+}
+
 /** A guest that is a hypervisor (L1), and lets the steps be done by a guest of its own (L2). */
 export interface NestedCase {
   /** L1's MSR bitmap: what exits to L1 but for these. Without one, RDMSR and WRMSR always exit to it. */
@@ -98,6 +104,8 @@ export interface NestedCase {
   readonly nmiExiting?: boolean;
   /** L1's MSR lists. */
   readonly lists?: readonly ListedMsr[];
+  /** A pointer of L1's VMCS that does not point at what L1 has prepared. */
+  readonly stray?: StrayPointer;
   /** IA32_PERF_GLOBAL_CTRL as VM entries of L2 load it, and as VM exits to L1 do; and whether those save it. */
   readonly globalCtrl?: {
     readonly entry?: string;

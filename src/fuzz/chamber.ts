@@ -9,8 +9,8 @@ import type { FuzzCase, HostAction } from './case.ts';
 import { HYPERVISOR } from './guest/hypervisor.ts';
 import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
-import { CHAMBER_MEMORY, HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
-import { readExits, readStored, writeNested } from './guest/nested-tables.ts';
+import { CHAMBER_MEMORY, HOST_PORT, HOST_PORT, LAYOUT, LAYOUT, READY_PORT, READY_PORT } from './guest/layout.ts';
+import { type ExitRecord, readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
 import { CaseLists } from './msr-lists.ts';
@@ -22,7 +22,9 @@ import type { ForeignAccess, Path, Trace } from './trace.ts';
 import { watch } from './watch.ts';
 
 const RDI = 7;
-const EXIT = { RDPMC: 15, MSR_READ: 31, MSR_WRITE: 32 } as const;
+/** RDPMC, RDMSR, WRMSR. */
+const ACCESS_EXITS: ReadonlySet<unknown> = new Set([15, 31, 32]);
+const isAccessExit = (reason: ExitRecord['reason']): boolean => ACCESS_EXITS.has(reason);
 /**
  * Ticks a case may take: a hundred steps take less than a million, five if each of them exits to a guest hypervisor.
  * One that takes more than this goes in circles.
@@ -185,7 +187,9 @@ export class Chamber {
   #trace(fuzzed: FuzzCase, end: string): Trace {
     const { steps, nested } = fuzzed;
     const toL1 = nested ? readExits(this.#dirty) : [];
-    for (const { step } of toL1 ?? []) if (this.#paths[step] === 'exit') this.#paths[step] = 'L1';
+    for (const { step, reason } of toL1 ?? []) {
+      if (isAccessExit(reason)) this.#paths[step] = 'L1';
+    }
     const memory = new Uint8Array(
       this.#dirty.buffer,
       this.#dirty.byteOffset,
@@ -271,9 +275,7 @@ export class Chamber {
         this.onExit?.();
         for (const { address, what } of this.#lists.exited()) this.tell({ what, address });
         this.#exits[step]?.push(exitName(reason));
-        if (reason === EXIT.MSR_READ || reason === EXIT.MSR_WRITE || reason === EXIT.RDPMC) {
-          this.#accessed(rip, 'exit');
-        }
+        if (isAccessExit(reason)) this.#accessed(rip, 'exit');
       },
     };
   }

@@ -1,5 +1,12 @@
 import { hex } from '../bits/hex.ts';
-import { isAccess, type ListedMsr, type MsrList, type NestedCase, type Step } from './case.ts';
+import {
+  isAccess,
+  type ListedMsr,
+  type MsrList,
+  type NestedCase,
+  type Step,
+  type StrayPointer,
+} from './case.ts';
 import type { Draw } from './draw.ts';
 import { listVerdict } from './oracles/lists.ts';
 import { savesGlobalCtrl } from './oracles/nested.ts';
@@ -20,11 +27,14 @@ export function nestedCase(
   const reached = steps.filter(isAccess).map(({ register }) => register);
   const lists = draw.chance(0.4) ? drawLists(draw, shape) : [];
   const globalCtrl = shape.version >= 2 && draw.chance(0.4) ? loads(draw, parts) : undefined;
+  const map = draw.chance(0.85) ? bitmap(draw, reached) : undefined;
+  const pointers = [...(map ? (['bitmap'] as const) : []), ...lists.map(({ list }) => list)];
   return {
-    ...(draw.chance(0.85) && { bitmap: bitmap(draw, reached) }),
+    ...(map && { bitmap: map }),
     rdpmcExiting: draw.chance(0.5),
     ...(draw.chance(0.3) && { nmiExiting: true }),
     ...(lists.length > 0 && { lists }),
+    ...(pointers.length > 0 && draw.chance(0.06) && { stray: stray(draw, pointers) }),
     ...(globalCtrl && { globalCtrl }),
     onExit: draw.weighted([
       [2, 'skip'],
@@ -33,6 +43,11 @@ export function nestedCase(
     ] as const),
   };
 }
+
+const stray = (draw: Draw, pointers: readonly StrayPointer['of'][]): StrayPointer => ({
+  of: draw.of(pointers),
+  to: draw.of(['unaligned', 'no-memory', 'too-wide'] as const),
+});
 
 /** All open or all shut, but for some registers: most often those that are reached. */
 function bitmap(draw: Draw, reached: readonly number[]): NonNullable<NestedCase['bitmap']> {

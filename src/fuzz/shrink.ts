@@ -43,6 +43,8 @@ function* simplerNested(fuzzed: FuzzCase, nested: NestedCase): Generator<FuzzCas
   const having = (less: NestedCase): FuzzCase => ({ ...fuzzed, nested: less });
   const { lists, ...unlisted } = nested;
   if (lists) yield having(unlisted);
+  const { stray, ...straight } = nested;
+  if (stray) yield having(straight);
   const { nmiExiting, ...unblocked } = nested;
   if (nmiExiting) yield having(unblocked);
   const { globalCtrl, ...uncontrolled } = nested;

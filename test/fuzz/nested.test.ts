@@ -120,6 +120,20 @@ describe('VM entry to a guest’s guest', () => {
     expect(reason({ entry: '0x10' })).toBe(0x8000_0021);
   });
 
+  it.each([
+    ['unaligned', 'entry-load', 'VMfail 7'],
+    ['too-wide', 'exit-store', 'VMfail 7'],
+    ['unaligned', 'bitmap', 'VMfail 7'],
+    // Reads as all ones: the reserved bits of the first entry.
+    ['no-memory', 'entry-load', 0x8000_0022],
+    // And every bit of the bitmap.
+    ['no-memory', 'bitmap', 31],
+  ] as const)('with a pointer that is %s to its %s comes to %s', (to, of, reason) => {
+    const lists: ListedMsr[] = of === 'bitmap' ? [] : [{ list: of, address: 0xc1, value: '0x0' }];
+    const { toL1 } = run({ lists, stray: { of, to } }, { steps: [rdmsr(0xc1)] });
+    expect(toL1?.[0]?.reason).toBe(reason);
+  });
+
   it('that a VM exit cannot match, for its list names no register, ends in a VMX abort', () => {
     const lists: ListedMsr[] = [{ list: 'exit-store', address: 0xc5, value: '0x0' }];
     expect(run({ lists }, { steps: [rdmsr(0xc1)] }).end).toBe('shutdown');

@@ -1,4 +1,4 @@
-import type { FuzzCase, MsrList, NestedCase } from '../case.ts';
+import type { FuzzCase, MsrList, NestedCase, StrayPointer } from '../case.ts';
 import { HYPERVISOR } from './hypervisor.ts';
 import { EXIT_SIZE, FIELD_SIZE, LAYOUT, RECORD } from './layout.ts';
 import { stepOf } from './tables.ts';
@@ -20,6 +20,23 @@ const LISTS: Readonly<Record<MsrList, { readonly at: number; readonly count: num
   'exit-store': { at: LAYOUT.EXIT_STORE, count: FIELD.VM_EXIT_MSR_STORE_COUNT },
   'exit-load': { at: LAYOUT.EXIT_LOAD, count: FIELD.VM_EXIT_MSR_LOAD_COUNT },
 };
+const POINTERS: Readonly<
+  Record<StrayPointer['of'], { readonly field: number; readonly at: number }>
+> = {
+  'entry-load': { field: FIELD.VM_ENTRY_MSR_LOAD_ADDRESS, at: LAYOUT.ENTRY_LOAD },
+  'exit-store': { field: FIELD.VM_EXIT_MSR_STORE_ADDRESS, at: LAYOUT.EXIT_STORE },
+  'exit-load': { field: FIELD.VM_EXIT_MSR_LOAD_ADDRESS, at: LAYOUT.EXIT_LOAD },
+  bitmap: { field: FIELD.MSR_BITMAP_ADDRESS, at: LAYOUT.MSR_BITMAP },
+};
+/** Neither RAM nor a device. */
+const NO_MEMORY = 0x4000_0000n;
+const TOO_WIDE = 1n << 52n;
+
+/** Where a stray pointer points. */
+function strayAddress({ of, to }: StrayPointer): bigint {
+  if (to === 'unaligned') return BigInt(POINTERS[of].at + 8);
+  return to === 'no-memory' ? NO_MEMORY : TOO_WIDE;
+}
 const ENTRY_SIZE = 16;
 /** What a value starts as that VM exit is to overwrite. */
 export const UNTOUCHED = 0xdead_dead_dead_deadn;
@@ -50,7 +67,7 @@ export function writeNested(view: DataView, nested: NestedCase): void {
 
 /** The fields in which a case differs from what every case has. */
 function fieldsOf(nested: NestedCase) {
-  const { bitmap, rdpmcExiting, nmiExiting, globalCtrl = {}, lists = [] } = nested;
+  const { bitmap, rdpmcExiting, nmiExiting, stray, globalCtrl = {}, lists = [] } = nested;
   const primary =
     CONTROLS.PRIMARY |
     (bitmap ? CONTROLS.USE_MSR_BITMAPS : 0) |
@@ -60,6 +77,7 @@ function fieldsOf(nested: NestedCase) {
   if (nmiExiting) {
     fields.push([FIELD.PIN_BASED_CONTROLS, BigInt(CONTROLS.PIN | CONTROLS.NMI_EXITING)]);
   }
+  if (stray) fields.push([POINTERS[stray.of].field, strayAddress(stray)]);
   const { entry, exit, save } = globalCtrl;
   if (entry !== undefined) {
     fields.push(

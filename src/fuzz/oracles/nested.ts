@@ -1,6 +1,12 @@
 import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
-import { type FuzzCase, isAccess, type ListedMsr, type NestedCase } from '../case.ts';
+import {
+  type FuzzCase,
+  isAccess,
+  type ListedMsr,
+  type NestedCase,
+  type StrayPointer,
+} from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
 import { type ExitRecord, UNTOUCHED } from '../guest/nested-tables.ts';
 import { STUB } from '../guest/stub.ts';
@@ -23,14 +29,18 @@ const BAD_HOST_STATE = 8;
 /** What L1 is to write down first if VM entry to L2 fails, with the qualification; undefined if it does not. */
 export function failedEntry(
   fuzzed: FuzzCase,
-  { globalCtrl = {}, lists = [] }: NestedCase,
+  { bitmap, stray, globalCtrl = {}, lists = [] }: NestedCase,
 ): Pick<ExitRecord, 'reason' | 'qualification'> | undefined {
   const shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
   const reserved = (value: string) => (BigInt(value) & ~counterBits(shape)) !== 0n;
   const { entry, exit, save } = globalCtrl;
   const loads = entry !== undefined || exit !== undefined;
   const unsupported = (loads && shape.version < 2) || (save && !savesGlobalCtrl(fuzzed));
-  if (unsupported) return { reason: `VMfail ${BAD_CONTROLS}`, qualification: 0n };
+  const looksAt = (list: StrayPointer['of']) =>
+    list === 'bitmap' ? bitmap !== undefined : lists.some((each) => each.list === list);
+  // Vol. 3, "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control Fields" of the checks on VMX controls.
+  const invalid = stray && stray.to !== 'no-memory' && looksAt(stray.of);
+  if (unsupported || invalid) return { reason: `VMfail ${BAD_CONTROLS}`, qualification: 0n };
   // Vol. 3, "Checks on Host Control Registers, MSRs, and SSP", "Checks on Guest Control Registers, Debug Registers, and MSRs".
   if (exit !== undefined && reserved(exit)) {
     return { reason: `VMfail ${BAD_HOST_STATE}`, qualification: 0n };
@@ -38,7 +48,8 @@ export function failedEntry(
   if (entry !== undefined && reserved(entry)) {
     return { reason: FAILED + INVALID_GUEST_STATE, qualification: 0n };
   }
-  const at = failingEntry(shape, lists);
+  const nowhere = stray?.of === 'entry-load' && looksAt('entry-load');
+  const at = nowhere ? 1 : failingEntry(shape, lists);
   return at === undefined
     ? undefined
     : { reason: FAILED + MSR_LOAD_FAIL, qualification: BigInt(at) };
@@ -52,10 +63,20 @@ const SAVING: ReadonlySet<string> = new Set([
 export const savesGlobalCtrl = ({ profile }: Pick<FuzzCase, 'profile'>): boolean =>
   SAVING.has(profile);
 
-/** Whether the first exit to L1 ends in a VMX abort: a list of VM exit has an entry that cannot be stored or loaded. */
-export function aborts(fuzzed: FuzzCase, lists: readonly ListedMsr[]): boolean {
+/**
+ * Whether the first exit to L1 ends in a VMX abort: a list of VM exit has an entry that cannot be stored or loaded.
+ * A VM entry that fails stores nothing, and loads as a VM exit does.
+ */
+export function aborts(fuzzed: FuzzCase, nested: NestedCase): boolean {
+  const { lists = [], stray } = nested;
   const shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
-  return lists.some((each) => each.list !== 'entry-load' && listVerdict(shape, each) === '#GP');
+  const failed = failedEntry(fuzzed, nested);
+  if (typeof failed?.reason === 'string') return false;
+  return lists.some(
+    (each) =>
+      (each.list === 'exit-load' || (each.list === 'exit-store' && !failed)) &&
+      (each.list === stray?.of || listVerdict(shape, each) === '#GP'),
+  );
 }
 
 type Told = Pick<ExitRecord, 'step' | 'reason' | 'qualification' | 'length' | 'rip'>;
@@ -96,7 +117,7 @@ export function checkNested(fuzzed: FuzzCase, run: NestedRun): Violation[] {
     atStep(fuzzed, Math.min(step, fuzzed.steps.length - 1), {
       ...{ oracle: 'nested', expected, actual, channel: NESTED_CHANNEL },
     });
-  if (!failedEntry(fuzzed, nested) && aborts(fuzzed, nested.lists ?? [])) {
+  if (aborts(fuzzed, nested)) {
     return run.end === 'shutdown' ? [] : [told(0, 'a VMX abort', run.end)];
   }
   if (run.end !== 'end' || !run.toL1) {
