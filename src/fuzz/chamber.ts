@@ -9,7 +9,7 @@ import type { FuzzCase, HostAction } from './case.ts';
 import { HYPERVISOR } from './guest/hypervisor.ts';
 import { dirtyEnd, type Mode, stubImage } from './guest/image.ts';
 import { enableApic, setLvtpc } from './guest/interrupts.ts';
-import { CHAMBER_MEMORY, HOST_PORT, HOST_PORT, LAYOUT, LAYOUT, READY_PORT, READY_PORT } from './guest/layout.ts';
+import { CHAMBER_MEMORY, HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts';
 import { type ExitRecord, readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';

@@ -5,6 +5,9 @@ import { hasCounter, type Shape } from './shapes.ts';
 /** What an access comes to: done, #GP, or a matter this table says nothing about. */
 export type Verdict = 'done' | '#GP' | 'unspecified';
 
+/** KVM: PERFCTR0 and 1 never fault, even in a guest without a PMU. */
+export const KVM_ALWAYS: ReadonlySet<number> = new Set([0xc1, 0xc2]);
+
 const FREEZE = bits(60, 58);
 const PEBS_THRESHOLD = 1n << 54n;
 const UNCORE = 1n << 61n;

@@ -2,7 +2,7 @@ import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
 import { channelOf } from '../leaks/channel-of.ts';
 import type { Path, Trace } from '../trace.ts';
-import { msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
+import { KVM_ALWAYS, msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
 import { exitsToL1, isCovered } from './nested-policy.ts';
 import { isClaimed, msrExits, rdpmcExits } from './policy.ts';
 import { guestShape, hostShape, type Shape } from './shapes.ts';
@@ -14,8 +14,6 @@ export interface Expectation {
   /** Where a guest hypervisor carries the access out: what becomes of its own one. */
   readonly carried?: Expectation;
 }
-
-const KVM_ALWAYS = new Set([0xc1, 0xc2]);
 
 /** What one access of a case is to be, whatever came before it. */
 export function expectationOf(fuzzed: FuzzCase, step: AccessStep): Expectation {
@@ -57,7 +55,6 @@ function exits(fuzzed: FuzzCase, step: AccessStep): boolean {
 
 function byShape(shape: Shape, path: Path, step: AccessStep): Verdict {
   const value = step.do === 'wrmsr' ? BigInt(step.value ?? '0x0') : undefined;
-  // KVM: PERFCTR0 and 1 never fault, even in a guest without a PMU.
   if (path === 'exit' && KVM_ALWAYS.has(step.register)) return 'done';
   return msrVerdict(shape, step.register, value);
 }

@@ -12,7 +12,7 @@ import { type ExitRecord, UNTOUCHED } from '../guest/nested-tables.ts';
 import { STUB } from '../guest/stub.ts';
 import { NESTED_CHANNEL } from '../leaks/channel-of.ts';
 import { placeOf, type RegisterClass, registerName } from '../registers.ts';
-import { counterBits } from './access-rules.ts';
+import { counterBits, KVM_ALWAYS } from './access-rules.ts';
 import { failingEntry, listVerdict } from './lists.ts';
 import { HLT, reasonToL1 } from './nested-policy.ts';
 import { guestShape } from './shapes.ts';
@@ -49,7 +49,7 @@ export function failedEntry(
     return { reason: FAILED + INVALID_GUEST_STATE, qualification: 0n };
   }
   const nowhere = stray?.of === 'entry-load' && looksAt('entry-load');
-  const at = nowhere ? 1 : failingEntry(shape, lists);
+  const at = nowhere ? 1 : failingEntry(shape, lists, KVM_ALWAYS);
   return at === undefined
     ? undefined
     : { reason: FAILED + MSR_LOAD_FAIL, qualification: BigInt(at) };
@@ -75,7 +75,7 @@ export function aborts(fuzzed: FuzzCase, nested: NestedCase): boolean {
   return lists.some(
     (each) =>
       (each.list === 'exit-load' || (each.list === 'exit-store' && !failed)) &&
-      (each.list === stray?.of || listVerdict(shape, each) === '#GP'),
+      (each.list === stray?.of || listVerdict(shape, each, KVM_ALWAYS) === '#GP'),
   );
 }
 
