@@ -116,6 +116,6 @@ export class BareChamber {
 
   #restore(saved: Saved): void {
     this.#bytes.set(saved.dirty);
-    restoreProcessor(this.#processor, saved.processor);
+    restoreProcessor(this.#processor, saved.processor, { samePages: true });
   }
 }

@@ -28,7 +28,7 @@ export class ChamberSnapshot {
     const { processor, host, machine, guest, dirty } = this.#chamber;
     bytesOf(dirty).set(this.#dirty);
     this.#bitmapBytes().set(this.#bitmap);
-    restoreProcessor(processor, this.#processor);
+    restoreProcessor(processor, this.#processor, { samePages: true });
     host.restore(this.#host);
     machine.perf.restore(this.#perf);
     guest.vm.restore(this.#vm);

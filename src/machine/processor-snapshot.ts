@@ -15,8 +15,15 @@ export function saveProcessor({ cpu, msrs, pmu, apic, vmx, instruments }: Proces
 
 export type SavedProcessor = ReturnType<typeof saveProcessor>;
 
-/** Restores a processor of the same profile; memory has been restored already. */
-export function restoreProcessor(processor: Processor, saved: SavedProcessor): void {
+/**
+ * Restores a processor of the same profile; memory has been restored already.
+ * @param samePages whether all page tables are as they were when it last ran: translations stay known
+ */
+export function restoreProcessor(
+  processor: Processor,
+  saved: SavedProcessor,
+  { samePages = false } = {},
+): void {
   const { cpu, msrs, pmu, apic, vmx, instruments } = processor;
   cpu.restore(saved.cpu);
   msrs.restore(saved.msrs);
@@ -25,6 +32,6 @@ export function restoreProcessor(processor: Processor, saved: SavedProcessor): v
   instruments.restore(saved.instruments);
   // The totals are those of the moment by now.
   pmu.restore(saved.pmu);
-  cpu.engine.flush({});
+  if (!samePages) cpu.engine.flush({});
   cpu.attention();
 }

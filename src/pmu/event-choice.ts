@@ -4,7 +4,7 @@ import { type EventRow, FIXED_EVENTS } from './events.ts';
 import { encoding, fixedSelection, generalSelection, OFF, selectedEncoding } from './select.ts';
 import { type Deviations, deviating } from './silicon.ts';
 import type { Slot } from './slot.ts';
-import { NOTHING } from './source.ts';
+import { NOTHING, type Source } from './source.ts';
 import { type Timing, timed } from './timing.ts';
 
 /** An event that software enabled and this model cannot count: it counts 0. */
@@ -23,6 +23,8 @@ export class EventChoice {
   readonly #rows: ReadonlyMap<number, EventRow>;
   readonly #deviations: Deviations;
   readonly #timing: Timing;
+  /** Sources of events as they are counted here; undefined where only the timing model could. */
+  readonly #counted = new WeakMap<Source, Source | undefined>();
   readonly #unsupported = new Map<string, UnsupportedEvent>();
 
   constructor(parts: {
@@ -43,7 +45,7 @@ export class EventChoice {
     const selection = fixed
       ? fixedSelection(control, row?.source ?? NOTHING)
       : generalSelection(control, row);
-    const source = selection && timed(deviating(selection.source, this.#deviations), this.#timing);
+    const source = selection && this.#source(selection.source);
     slot.selection = source ? { ...selection, source } : OFF;
     const wanted = fixed ? selection?.enabled : isSet(control, PERFEVTSEL.EN);
     if (source || !wanted) return;
@@ -63,6 +65,13 @@ export class EventChoice {
   restore(unsupported: readonly UnsupportedEvent[]): void {
     this.#unsupported.clear();
     for (const each of unsupported) this.#note(each);
+  }
+
+  #source(of: Source): Source | undefined {
+    if (!this.#counted.has(of)) {
+      this.#counted.set(of, timed(deviating(of, this.#deviations), this.#timing));
+    }
+    return this.#counted.get(of);
   }
 
   #note(missing: UnsupportedEvent): void {

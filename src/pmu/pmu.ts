@@ -283,6 +283,7 @@ export class Pmu {
     for (const slot of this.#bank.all) {
       const { selection, counter } = slot;
       const source = this.#counts(slot) ? selection.source : undefined;
+      if (source === undefined && counter.source === undefined) continue;
       redirected ||= source !== counter.source;
       counter.run(source);
     }

@@ -16,6 +16,13 @@ const tellsTime = (fuzzed: FuzzCase, at: number): boolean => {
   return isAccess(step) && placeOf(step.register).class === 'CLOCK' && !step.do.endsWith('rdpmc');
 };
 
+/** Where two memories first differ, from an offset on; -1 if they do not. */
+function firstDifference(one: Uint8Array, other: Uint8Array, from: number): number {
+  let at = from;
+  while (at < one.length && one[at] === other[at]) at++;
+  return at < one.length ? at : -1;
+}
+
 /**
  * Non-interference: the same guest on two hosts that differ only in what they keep to themselves sees the same.
  * @param one @param other runs of one case under opposite secrets
@@ -37,9 +44,7 @@ export function checkInterference(fuzzed: FuzzCase, one: Trace, other: Trace): V
     ];
   }
   const last = fuzzed.steps.length - 1;
-  const at = one.memory.findIndex(
-    (byte, offset) => offset >= LAYOUT.NMIS - LAYOUT.DIRTY && byte !== other.memory[offset],
-  );
+  const at = firstDifference(one.memory, other.memory, LAYOUT.NMIS - LAYOUT.DIRTY);
   if (at < 0 && one.nmis === other.nmis) return [];
   const what = at < 0 ? 'NMIs' : `memory at 0x${(LAYOUT.DIRTY + at).toString(16)}`;
   return [
