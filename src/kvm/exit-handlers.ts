@@ -6,6 +6,7 @@ import { CR0, CR4 } from './control-registers.ts';
 import { guestCpuid } from './cpuid.ts';
 import { emulate, forcedEmulation } from './emulation.ts';
 import { guestRdmsr, guestWrmsr } from './guest-msr-access.ts';
+import { shadowViolation } from './nested/ept-violation.ts';
 import { vmxInstruction } from './nested/instructions.ts';
 import { readControlRegister, writeCr0, writeCr4 } from './paging-mode.ts';
 import type { VcpuStop } from './run-loop.ts';
@@ -170,8 +171,14 @@ const exception: ExitHandler = (vcpu) => {
   return hasErrorCode ? { inject: vector, errorCode } : { inject: vector };
 };
 
-/** What is no RAM belongs to a device: the instruction is emulated. */
-const eptViolation: ExitHandler = (vcpu) => emulate(vcpu, 0);
+/** What is no RAM belongs to a device: the instruction is emulated. Of a guest's guest its own EPT is asked first. */
+const eptViolation: ExitHandler = (vcpu) => {
+  const { nested } = vcpu;
+  if (nested?.guestMode && nested.usesEpt && shadowViolation(vcpu, nested) === 'done') {
+    return 'enter';
+  }
+  return emulate(vcpu, 0);
+};
 
 const timer: ExitHandler = (vcpu) => {
   vcpu.elapse();
@@ -239,10 +246,10 @@ export const EXIT_HANDLERS: Readonly<Record<(typeof EXIT_REASON)[keyof typeof EX
   [EXIT_REASON.LDTR_TR]:             unexpected,
   [EXIT_REASON.EPT_VIOLATION]:       eptViolation,
   [EXIT_REASON.EPT_MISCONFIG]:       unexpected,
-  [EXIT_REASON.INVEPT]:              undefinedOpcode,
+  [EXIT_REASON.INVEPT]:              vmxInstruction,
   [EXIT_REASON.RDTSCP]:              unexpected,
   [EXIT_REASON.PREEMPTION_TIMER]:    timer,
-  [EXIT_REASON.INVVPID]:             undefinedOpcode,
+  [EXIT_REASON.INVVPID]:             vmxInstruction,
   [EXIT_REASON.WBINVD]:              advance,
   [EXIT_REASON.XSETBV]:              xsetbv,
   [EXIT_REASON.APIC_WRITE]:          unexpected,

@@ -48,7 +48,7 @@ export interface Emulator {
   /** Carries out the instruction `skip` bytes behind RIP. */
   emulate(skip: number): Emulation;
   /** Guest memory as an instruction of the guest's own would read it. */
-  load(segment: GuestSegmentName, offset: bigint, size: 4 | 8): bigint | GuestFault;
+  load(segment: GuestSegmentName, offset: bigint, size: 4 | 8 | 16): bigint | GuestFault;
   store(
     segment: GuestSegmentName,
     offset: bigint,

@@ -154,9 +154,22 @@ export class Vm {
   emulator(cpu: number): Emulator {
     const known = this.#emulators.get(cpu);
     if (known) return known;
-    const made = this.ports.emulator(cpu, this.guestPhysical(cpu));
+    const made = this.ports.emulator(cpu, this.#emulated(cpu));
     this.#emulators.set(cpu, made);
     return made;
+  }
+
+  /** The same as the emulator meets it: addresses are those of a guest's guest while it runs under an EPT of its own. */
+  #emulated(cpu: number): GuestPhysical {
+    const { hostAddress, mmio } = this.guestPhysical(cpu);
+    const at = (address: number) => this.kvm.vcpuOn(cpu)?.nested?.toL1(address) ?? address;
+    return {
+      hostAddress: (address) => hostAddress(at(address)),
+      mmio: {
+        read: (address, size) => mmio.read(at(address), size),
+        write: (address, size, value) => mmio.write(at(address), size, value),
+      },
+    };
   }
 
   /** Guest-physical memory as the vCPU on a physical CPU reaches it: RAM, its own local APIC's page, devices. */

@@ -1,7 +1,7 @@
 import { isSet } from '../bits/bitfield.ts';
 import type { MemoryAccess, NestedPage } from '../cpu/ports.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
-import type { PhysicalMemory } from '../memory/physical-memory.ts';
+import type { PhysicalWords } from '../memory/physical-memory.ts';
 import { EPT_VPID_CAP, type VmxShape } from '../msr/vmx.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
 
@@ -49,7 +49,7 @@ const TWO32 = 2 ** 32;
 
 /** One processor's extended page tables. Vol. 3, "The Extended Page Table Mechanism (EPT)". */
 export class ExtendedPageTables {
-  readonly #memory: PhysicalMemory;
+  readonly #memory: PhysicalWords;
   readonly #physicalWidth: number;
   readonly #executeOnly: boolean;
   readonly #pages1G: boolean;
@@ -68,7 +68,7 @@ export class ExtendedPageTables {
    * @param log page-modification logging: hears of each page before its dirty flag is set
    */
   constructor(parts: {
-    memory: PhysicalMemory;
+    memory: PhysicalWords;
     shape: VmxShape;
     physicalWidth: number;
     eptp: bigint;
@@ -139,6 +139,16 @@ export class ExtendedPageTables {
         writable: (allowed & ENTRY.W) !== 0 && dirty,
         executable: (allowed & ENTRY.X) !== 0,
       };
+    }
+  }
+
+  /** The same for software that walks the tables of its guest's guest: the VM exit is answered. */
+  resolve(...access: Parameters<ExtendedPageTables['translate']>): NestedPage | VmExit {
+    try {
+      return this.translate(...access);
+    } catch (thrown) {
+      if (thrown instanceof VmExit) return thrown;
+      throw thrown;
     }
   }
 

@@ -2,6 +2,7 @@ import { isSet } from '../bits/bitfield.ts';
 import { MASK64 } from '../bits/u64.ts';
 import type { PhysicalWords } from '../memory/physical-memory.ts';
 import { VMX_MISC, type VmxShape } from '../msr/vmx.ts';
+import { eptpIsValid } from './ept.ts';
 import { FIELDS, HIGH_ACCESS } from './fields.ts';
 import { HeldVmcss, type SavedVmcss } from './held-vmcss.ts';
 import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
@@ -64,6 +65,31 @@ export class VmxOperation {
     if (address === this.#vmxon) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_VMXON_POINTER);
     if (!this.vmcss.mayLoad(address)) return this.fail(VM_INSTRUCTION_ERROR.VMPTRLD_BAD_REVISION);
     this.vmcss.load(address);
+    return 'VMsucceed';
+  }
+
+  /** INVEPT; `flush` forgets what it names. */
+  invept(type: number, eptp: bigint, flush: () => void): VmxOutcome {
+    const valid =
+      type === 2 || (type === 1 && eptpIsValid(this.#shape, this.#physicalWidth(), eptp));
+    if (!valid) return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+    flush();
+    return 'VMsucceed';
+  }
+
+  /**
+   * INVVPID; `flush` forgets what it names.
+   * @param vpid the first half of the descriptor, whole
+   * @param canonical whether the linear address in the other half is
+   */
+  invvpid(type: number, vpid: bigint, canonical: boolean, flush: () => void): VmxOutcome {
+    const known = type >= 0 && type <= 3;
+    const identified = type === 2 || ((vpid & 0xffffn) !== 0n && vpid >> 16n === 0n);
+    const reserved = type === 2 && vpid >> 16n !== 0n;
+    if (!known || !identified || reserved || (type === 0 && !canonical)) {
+      return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
+    }
+    flush();
     return 'VMsucceed';
   }
 

@@ -20,7 +20,7 @@ import {
 } from '../msr/vmx.ts';
 import { type EntryFailure, vmEntry } from './entry.ts';
 import { Entry } from './entry-checks/entry.ts';
-import { eptpIsValid, eptRoot } from './ept.ts';
+import { eptRoot } from './ept.ts';
 import { type Abort, vmExit } from './exit.ts';
 import { EXIT_REASON } from './exit-reasons.ts';
 import { FIELDS } from './fields.ts';
@@ -173,27 +173,19 @@ export class Vmx implements VmxPort {
   }
 
   invept(type: number, eptp: bigint): VmxOutcome {
-    const { physicalWidth } = this.core.features;
-    const valid = type === 2 || (type === 1 && eptpIsValid(this.shape, physicalWidth, eptp));
-    if (!valid) return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
-    this.core.engine.flush({ ept: type === 1 ? eptRoot(eptp) : 'any' });
-    return 'VMsucceed';
+    return this.#operation.invept(type, eptp, () =>
+      this.core.engine.flush({ ept: type === 1 ? eptRoot(eptp) : 'any' }),
+    );
   }
 
   /** @param vpid the first half of the descriptor, whole */
   invvpid(type: number, vpid: bigint, linear: bigint): VmxOutcome {
-    const known = type >= 0 && type <= 3;
-    const identified = type === 2 || ((vpid & 0xffffn) !== 0n && vpid >> 16n === 0n);
-    const reserved = type === 2 && vpid >> 16n !== 0n;
-    const located = type !== 0 || this.core.isCanonical(linear);
-    if (!known || !identified || reserved || !located) {
-      return this.fail(VM_INSTRUCTION_ERROR.BAD_OPERAND_OF_INVALIDATION);
-    }
-    this.core.engine.flush({
-      vpid: type === 2 ? 'not 0' : Number(vpid),
-      ...(type === 0 && { linear }),
-    });
-    return 'VMsucceed';
+    return this.#operation.invvpid(type, vpid, this.core.isCanonical(linear), () =>
+      this.core.engine.flush({
+        vpid: type === 2 ? 'not 0' : Number(vpid),
+        ...(type === 0 && { linear }),
+      }),
+    );
   }
 
   /**

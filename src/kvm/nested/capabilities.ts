@@ -5,8 +5,8 @@ import { ENTRY, EXIT, PIN, PRIMARY, SECONDARY, VMX_MISC, type VmxShape } from '.
 const REVISION = 0x11e5_7ed0;
 
 /**
- * Controls that a guest hypervisor may set, where the host has them (nested_vmx_setup_ctls_msrs). What belongs to EPT,
- * VPIDs, the TPR shadow and APIC virtualization is not virtualised.
+ * Controls that a guest hypervisor may set, where the host has them (nested_vmx_setup_ctls_msrs). What belongs to the
+ * TPR shadow and to APIC virtualization is not virtualised.
  */
 const OFFERED = {
   pin:
@@ -16,9 +16,12 @@ const OFFERED = {
     PIN.ACTIVATE_PREEMPTION_TIMER,
   primary: ~(PRIMARY.USE_TPR_SHADOW | PRIMARY.ACTIVATE_TERTIARY_CONTROLS),
   secondary:
+    SECONDARY.ENABLE_EPT |
     SECONDARY.DESCRIPTOR_TABLE_EXITING |
     SECONDARY.ENABLE_RDTSCP |
+    SECONDARY.ENABLE_VPID |
     SECONDARY.WBINVD_EXITING |
+    SECONDARY.UNRESTRICTED_GUEST |
     SECONDARY.RDRAND_EXITING |
     SECONDARY.ENABLE_INVPCID |
     SECONDARY.RDSEED_EXITING,
@@ -47,6 +50,7 @@ const CAPABILITY = {
   BASIC: 0x480,
   MISC: 0x485,
   SECONDARY: 0x48b,
+  EPT_VPID: 0x48c,
   PIN: 0x48d,
   PRIMARY: 0x48e,
   EXIT: 0x48f,
@@ -70,7 +74,7 @@ export function nestedShape(host: HostCpu, { globalCtrl }: { globalCtrl: boolean
     entry: may(CAPABILITY.ENTRY) & entry,
     anyErrorCode: (host.rdmsr(CAPABILITY.BASIC) & ANY_ERROR_CODE) !== 0n,
     misc: host.rdmsr(CAPABILITY.MISC) & ~VMX_MISC.ACTIVITY_SHUTDOWN,
-    eptVpid: 0n,
+    eptVpid: host.rdmsr(CAPABILITY.EPT_VPID),
     vmfunc: 0n,
   };
 }

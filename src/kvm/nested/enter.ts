@@ -1,4 +1,4 @@
-import { ENTRY, PIN } from '../../msr/vmx.ts';
+import { ENTRY, PIN, SECONDARY } from '../../msr/vmx.ts';
 import { brokenGuestRule, refusalOf } from '../../vmx/entry.ts';
 import { EXIT_REASON } from '../../vmx/exit-reasons.ts';
 import { FIELDS } from '../../vmx/fields.ts';
@@ -9,7 +9,7 @@ import type { Vmcs } from '../../vmx/vmcs.ts';
 import { ACTIVITY, BLOCKING } from '../control-registers.ts';
 import { writeMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
-import { failEntry, flushTranslations, msrAreaParts } from './leave.ts';
+import { failEntry, flushTranslations, forgetL2, msrAreaParts } from './leave.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import { inheritedState, prepareVmcs02 } from './vmcs02.ts';
 
@@ -87,6 +87,14 @@ function switchToL2(vcpu: Vcpu, nested: NestedVmx): void {
   nested.state.guestMode = true;
   vcpu.vmcs.load(vcpu.host);
   flushTranslations(vcpu, nested);
+  const { state, vmcs12, ept02 } = nested;
+  const vpid = nested.secondary(SECONDARY.ENABLE_VPID)
+    ? vmcs12.read32(FIELDS.VIRTUAL_PROCESSOR_IDENTIFIER)
+    : 0;
+  // Of several guests of L1 the latest is remembered.
+  const other = nested.usesEpt && ept02.follow(vmcs12.read(FIELDS.EPT_POINTER));
+  if (other || vpid !== state.vpid) forgetL2(vcpu, nested);
+  state.vpid = vpid;
 }
 
 /** Makes vmcs01 the current VMCS again. */

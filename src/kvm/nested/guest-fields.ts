@@ -17,6 +17,14 @@ export const PLAIN_GUEST_FIELDS: readonly FieldName[] = Object.values(FIELDS)
   .filter(({ name, type, when }) => type === 'guest' && !when && !NOT_PLAIN.has(name))
   .map(({ name }) => name);
 
+/** Guest-state fields that L2's paging uses in one mode, under an EPT. */
+export const PDPTES = [
+  'GUEST_PDPTE0',
+  'GUEST_PDPTE1',
+  'GUEST_PDPTE2',
+  'GUEST_PDPTE3',
+] as const satisfies readonly FieldName[];
+
 /** Fields of the current VMCS that say what a VM exit was. */
 export const EXIT_INFORMATION = [
   'EXIT_QUALIFICATION',

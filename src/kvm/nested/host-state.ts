@@ -6,6 +6,7 @@ import { CR0, CR4, RFLAGS } from '../control-registers.ts';
 import { setControl } from '../global-ctrl.ts';
 import { writeMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
+import { PDPTES } from './guest-fields.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import type { InheritedState } from './vmcs02.ts';
 
@@ -96,8 +97,6 @@ function loadControlRegisters(
   setControl(vcpu.host, 'VM_ENTRY_CONTROLS', ENTRY.IA_32E_MODE_GUEST, longMode);
   if (!usesPdptes(cr0, Number(cr4), longMode)) return true;
   const pdptes = pdptesAt(nested.memory, vmcs12.read(FIELDS.HOST_CR3));
-  for (const [i, pdpte] of pdptes.entries()) {
-    vcpu.write(`GUEST_PDPTE${i as 0 | 1 | 2 | 3}`, pdpte);
-  }
+  for (const [i, name] of PDPTES.entries()) vcpu.write(name, pdptes[i]!);
   return pdptes.every((pdpte) => pdpteIsValid(pdpte, nested.physicalWidth));
 }

@@ -1,4 +1,5 @@
 import { isSet } from '../../bits/bitfield.ts';
+import { isCanonical, MASK64 } from '../../bits/u64.ts';
 import { CR0_FIXED, FEATURE_CONTROL } from '../../msr/vmx.ts';
 import { EXIT_REASON } from '../../vmx/exit-reasons.ts';
 import type { VmxOutcome } from '../../vmx/outcome.ts';
@@ -9,8 +10,17 @@ import { ownControlRegisters, readControlRegister } from '../paging-mode.ts';
 import type { GuestFault } from '../ports.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { enterL2 } from './enter.ts';
+import { forgetL2 } from './leave.ts';
 import type { NestedVmx } from './nested-vmx.ts';
-import { fieldEncoding, readPointer, readValue, writePointer, writeValue } from './operands.ts';
+import {
+  fieldEncoding,
+  invalidationType,
+  readDescriptor,
+  readPointer,
+  readValue,
+  writePointer,
+  writeValue,
+} from './operands.ts';
 
 const UD: Next = { inject: 6 };
 const GP: Next = { inject: 13, errorCode: 0 };
@@ -47,6 +57,23 @@ const vmxoff: Instruction = (vcpu, { operation }) => {
   return outcome;
 };
 
+const invept: Instruction = (vcpu, nested) => {
+  const descriptor = readDescriptor(vcpu);
+  if (typeof descriptor !== 'bigint') return descriptor;
+  const type = Number(invalidationType(vcpu));
+  return nested.operation.invept(type, descriptor & MASK64, () => forgetL2(vcpu, nested));
+};
+
+const invvpid: Instruction = (vcpu, nested) => {
+  const descriptor = readDescriptor(vcpu);
+  if (typeof descriptor !== 'bigint') return descriptor;
+  const type = Number(invalidationType(vcpu));
+  const canonical = isCanonical(descriptor >> 64n);
+  return nested.operation.invvpid(type, descriptor & MASK64, canonical, () =>
+    forgetL2(vcpu, nested),
+  );
+};
+
 // biome-ignore format: a table
 const INSTRUCTIONS: Readonly<Partial<Record<number, Instruction>>> = {
   [EXIT_REASON.VMCLEAR]: withPointer(({ operation }, pointer) => operation.vmclear(pointer)),
@@ -55,6 +82,8 @@ const INSTRUCTIONS: Readonly<Partial<Record<number, Instruction>>> = {
   [EXIT_REASON.VMREAD]:  vmread,
   [EXIT_REASON.VMWRITE]: vmwrite,
   [EXIT_REASON.VMOFF]:   vmxoff,
+  [EXIT_REASON.INVEPT]:  invept,
+  [EXIT_REASON.INVVPID]: invvpid,
 };
 
 const KIND: Readonly<Partial<Record<number, 'launch' | 'resume'>>> = {

@@ -1,5 +1,5 @@
 import { isSet } from '../../bits/bitfield.ts';
-import { ENTRY, EXIT, PIN, VMX_MISC } from '../../msr/vmx.ts';
+import { ENTRY, EXIT, PIN, SECONDARY, VMX_MISC } from '../../msr/vmx.ts';
 import { VMX_ABORT } from '../../vmx/exit.ts';
 import { ENTRY_FAILURE, EXIT_REASON } from '../../vmx/exit-reasons.ts';
 import { FIELDS, type FieldName } from '../../vmx/fields.ts';
@@ -8,7 +8,7 @@ import { loadMsrs, type MsrAreaParts, storeMsrs } from '../../vmx/msr-areas.ts';
 import { BLOCKING, EFER } from '../control-registers.ts';
 import { readMsr, writeMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
-import { EXIT_INFORMATION, PLAIN_GUEST_FIELDS } from './guest-fields.ts';
+import { EXIT_INFORMATION, PDPTES, PLAIN_GUEST_FIELDS } from './guest-fields.ts';
 import { loadL1 } from './host-state.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import { cr0OfL2, type InheritedState, inheritedState } from './vmcs02.ts';
@@ -34,17 +34,36 @@ export const msrAreaParts = (vcpu: Vcpu, { memory, shape }: NestedVmx): MsrAreaP
   },
 });
 
-/** Without VPIDs of L1's own an entry and an exit forget what both sides have translated. */
-export function flushTranslations(vcpu: Vcpu, { vpid02 }: NestedVmx): void {
+/**
+ * What both sides have translated is forgotten at an entry and an exit without a VPID of L1's for L2
+ * (nested_vmx_transition_tlb_flush). Vol. 3, "Operations that Invalidate TLBs and Paging-Structure Caches".
+ */
+export function flushTranslations(vcpu: Vcpu, nested: NestedVmx): void {
+  if (nested.secondary(SECONDARY.ENABLE_VPID)) return;
   const { vmx } = vcpu.host;
-  for (const vpid of [vcpu.vm.vpidOf(vcpu), vpid02]) vmx.invvpid(SINGLE_CONTEXT, BigInt(vpid), 0n);
+  vmx.invvpid(SINGLE_CONTEXT, BigInt(vcpu.vm.vpidOf(vcpu)), 0n);
+  forgetL2(vcpu, nested);
+}
+
+/** What L2 has translated, by whatever tables, is forgotten. */
+export function forgetL2(vcpu: Vcpu, { vpid02, ept02 }: NestedVmx): void {
+  const { vmx } = vcpu.host;
+  vmx.invvpid(SINGLE_CONTEXT, BigInt(vpid02), 0n);
+  if (!ept02.forget()) return;
+  vmx.invept(SINGLE_CONTEXT, ept02.eptp);
 }
 const SINGLE_CONTEXT = 1;
 
 /** The VM exit that the processor has reported is L1's (nested_vmx_reflect_vmexit). */
-export function reflect(vcpu: Vcpu, nested: NestedVmx, reason: number): void {
+export function reflect(
+  vcpu: Vcpu,
+  nested: NestedVmx,
+  reason: number,
+  qualification = vcpu.read('EXIT_QUALIFICATION'),
+): void {
   const { vmcs12 } = nested;
   for (const name of EXIT_INFORMATION) vmcs12.write(FIELDS[name], vcpu.read(name));
+  vmcs12.write(FIELDS.EXIT_QUALIFICATION, qualification);
   leaveL2(vcpu, nested, { reason });
 }
 
@@ -152,6 +171,7 @@ function saveL2(vcpu: Vcpu, nested: NestedVmx): void {
     for (const name of names) vmcs12.write(FIELDS[name], vcpu.read(name));
   };
   save(EXIT.SAVE_DEBUG_CONTROLS, 'GUEST_DR7', 'GUEST_IA32_DEBUGCTL');
+  if (nested.usesEpt) for (const name of PDPTES) vmcs12.write(FIELDS[name], vcpu.read(name));
   save(EXIT.SAVE_IA32_PAT, 'GUEST_IA32_PAT');
   save(EXIT.SAVE_IA32_EFER, 'GUEST_IA32_EFER');
   if (nested.exit(EXIT.SAVE_IA32_PERF_GLOBAL_CTRL)) {

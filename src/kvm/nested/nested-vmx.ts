@@ -1,6 +1,14 @@
 import { extract, isSet } from '../../bits/bitfield.ts';
 import { MsrBus } from '../../msr/bus.ts';
-import { FEATURE_CONTROL, PIN, PRIMARY, VMX_MISC, type VmxShape, vmxMsrs } from '../../msr/vmx.ts';
+import {
+  FEATURE_CONTROL,
+  PIN,
+  PRIMARY,
+  SECONDARY,
+  VMX_MISC,
+  type VmxShape,
+  vmxMsrs,
+} from '../../msr/vmx.ts';
 import { Entry } from '../../vmx/entry-checks/entry.ts';
 import { FIELDS } from '../../vmx/fields.ts';
 import type { Vmcs } from '../../vmx/vmcs.ts';
@@ -9,8 +17,10 @@ import { EFER } from '../control-registers.ts';
 import { LoadedVmcs, type SavedLoadedVmcs } from '../loaded-vmcs.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { nestedFeatures, nestedShape } from './capabilities.ts';
+import { eptOfL1 } from './ept-violation.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { MergedMsrBitmap } from './msr-bitmap.ts';
+import { type SavedShadowEpt, ShadowEpt } from './shadow-ept.ts';
 
 const GLOBAL_CTRL = 0x38f;
 
@@ -28,6 +38,8 @@ interface NestedState {
   timerDeadline: number;
   /** CR0.CD and CR0.NW as L2 has them. */
   caching: bigint;
+  /** The VPID that L1 gave L2 last. */
+  vpid: number;
   /** A VM exit to L1 has ended in a VMX abort. */
   aborted: boolean;
 }
@@ -35,6 +47,7 @@ interface NestedState {
 export interface SavedNestedVmx extends NestedState {
   readonly operation: SavedVmxOperation;
   readonly vmcs02: SavedLoadedVmcs;
+  readonly ept02: SavedShadowEpt;
 }
 
 const initialState = (): NestedState => ({
@@ -44,6 +57,7 @@ const initialState = (): NestedState => ({
   trapPending: false,
   timerDeadline: Number.POSITIVE_INFINITY,
   caching: 0n,
+  vpid: 0,
   aborted: false,
 });
 
@@ -58,6 +72,7 @@ export class NestedVmx {
   readonly operation: VmxOperation;
   readonly vmcs02: LoadedVmcs;
   readonly vpid02: number;
+  readonly ept02: ShadowEpt;
   readonly msrBitmap: MergedMsrBitmap;
   readonly state = initialState();
   /** Before the next instruction of L2, but after the injection under way, KVM wants to be asked again. */
@@ -81,6 +96,7 @@ export class NestedVmx {
     });
     this.vmcs02 = new LoadedVmcs(host, vm.pages, vm.config);
     this.vpid02 = vm.kvm.nextVpid();
+    this.ept02 = new ShadowEpt(host.memory, vm.pages);
     this.msrBitmap = new MergedMsrBitmap(vm.pages.allocate());
     this.bus.attach(vmxMsrs(this.shape, this.#features.cr4), {
       IA32_FEATURE_CONTROL: {
@@ -180,6 +196,18 @@ export class NestedVmx {
     return (this.vmcs12.read32(FIELDS.VM_ENTRY_CONTROLS) & control) !== 0;
   }
 
+  /** Whether L1 has an EPT for L2. */
+  get usesEpt(): boolean {
+    return this.secondary(SECONDARY.ENABLE_EPT);
+  }
+
+  /** The address in L1 of one in L2; undefined where they are the same, or L1's EPT has none. */
+  toL1(address: number): number | undefined {
+    if (!this.guestMode || !this.usesEpt) return undefined;
+    const page = eptOfL1(this).resolve(address, 'read', undefined, false);
+    return 'reason' in page ? undefined : page.physical;
+  }
+
   /** A VM entry by one of L1's VMCSs, as its checks see it. */
   entryOf(vmcs: Vmcs): Entry {
     if (this.#entry?.vmcs === vmcs) return this.#entry;
@@ -215,13 +243,19 @@ export class NestedVmx {
   }
 
   save(): SavedNestedVmx {
-    return { ...this.state, operation: this.operation.save(), vmcs02: this.vmcs02.save() };
+    return {
+      ...this.state,
+      operation: this.operation.save(),
+      vmcs02: this.vmcs02.save(),
+      ept02: this.ept02.save(),
+    };
   }
 
-  restore({ operation, vmcs02, ...state }: SavedNestedVmx): void {
+  restore({ operation, vmcs02, ept02, ...state }: SavedNestedVmx): void {
     Object.assign(this.state, state);
     this.operation.restore(operation);
     this.vmcs02.restore(vmcs02);
+    this.ept02.restore(ept02);
     this.msrBitmap.forget();
   }
 }

@@ -48,6 +48,14 @@ export function readPointer(vcpu: Vcpu): bigint | GuestFault {
   return vcpu.emulator.load(segment, offset, 8);
 }
 
+/** The 128 bits in memory that INVEPT and INVVPID take, and the register that names their type. */
+export function readDescriptor(vcpu: Vcpu): bigint | GuestFault {
+  const { segment, offset } = memoryOperand(vcpu);
+  return vcpu.emulator.load(segment, offset, 16);
+}
+
+export const invalidationType = (vcpu: Vcpu): bigint => register(vcpu, information(vcpu) >>> 28);
+
 /** Where VMPTRST puts a pointer. */
 export function writePointer(vcpu: Vcpu, value: bigint): GuestFault | undefined {
   const { segment, offset } = memoryOperand(vcpu);

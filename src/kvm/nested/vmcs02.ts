@@ -7,7 +7,7 @@ import { BLOCKING, CR0 } from '../control-registers.ts';
 import { readControlRegister } from '../paging-mode.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { writeControls } from '../vmcs.ts';
-import { PLAIN_GUEST_FIELDS } from './guest-fields.ts';
+import { PDPTES, PLAIN_GUEST_FIELDS } from './guest-fields.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 
 /** Bits of CR0 that KVM owns while L2 runs; the rest of what L1 does not own is L2's. */
@@ -67,7 +67,7 @@ function writeMergedControls(vcpu: Vcpu, nested: NestedVmx): void {
     const bitmap = Number(vmcs12.read(FIELDS.MSR_BITMAP_ADDRESS));
     nested.msrBitmap.merge(host, own, nested.memory, bitmap);
   }
-  // Optional instructions are there as far as L1 wants them to be, and PE and PG stay set.
+  // Optional instructions, and modes without paging, are there as far as L1 wants them to be.
   const absent = SECONDARY.UNRESTRICTED_GUEST | SECONDARY.ENABLE_RDTSCP | SECONDARY.ENABLE_INVPCID;
   const merged = {
     ...config,
@@ -82,7 +82,11 @@ function writeMergedControls(vcpu: Vcpu, nested: NestedVmx): void {
   writeControls(
     host,
     { ...merged, primary: merged.primary >>> 0, secondary: merged.secondary >>> 0 },
-    { msrBitmap: nested.msrBitmap.address, eptp: vm.eptp, vpid: nested.vpid02 },
+    {
+      msrBitmap: nested.msrBitmap.address,
+      eptp: nested.usesEpt ? nested.ept02.eptp : vm.eptp,
+      vpid: nested.vpid02,
+    },
   );
   const exceptions = vcpu.read('EXCEPTION_BITMAP') | vmcs12.read(FIELDS.EXCEPTION_BITMAP);
   vcpu.write('EXCEPTION_BITMAP', exceptions);
@@ -121,9 +125,10 @@ function writeControlRegisters(vcpu: Vcpu, nested: NestedVmx, inherited: Inherit
     : BigInt(eferFor(Number(inherited.efer), cr0, longMode) >>> 0);
   vcpu.write('GUEST_IA32_EFER', efer);
   if (!usesPdptes(cr0, vmcs12.read32(FIELDS.GUEST_CR4), longMode)) return;
-  for (const [i, pdpte] of pdptesAt(nested.memory, vmcs12.read(FIELDS.GUEST_CR3)).entries()) {
-    vcpu.write(`GUEST_PDPTE${i as 0 | 1 | 2 | 3}`, pdpte);
-  }
+  const pdptes = nested.usesEpt
+    ? PDPTES.map((name) => vmcs12.read(FIELDS[name]))
+    : pdptesAt(nested.memory, vmcs12.read(FIELDS.GUEST_CR3));
+  for (const [i, name] of PDPTES.entries()) vcpu.write(name, pdptes[i]!);
 }
 
 /** MOV to CR0 by L2 that L1 does not want to see: it changes how L2 caches. */
