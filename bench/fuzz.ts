@@ -36,6 +36,29 @@ for (const design of ['mediated', 'emulated', 'rfc-v1']) {
     'per second',
   );
 }
+/** L1 that asks for nothing, or for everything and does it itself. */
+const nested = (exits: 'none' | 'all') =>
+  ({ bitmap: { exits, except: [] }, rdpmcExiting: false, onExit: 'carry-out' }) as const;
+for (const design of ['mediated', 'emulated']) {
+  const fuzzed: FuzzCase = { ...base(design, 'all', 0xc1), nested: nested('all') };
+  const chamber = new Chamber(fuzzed);
+  show(
+    `${design}: snapshot resets, a guest hypervisor`,
+    rate(2000, () => chamber.reset(fuzzed)),
+    'per second',
+  );
+  show(
+    `${design}: MSR accesses of L2 that exit to L1, 100 to a reset`,
+    100 * rate(8, () => void chamber.run(fuzzed)),
+    'per second',
+  );
+  const open: FuzzCase = { ...base(design, 'all', 0x186), nested: nested('none') };
+  show(
+    `${design}: MSR accesses of L2 that exit to KVM, 100 to a reset`,
+    100 * rate(30, () => void chamber.run(open)),
+    'per second',
+  );
+}
 for (const [design, register, way] of [
   ['mediated', 0xc1, 'that pass'],
   ['mediated', 0x186, 'that exit'],
@@ -61,4 +84,11 @@ for (const design of ['mediated', 'emulated']) {
   });
   show(`${design}: random cases under all oracles`, cases, 'per second');
   show(`${design}: steps of them`, (cases * accesses) / index, 'per second');
+  let at = 0;
+  const next = (): FuzzCase => {
+    const fuzzed = generate(space, at++ % 400);
+    return fuzzed.nested ? fuzzed : next();
+  };
+  const guests = rate(60, () => void examiner.examine(next()));
+  show(`${design}: those of them with a guest’s guest`, guests, 'per second');
 }

@@ -26,7 +26,9 @@ export function nestedCase(
   const { shape, steps } = parts;
   const reached = steps.filter(isAccess).map(({ register }) => register);
   const lists = draw.chance(0.4) ? drawLists(draw, shape) : [];
-  const globalCtrl = shape.version >= 2 && draw.chance(0.4) ? loads(draw, parts) : undefined;
+  // A guest whose PMU has no such register is not offered these controls.
+  const offered = shape.version >= 2;
+  const globalCtrl = draw.chance(offered ? 0.4 : 0.1) ? loads(draw, parts) : undefined;
   const map = draw.chance(0.85) ? bitmap(draw, reached) : undefined;
   const pointers = [...(map ? (['bitmap'] as const) : []), ...lists.map(({ list }) => list)];
   return {

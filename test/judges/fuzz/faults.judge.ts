@@ -6,6 +6,7 @@ import { build } from 'esbuild';
 import { expect, it } from 'vitest';
 import { FAULTS, type Fault } from '../kvm/faults.ts';
 import { planted } from '../kvm/planted.ts';
+import { NESTED_FAULTS } from './nested-faults.ts';
 
 /** Seconds of processor time for each. */
 const SECONDS = '60';
@@ -19,7 +20,7 @@ const designsOf = ({ file }: Fault): string => {
 };
 
 /** What random cases say of a build with a fault in it, or none. */
-async function search(fault: Fault | undefined, designs: string) {
+async function search(fault: Fault | undefined, designs: string, ...kind: readonly string[]) {
   const directory = mkdtempSync(join(tmpdir(), 'counterpoint-fault-'));
   const outfile = join(directory, 'search.mjs');
   try {
@@ -38,7 +39,7 @@ async function search(fault: Fault | undefined, designs: string) {
         js: `import { createRequire } from 'node:module'; const require = createRequire('file://${outfile}');`,
       },
     });
-    const { status, stdout } = spawnSync(process.execPath, [outfile, designs, SECONDS], {
+    const { status, stdout } = spawnSync(process.execPath, [outfile, designs, SECONDS, ...kind], {
       encoding: 'utf8',
     });
     return { noticed: status === 1, told: stdout.trim() };
@@ -59,4 +60,19 @@ it('random cases notice planted faults of the hypervisor on their own, and nothi
   console.log(`${looked.length - missed.length} of ${looked.length} noticed`);
   // What the fuzzer does not reach is listed in docs/fuzzing.md.
   expect(missed.length / looked.length).toBeLessThan(0.6);
+});
+
+it('cases of guests of guests notice planted faults of nested virtualization', async () => {
+  const designs = 'mediated,emulated';
+  expect(await search(undefined, designs, 'nested')).toMatchObject({ noticed: false });
+  const missed: string[] = [];
+  const looked = NESTED_FAULTS.filter((_, number) => number % EVERY === 0);
+  for (const fault of looked) {
+    const { noticed, told } = await search(fault, designs, 'nested');
+    console.log(`${noticed ? 'noticed' : 'missed '} ${fault.file}: ${fault.from.trim()} ${told}`);
+    if (!noticed) missed.push(fault.from);
+  }
+  console.log(`${looked.length - missed.length} of ${looked.length} noticed`);
+  // What the fuzzer does not reach is listed in docs/fuzzing.md.
+  expect(missed.length / looked.length).toBeLessThan(0.3);
 });
