@@ -13,6 +13,7 @@ import { CHAMBER_MEMORY, HOST_PORT, LAYOUT, READY_PORT } from './guest/layout.ts
 import { type ExitRecord, readExits, readStored, writeNested } from './guest/nested-tables.ts';
 import { statusOf } from './guest/status.ts';
 import { HOST_ACTIONS, readNmis, readResults, stepOf, writeSteps } from './guest/tables.ts';
+import { HostWorkMeter } from './host-work.ts';
 import { CaseLists } from './msr-lists.ts';
 import { designOf, exposureOf, profileOf } from './profiles.ts';
 import type { Provenance } from './provenance.ts';
@@ -56,6 +57,7 @@ export class Chamber {
   onExit: (() => void) | undefined;
   readonly #provenance: Provenance;
   readonly #lists: CaseLists;
+  readonly #hostWork: HostWorkMeter;
   #foreign: ForeignAccess[] = [];
   readonly #snapshots = new Map<string, ChamberSnapshot>();
   readonly #boot: ChamberSnapshot;
@@ -77,6 +79,7 @@ export class Chamber {
       perf: perfOptionsOf(design),
     });
     this.processor = this.machine.hardware.processors[0]!;
+    this.#hostWork = new HostWorkMeter(() => this.processor.state.total('instructions'));
     this.guest = this.machine.start({
       code: stubImage({ cpl: 0, pce: false, nested }),
       design,
@@ -175,6 +178,7 @@ export class Chamber {
         this.#hostEvents.push(this.machine.perf.create(perfEventAttr(attr), { cpu: 0 }));
       }
     }
+    this.#hostWork.begin();
     for (const [address, value] of fuzzed.registers) vcpu.vpmu.wrmsr(address, BigInt(value));
     setLvtpc(vcpu.apic.page, fuzzed);
     const { pmu } = vcpu.vpmu;
@@ -209,6 +213,7 @@ export class Chamber {
       memory: memory.slice(),
       foreign: this.#foreign,
       hostCounts: this.#hostEvents.map((event) => this.machine.perf.read(event)?.count ?? -1n),
+      hostWork: this.#hostWork.read(),
     };
   }
 
@@ -269,8 +274,15 @@ export class Chamber {
       entry: () => {
         this.onEntry?.();
         this.#lists.entering();
+        this.#hostWork.leave();
+      },
+      vpmu: ({ step }) => {
+        if (step === 'load') this.#hostWork.leave();
+        else this.#hostWork.enter();
       },
       exit: ({ reason, rip }) => {
+        // A PMU that has been handed over is put back later.
+        if (this.guest.vcpu.vpmu.design.kind !== 'mediated') this.#hostWork.enter();
         const { step } = this;
         this.onExit?.();
         for (const { address, what } of this.#lists.exited()) this.tell({ what, address });

@@ -5,6 +5,7 @@ import type { Violation } from './finding.ts';
 import { checkBare, promisesEquality } from './oracles/bare.ts';
 import { checkEnd } from './oracles/end.ts';
 import { checkPolicy } from './oracles/expectations.ts';
+import { checkHostCounts } from './oracles/host-counts.ts';
 import { checkInterference } from './oracles/interference.ts';
 import { checkInvariants } from './oracles/invariants.ts';
 import { checkLists } from './oracles/lists.ts';
@@ -71,6 +72,7 @@ export class Examiner {
           ? checkBare(fuzzed, trace, this.#bare(room, fuzzed).run(fuzzed))
           : []),
         ...(pieces ? checkPieces(fuzzed, trace, chamber.run(pieces)) : []),
+        ...checkHostCounts(fuzzed, trace),
         ...(busy ? checkMirror(fuzzed, trace, chamber.run(busy)) : []),
         ...(fuzzed.index % STREAM_EVERY === 0 ? checkStream(chamber, fuzzed) : []),
       ],

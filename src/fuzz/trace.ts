@@ -1,5 +1,6 @@
 import type { ExitRecord } from './guest/nested-tables.ts';
 import type { StepResult } from './guest/tables.ts';
+import type { HostWork } from './host-work.ts';
 
 /** How an access went: the processor answered it, the hypervisor did, a guest hypervisor was asked, or nobody. */
 export type Path = 'direct' | 'exit' | 'L1' | 'none';
@@ -37,6 +38,7 @@ export interface Trace {
   /** What the guest can see at its end: the part of its memory that is not code. */
   readonly memory: Uint8Array;
   readonly foreign: readonly ForeignAccess[];
-  /** What the events of the host's perf have counted. */
+  /** What the events of the host's perf have counted; −1 of one that is in ERROR. */
   readonly hostCounts: readonly bigint[];
+  readonly hostWork: HostWork;
 }

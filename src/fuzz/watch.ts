@@ -1,9 +1,16 @@
+import { bit, isSet } from '../bits/bitfield.ts';
 import type { Chamber } from './chamber.ts';
 import { RIGHTS } from './oracles/rights.ts';
 import { guestShape, hostShape } from './oracles/shapes.ts';
 import { Provenance } from './provenance.ts';
 
-const MSR = { GLOBAL_CTRL: 0x38f, PEBS_ENABLE: 0x3f1, LVTPC: 0x834 } as const;
+// biome-ignore format: a table
+const MSR = { PERFEVTSEL0: 0x186, FIXED_CTR_CTRL: 0x38d, GLOBAL_CTRL: 0x38f, PEBS_ENABLE: 0x3f1, LVTPC: 0x834 } as const;
+const SELECT = { EN: 1n << 22n, LEVELS: 3n << 16n } as const;
+/** INST_RETIRED and BR_INST_RETIRED, by event and unit mask; and the bit of the fixed counter of the first. */
+const RETIRED: ReadonlySet<bigint> = new Set([0x00c0n, 0x00c4n]);
+const FIXED = 32;
+const ANY_LEVEL_FIXED = 3n;
 const MEDIATED_PMI_VECTOR = 0xf5n;
 const VECTOR_AND_MODE = 0x7ffn;
 
@@ -35,7 +42,23 @@ export function watch(chamber: Chamber): Provenance {
     const at = chamber.machine.hardware.memory.offset(Number(vcpu.read(`${field}_ADDRESS`)));
     return at >= ram.ramBase && at < ram.ramBase + ram.ramSize;
   };
+  const counters = Array.from({ length: FIXED }, (_, at) => at).filter((at) =>
+    isSet(own.gp, bit(at)),
+  );
+  /** Whether some counter that the guest is entered with counts what retires, at any privilege level. */
+  const countsRetired = (): boolean => {
+    const open = vcpu.read('GUEST_IA32_PERF_GLOBAL_CTRL');
+    if (isSet(open, bit(FIXED)) && (read(MSR.FIXED_CTR_CTRL) & ANY_LEVEL_FIXED) !== 0n) return true;
+    return counters.some((at) => {
+      if (!isSet(open, bit(at))) return false;
+      const select = read(MSR.PERFEVTSEL0 + at);
+      return (
+        isSet(select, SELECT.EN) && isSet(select, SELECT.LEVELS) && RETIRED.has(select & 0xffffn)
+      );
+    });
+  };
   let unknown = 0;
+  let fast = 0;
   chamber.onEntry = () => {
     const { unknownNmis } = chamber.host;
     if (unknownNmis > unknown) {
@@ -47,6 +70,10 @@ export function watch(chamber: Chamber): Provenance {
       chamber.tell({ what: 'enters with a list of MSRs in memory of the guest', address: 0 });
     }
     if (!mediated) return;
+    if (vcpu.statistics.fastpath > fast && countsRetired()) {
+      const what = 'answered in the fastpath though a counter counts what retires';
+      chamber.tell({ what, address: MSR.GLOBAL_CTRL });
+    }
     const lvtpc = read(MSR.LVTPC) & VECTOR_AND_MODE;
     if (lvtpc !== MEDIATED_PMI_VECTOR) {
       chamber.tell({ what: 'enters with the LVTPC of the host', address: MSR.LVTPC });
@@ -54,6 +81,7 @@ export function watch(chamber: Chamber): Provenance {
   };
   chamber.onExit = () => {
     if (!mediated) return;
+    fast = vcpu.statistics.fastpath;
     const open = vcpu.read('GUEST_IA32_PERF_GLOBAL_CTRL');
     if ((open & ~guests) !== 0n) {
       chamber.tell({ what: 'ran with counters of the host open', address: MSR.GLOBAL_CTRL });

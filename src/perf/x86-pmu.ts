@@ -190,11 +190,11 @@ export class X86Pmu {
   }
 
   stop(event: PerfEvent, update: boolean): void {
-    if (this.#active.get(event.hw.index) === event) {
+    const hadCounter = this.#active.get(event.hw.index) === event;
+    if (hadCounter) {
       this.#disableEvent(event);
       this.#active.delete(event.hw.index);
       event.hw.stopped = true;
-      this.#wake(event.hw.index);
     } else if (this.#asleep.get(event.hw.index) === event) {
       this.#asleep.delete(event.hw.index);
       event.hw.stopped = true;
@@ -203,6 +203,8 @@ export class X86Pmu {
       this.update(event);
       event.hw.upToDate = true;
     }
+    // Only now: the counter is loaded anew for whoever shares it.
+    if (hadCounter) this.#wake(event.hw.index);
   }
 
   /** Adds to the event what its counter has counted since the last time. */

@@ -52,6 +52,20 @@ describe('a counting event', () => {
     expect(events.map(({ hw }) => hw.index)).toEqual([32, 0]);
   });
 
+  it('keeps its count when it stops and the event of the other side that shares its counter gets that', () => {
+    const sharing = new Perf([rig.host], { sharesSides: true });
+    const [host, guest] = [{ excludeGuest: true }, { excludeHost: true }].map((side) =>
+      sharing.create(perfEventAttr({ config: INSTRUCTIONS, ...side }), { cpu: 0 }),
+    ) as [PerfEvent, PerfEvent];
+    expect(guest.hw.index).toBe(host.hw.index);
+    rig.host.work(1000, 700);
+    sharing.disable(host);
+    const { count } = sharing.read(host)!;
+    expect(count).toBeGreaterThanOrEqual(700n);
+    expect(count).toBeLessThan(30_000n);
+    expect(sharing.read(guest)!.count).toBe(0n);
+  });
+
   it('that excludes the host counts nothing in root mode', () => {
     const event = onCpu({ config: INSTRUCTIONS, excludeHost: true });
     rig.host.work(1000, 700);
