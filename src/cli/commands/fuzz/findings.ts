@@ -4,8 +4,8 @@ import { CounterpointError } from '../../../bits/error.ts';
 import type { Finding } from '../../../fuzz/finding.ts';
 import { findingFile, parseFinding, replay } from '../../../fuzz/replay.ts';
 import { EXIT_CODE } from '../../exit-code.ts';
-import { replayText } from '../../fuzz-text.ts';
 import { json } from '../../json.ts';
+import { replayText } from '../../replay-text.ts';
 import { writeWhole } from '../../write-whole.ts';
 
 export function saveFindings(folder: string, findings: readonly Finding[]): void {
@@ -35,7 +35,8 @@ export function showAgain(path: string, asJson: boolean): void {
   const finding = parseFinding(readText(path), path);
   const seen = replay(finding);
   const { again, violations, trace } = seen;
-  const { steps } = trace;
-  process.stdout.write(asJson ? json({ again, violations, steps }) : replayText(finding, seen));
+  const { steps, toL1, stored } = trace;
+  const told = { again, violations, steps, ...(finding.case.nested && { toL1, stored }) };
+  process.stdout.write(asJson ? json(told) : replayText(finding, seen));
   process.exitCode = again ? EXIT_CODE.FAIL : EXIT_CODE.PASS;
 }
