@@ -106,6 +106,10 @@ const runLoopOf = (done: Switching) => ({
   'VM entries': done.entries,
   '… from the fastpath': done.fastpath,
   'instructions emulated': done.emulated,
+  ...(done.nestedEntries > 0 && {
+    'VM entries of the guest’s own': done.nestedEntries,
+    'VM exits to the guest': done.nestedExits,
+  }),
   'vPMU loads': done.loads,
   'vPMU puts': done.puts,
   'RDMSR in root mode': done.rdmsr,

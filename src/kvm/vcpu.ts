@@ -5,7 +5,7 @@ import { MASK64 } from '../bits/u64.ts';
 import { type HostCpu, RESCHEDULE_VECTOR } from '../host/cpu.ts';
 import { MsrBus } from '../msr/bus.ts';
 import { TICKS_PER_CRYSTAL_CYCLE } from '../msr/pmu-shape.ts';
-import { PRIMARY } from '../msr/vmx.ts';
+import { PRIMARY, SECONDARY } from '../msr/vmx.ts';
 import type { PerfTask } from '../perf/perf.ts';
 import { FIELDS, type FieldName } from '../vmx/fields.ts';
 import { BLOCKING, RFLAGS } from './control-registers.ts';
@@ -22,6 +22,7 @@ import {
 import { type GuestState, resetGuestMsrs, writeGuestState } from './guest-state.ts';
 import { LoadedVmcs, type SavedLoadedVmcs } from './loaded-vmcs.ts';
 import { GuestMsrs } from './msrs.ts';
+import { forgetL2 } from './nested/leave.ts';
 import { NestedVmx, type SavedNestedVmx } from './nested/nested-vmx.ts';
 import { setControlRegisters } from './paging-mode.ts';
 import type { Emulator } from './ports.ts';
@@ -39,6 +40,8 @@ import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
 import { PmuHandover } from './vpmu/handover.ts';
 
+/** INVVPID type 1. */
+const SINGLE_CONTEXT = 1;
 const LVT_MASKED = 0x1_0000;
 
 /** What a vCPU does: run, sleep in HLT, or wait for SIPI. */
@@ -224,7 +227,8 @@ export class Vcpu {
   schedIn(host: HostCpu): void {
     if (this.#onCpu) return;
     // The VMCS of another CPU must be written back there before it can be current here.
-    if (host !== this.#host) {
+    const moved = host !== this.#host;
+    if (moved) {
       this.vmcs01.clear(this.#host);
       this.nested?.vmcs02.clear(this.#host);
     }
@@ -232,6 +236,7 @@ export class Vcpu {
     this.#onCpu = true;
     this.exitTimes.resume(host);
     this.vmcs.load(host);
+    if (moved) this.#forgetTranslations();
     if (this.#registers) giveRegisters(host, this.#registers);
     this.vm.perf.taskIn(host.id, this.task);
     this.vm.kvm.running(host.id, this);
@@ -337,6 +342,15 @@ export class Vcpu {
       errorCode,
       ...(payload !== undefined && { payload }),
     };
+  }
+
+  /** What this CPU remembers of an earlier stay may be out of date: the guest has invalidated elsewhere since. */
+  #forgetTranslations(): void {
+    const { vm, nested } = this;
+    if ((vm.config.secondary & SECONDARY.ENABLE_VPID) !== 0) {
+      this.#host.vmx.invvpid(SINGLE_CONTEXT, BigInt(vm.vpidOf(this)), 0n);
+    }
+    if (nested) forgetL2(this, nested);
   }
 
   /** All of the vCPU that is no register of a processor and no page of memory. */

@@ -14,6 +14,9 @@ export interface Switching {
   readonly pmis: number;
   /** Instructions that KVM completed for the guest. */
   readonly emulated: number;
+  /** VM entries that a guest hypervisor made, and VM exits it got. */
+  readonly nestedEntries: number;
+  readonly nestedExits: number;
   /** Register accesses of root mode, to the PMU and all else. */
   readonly rdmsr: number;
   readonly wrmsr: number;
@@ -34,6 +37,8 @@ export function switching(machine: Machine): Switching | undefined {
     puts: sum(vcpus, ({ puts }) => puts),
     pmis: sum(vcpus, ({ pmis }) => pmis),
     emulated: sum(vcpus, ({ emulatedInstructions }) => emulatedInstructions),
+    nestedEntries: sum(vcpus, ({ nestedEntries }) => nestedEntries),
+    nestedExits: sum(vcpus, ({ nestedExits }) => nestedExits),
     rdmsr,
     wrmsr,
     rdpmc,

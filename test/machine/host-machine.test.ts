@@ -59,6 +59,32 @@ describe.each(['emulated', 'mediated', 'blend', 'opt-out'] as const)(
   },
 );
 
+/**
+ * Reads [200008H], maps 200000H to 0, INVLPG, reads it, reads it again; reports each, with 100,000 turns of a loop between.
+ * What was at 200008H is 11H, at 8 22H.
+ */
+const REMAPPING = Buffer.from(
+  '0f20de' + // mov rsi, cr3
+    '4881e600f0ffff488b364881e600f0ffff488b364881e600f0ffff' + // rsi: the page directory
+    'bb08002000c70311000000bf08000000c70722000000' + // mov [rbx = 200008H], 11H; mov [8], 22H
+    'ba002000008b03ef31c0ef' + // report [rbx]
+    'b9a0860100ffc975fc' + // the loop
+    '488b0e48894e080f013b' + // PDE 1 = PDE 0; invlpg [rbx]
+    '8b03ef31c0efb9a0860100ffc975fc8b03ef31c0efe7f4',
+  'hex',
+);
+
+it('a guest that comes back to a processor finds nothing of the page tables it had there', () => {
+  const machine = new HostMachine({ processors: 2 });
+  const guest = machine.start({ code: REMAPPING, design: DESIGNS.emulated });
+  for (const read of [1, 2]) {
+    machine.run(10_000_000, () => guest.readings.length === read);
+    machine.kernel.migrate(guest.task, read % 2);
+  }
+  machine.finish();
+  expect(guest.readings).toEqual([0x11n, 0x22n, 0x22n]);
+});
+
 describe('a VM of four vCPUs', () => {
   const image = readGuestImage(new Uint8Array(readFileSync('firmware/kernels/counters.elf')));
   const bare = () => {
