@@ -31,10 +31,19 @@ export class MsrBitmap {
   }
 
   #place(msr: number, access: 'read' | 'write'): { at: number; mask: bigint } {
-    const low = msr < LOW_LIMIT;
-    const index = low ? msr : msr - HIGH_BASE;
-    if (index < 0 || index >= LOW_LIMIT) throw new RangeError(`MSR ${msr} is in no bitmap`);
-    const quarter = (access === 'write' ? WRITES : 0) + (low ? 0 : HIGH);
-    return { at: this.address + quarter + Math.floor(index / 8), mask: 1n << BigInt(index % 8) };
+    const { byte, mask } = placeInBitmap(msr, access);
+    return { at: this.address + byte, mask };
   }
+}
+
+/** The bit of an access in a page of MSR bitmaps. @throws RangeError on an address no bitmap covers. */
+export function placeInBitmap(
+  msr: number,
+  access: 'read' | 'write',
+): { readonly byte: number; readonly mask: bigint } {
+  const low = msr < LOW_LIMIT;
+  const index = low ? msr : msr - HIGH_BASE;
+  if (index < 0 || index >= LOW_LIMIT) throw new RangeError(`MSR ${msr} is in no bitmap`);
+  const quarter = (access === 'write' ? WRITES : 0) + (low ? 0 : HIGH);
+  return { byte: quarter + Math.floor(index / 8), mask: 1n << BigInt(index % 8) };
 }

@@ -215,6 +215,8 @@ export class Vm {
     for (const access of ['read', 'write'] as const) {
       this.bitmapFor(vcpu).set(address, access, exits);
     }
+    // The bitmap that a guest's guest runs by is another page.
+    if (exits) vcpu.nested?.msrBitmap.close(vcpu.host, address);
   }
 
   /** An interrupt message of one vCPU's local APIC, or of a device, which the first vCPU's thread answers for. */

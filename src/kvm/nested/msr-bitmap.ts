@@ -1,5 +1,6 @@
 import type { HostCpu } from '../../host/cpu.ts';
 import type { PhysicalWords } from '../../memory/physical-memory.ts';
+import { placeInBitmap } from '../msr-bitmap.ts';
 
 const PAGE = 4096;
 
@@ -28,6 +29,16 @@ export class MergedMsrBitmap {
       memory.write(this.address + 8 * i, 8, word);
     }
     this.#words = words;
+  }
+
+  /** Accesses to an MSR exit from now on, whatever L1 wants. What opens waits for the next entry from L1. */
+  close({ memory }: HostCpu, msr: number): void {
+    for (const access of ['read', 'write'] as const) {
+      const { byte, mask } = placeInBitmap(msr, access);
+      const at = this.address + byte;
+      memory.write(at, 1, memory.read(at, 1) | mask);
+    }
+    this.forget();
   }
 
   forget(): void {
