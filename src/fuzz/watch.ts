@@ -1,5 +1,6 @@
 import { bit, isSet } from '../bits/bitfield.ts';
 import type { Chamber } from './chamber.ts';
+import { openedToL2 } from './nested-bitmap.ts';
 import { RIGHTS } from './oracles/rights.ts';
 import { guestShape, hostShape } from './oracles/shapes.ts';
 import { Provenance } from './provenance.ts';
@@ -68,6 +69,13 @@ export function watch(chamber: Chamber): Provenance {
     for (const field of LISTS) {
       if (vcpu.read(`${field}_COUNT`) === 0n || !inGuestRam(field)) continue;
       chamber.tell({ what: 'enters with a list of MSRs in memory of the guest', address: 0 });
+    }
+    const opened = openedToL2(chamber);
+    if (opened !== undefined) {
+      chamber.tell({
+        what: 'lets the guest’s guest reach what exits for the guest',
+        address: opened,
+      });
     }
     if (!mediated) return;
     if (vcpu.statistics.fastpath > fast && countsRetired()) {

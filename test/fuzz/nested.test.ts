@@ -233,6 +233,29 @@ describe('the oracle of a guest’s guest', () => {
   });
 });
 
+describe('last branch records that the host takes back', () => {
+  const preempt = { do: 'host', action: 'preempt' } as const;
+  const lbrs: Partial<FuzzCase> = {
+    ...{ design: 'emulated', profile: 'ice-lake-server', exposure: 'all' },
+    // Claimed, passed by the bitmap that the next entry of L2 has, given back at the end of the slice.
+    steps: [rdmsr(0x680), { do: 'cpuid', leaf: 0 }, rdmsr(0x680), preempt, rdmsr(0x680)],
+  };
+
+  it('exit from the guest’s guest too, though its hypervisor has not entered it anew', () => {
+    const { trace, violations } = new Examiner().examine({ ...CASE, ...lbrs });
+    expect(violations).toEqual([]);
+    expect([0, 2, 4].map((at) => trace.steps[at]!.path)).toEqual(['exit', 'direct', 'exit']);
+  });
+
+  it('are found to pass where the bitmap of the guest’s guest is left as it was', () => {
+    const { violations } = new Examiner(({ guest: { vcpu } }) => {
+      vcpu.nested!.msrBitmap.close = () => {};
+    }).examine({ ...CASE, ...lbrs });
+    expect(violations[0]).toMatchObject({ oracle: 'provenance', channel: 19, step: 3 });
+    expect(violations[0]!.register).toBe('MSR_LBR_SELECT (0x1c8)');
+  });
+});
+
 describe('a fault planted in nested virtualization', () => {
   const cpuid = { do: 'cpuid', leaf: 0 } as const;
   const vmcs02 = (chamber: Chamber, then: (vcpu: Chamber['guest']['vcpu']) => void) => {

@@ -1,13 +1,13 @@
 import type { FuzzCase } from '../case.ts';
 import { isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
-import { channelOf } from '../leaks/channel-of.ts';
+import { channelOf, NESTED_CHANNEL } from '../leaks/channel-of.ts';
 import { placeOf, rdpmcName, registerName } from '../registers.ts';
 import type { ForeignAccess, Trace } from '../trace.ts';
 
 /** Leak channel of what VM entry or VM exit left as it was not to be. */
 function boundaryChannel({ what, address }: ForeignAccess): number {
-  if (address === 0) return 19;
+  if (address === 0 || what.startsWith('lets')) return NESTED_CHANNEL;
   switch (placeOf(address).class) {
     case 'LVTPC':
       return what.startsWith('took') ? 13 : 14;
