@@ -77,6 +77,7 @@ export class CaseLists {
 
   /** Just after a VM exit, or a VM entry that failed, which stores nothing: what was stored is what the registers hold, what was loaded is in them. */
   exited(): ListFault[] {
+    if (this.#own.length === 0) return [];
     const { vcpu } = this.#guest;
     const { msrs } = this.#processor;
     const entryFailed = (Number(vcpu.read('EXIT_REASON')) & ENTRY_FAILURE) !== 0;

@@ -15,8 +15,12 @@ const ANY_LEVEL_FIXED = 3n;
 const MEDIATED_PMI_VECTOR = 0xf5n;
 const VECTOR_AND_MODE = 0x7ffn;
 
-const LISTS = ['VM_EXIT_MSR_STORE', 'VM_EXIT_MSR_LOAD', 'VM_ENTRY_MSR_LOAD'] as const;
-type ListField = (typeof LISTS)[number];
+const LISTS = [
+  ['VM_EXIT_MSR_STORE_COUNT', 'VM_EXIT_MSR_STORE_ADDRESS'],
+  ['VM_EXIT_MSR_LOAD_COUNT', 'VM_EXIT_MSR_LOAD_ADDRESS'],
+  ['VM_ENTRY_MSR_LOAD_COUNT', 'VM_ENTRY_MSR_LOAD_ADDRESS'],
+] as const;
+type ListAddress = (typeof LISTS)[number][1];
 
 /**
  * Watches the boundary between host and guest of a chamber: whose values the guest reads, what counts on either side
@@ -38,9 +42,9 @@ export function watch(chamber: Chamber): Provenance {
     const value = processor.msrs.rdmsr(address);
     return typeof value === 'bigint' ? value : 0n;
   };
-  const inGuestRam = (field: ListField) => {
+  const inGuestRam = (field: ListAddress) => {
     const { ram } = guest;
-    const at = chamber.machine.hardware.memory.offset(Number(vcpu.read(`${field}_ADDRESS`)));
+    const at = chamber.machine.hardware.memory.offset(Number(vcpu.read(field)));
     return at >= ram.ramBase && at < ram.ramBase + ram.ramSize;
   };
   const counters = Array.from({ length: FIXED }, (_, at) => at).filter((at) =>
@@ -66,8 +70,8 @@ export function watch(chamber: Chamber): Provenance {
       chamber.tell({ what: 'took an interrupt that nobody on the host knows', address: MSR.LVTPC });
     }
     unknown = unknownNmis;
-    for (const field of LISTS) {
-      if (vcpu.read(`${field}_COUNT`) === 0n || !inGuestRam(field)) continue;
+    for (const [count, address] of LISTS) {
+      if (vcpu.read(count) === 0n || !inGuestRam(address)) continue;
       chamber.tell({ what: 'enters with a list of MSRs in memory of the guest', address: 0 });
     }
     const opened = openedToL2(chamber);

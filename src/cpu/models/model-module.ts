@@ -1,4 +1,3 @@
-import { compile } from '../engines/wasm/assembler/compile.ts';
 import { FunctionWriter } from '../engines/wasm/assembler/function-writer.ts';
 import { IMPORT_MODULE, ModuleBuilder } from '../engines/wasm/assembler/module-builder.ts';
 import type { ModelArea } from './area.ts';
@@ -61,7 +60,7 @@ export function buildModel(parts: {
   module.add(accessed(codeFor), 'accessed');
   module.add(memory.prefetch(calls), 'prefetch');
   module.add(retired(codeFor, functions, base), 'retired');
-  const { exports } = new WebAssembly.Instance(compile(module.build()), {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
     [IMPORT_MODULE]: { memory: area.memory, page: parts.page },
   });
   return exports as unknown as ModelExports;

@@ -6,6 +6,7 @@ import {
   type ModelFunction,
   type ModelIndices,
 } from '../../models/model-code.ts';
+import type { GeneratedObserver } from '../../observer.ts';
 import { emitInstruction } from '../../semantics/semantics.ts';
 import { compile } from './assembler/compile.ts';
 import { FunctionWriter } from './assembler/function-writer.ts';
@@ -27,6 +28,8 @@ export interface HandlerHost {
 }
 
 interface Wanted {
+  /** What the handler is made of, but for its mode. */
+  readonly key: string;
   readonly insns: readonly PlacedInsn[];
   readonly mode: HandlerMode;
 }
@@ -82,7 +85,7 @@ export class HandlerSet {
     if (index === undefined) {
       index = this.#next++;
       indices.set(key, index);
-      this.#wanted.push({ insns: all, mode });
+      this.#wanted.push({ key, insns: all, mode });
     }
     return index;
   }
@@ -90,17 +93,41 @@ export class HandlerSet {
   /** Makes the handlers that were asked for since the last time. */
   make(): void {
     if (this.#wanted.length === 0) return;
-    const { memory, table, runtime, base } = this.#host;
+    const { memory, table, runtime } = this.#host;
     if (table.length < this.#next) table.grow(this.#next - table.length + 256);
+    const observed = this.#wanted.find(({ mode }) => mode.observed)?.mode.observed;
+    // What reports to a model has addresses of that model's tables in it.
+    const module = observed
+      ? new WebAssembly.Module(this.#code(observed))
+      : compile(this.#name(), () => this.#code(undefined));
+    new WebAssembly.Instance(module, {
+      [IMPORT_MODULE]: { memory, table, ...runtime.functions, ...modelFunctions(observed) },
+    });
+    this.#wanted = [];
+  }
+
+  /** All that the code of what is wanted depends on. */
+  #name(): string {
+    const { memory, base } = this.#host;
+    const handlers = this.#wanted.map(({ key, mode }) => {
+      const { codeSize, stackSize, virtual8086, flat, linearWidth, armed } = mode;
+      return [codeSize, stackSize, virtual8086, flat, linearWidth, armed, key].join(' ');
+    });
+    return ['handlers', memory.buffer.byteLength, base, this.#next, ...handlers].join('\n');
+  }
+
+  /** A CPU has one model at most. */
+  #code(observed: GeneratedObserver | undefined): Uint8Array {
+    const { memory, base } = this.#host;
     const module = new ModuleBuilder();
     module.importMemory('memory', memory.buffer.byteLength / 65536);
     module.importTable('table');
     const functions = importRuntime(module);
-    const models = this.#importModels(module);
+    const models = observed && importModel(module);
     const type = module.type(HANDLER_PARAMETERS, HANDLER_RESULTS);
     const made = this.#wanted.map(({ insns, mode }) => {
       const f = new FunctionWriter(HANDLER_PARAMETERS, HANDLER_RESULTS);
-      const model = mode.observed?.code(f, models.indices!);
+      const model = mode.observed?.code(f, models!);
       const emit = new WasmEmit(f, functions, base, mode, type, model);
       if (insns.length === 1) {
         emit.checkHorizon();
@@ -110,25 +137,15 @@ export class HandlerSet {
       return module.add(f);
     });
     module.fillTable(this.#next - made.length, made);
-    new WebAssembly.Instance(compile(module.build()), {
-      [IMPORT_MODULE]: { memory, table, ...runtime.functions, ...models.functions },
-    });
-    this.#wanted = [];
-  }
-
-  /** Imports what observed handlers call; a CPU has one model at most. */
-  #importModels(module: ModuleBuilder) {
-    const observed = this.#wanted.find(({ mode }) => mode.observed)?.mode.observed;
-    return {
-      indices: observed && importModel(module),
-      functions: observed
-        ? Object.fromEntries(
-            MODEL_NAMES.map((name) => [importName(name), observed.functions[name]]),
-          )
-        : {},
-    };
+    return module.build();
   }
 }
+
+/** What observed handlers call. */
+const modelFunctions = (observed: GeneratedObserver | undefined) =>
+  observed
+    ? Object.fromEntries(MODEL_NAMES.map((name) => [importName(name), observed.functions[name]]))
+    : {};
 
 const importName = (name: ModelFunction): string => `model.${name}`;
 

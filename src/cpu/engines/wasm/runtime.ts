@@ -1,6 +1,7 @@
 import type { FlagKind, IntegerSize } from '../../emit.ts';
 import { FLAG_KINDS } from '../../flags.ts';
 import { INTERPRETER, STATE } from '../../state/layout.ts';
+import { compile } from './assembler/compile.ts';
 import { FunctionWriter } from './assembler/function-writer.ts';
 import { IMPORT_MODULE, ModuleBuilder } from './assembler/module-builder.ts';
 import type { Type } from './assembler/opcodes.ts';
@@ -66,7 +67,9 @@ export function buildRuntime(
   base: number,
   slowPaths: SlowPaths,
 ): Runtime {
-  const { exports } = new WebAssembly.Instance(runtimeModule(memory, base), {
+  const pages = memory.buffer.byteLength / 65536;
+  const module = compile(`runtime ${pages} ${base}`, () => runtimeCode(pages, base));
+  const { exports } = new WebAssembly.Instance(module, {
     [IMPORT_MODULE]: { memory, table, ...slowPaths },
   });
   return {
@@ -76,19 +79,6 @@ export function buildRuntime(
     enter: exports['enter'] as Runtime['enter'],
     settle: exports['settle'] as Runtime['settle'],
   };
-}
-
-/** By the number of pages and the state block's address, on which alone a module depends: processors alike share one. */
-const MODULES = new Map<string, WebAssembly.Module>();
-
-function runtimeModule(memory: WebAssembly.Memory, base: number): WebAssembly.Module {
-  const pages = memory.buffer.byteLength / 65536;
-  const key = `${pages} ${base}`;
-  const known = MODULES.get(key);
-  if (known) return known;
-  const made = new WebAssembly.Module(runtimeCode(pages, base));
-  MODULES.set(key, made);
-  return made;
 }
 
 function runtimeCode(pages: number, base: number): Uint8Array {
