@@ -6,12 +6,9 @@ import { createMachine } from '../../../src/machine/create.ts';
 import { readEvents } from '../../../src/machine/event-list.ts';
 import { HostEvents } from '../../../src/machine/host-events.ts';
 import type { VirtualMachine } from '../../../src/machine/virtual.ts';
-import { buildCommand, counterpoint, start } from '../../cli/command.ts';
-import { initramfs } from './initramfs.ts';
+import { buildCommand, counterpoint } from '../../cli/command.ts';
+import { kvmParameters, LINUX_KVM, linuxWithKvm, ranUnder } from './linux-kvm.ts';
 import { DebianPackages } from './packages.ts';
-
-const APPEND =
-  'console=ttyS0 nokaslr panic=-1 reboot=t tsc=reliable no_timer_check mitigations=off quiet';
 
 /** The processor below Linux, and below our KVM. */
 const PROFILE = process.env['COUNTERPOINT_PROFILE'] ?? 'sapphire-rapids';
@@ -29,18 +26,7 @@ const BESIDE = (
 ).flatMap(([name, config]) => [6, 7, 8, 9, 11].map((events) => ({ name, config, events })));
 
 /** I/O exits are what the guest prints; EPT violations are KVM's lazy mapping. */
-const INIT = `export PATH=/bin
-busybox mkdir -p /proc /sys /dev
-busybox mount -t proc proc /proc
-busybox mount -t sysfs sys /sys
-busybox mount -t devtmpfs dev /dev
-busybox mount -t tracefs trace /sys/kernel/tracing
-busybox insmod /modules/irqbypass.ko
-busybox insmod /modules/kvm.ko force_emulation_prefix=1
-busybox insmod /modules/kvm-intel.ko enable_apicv=0
-for name in ept unrestricted_guest vpid pml preemption_timer nested; do
-  echo "kvm_intel $name $(busybox cat /sys/module/kvm_intel/parameters/$name)"
-done
+const SCRIPT = `busybox mount -t tracefs trace /sys/kernel/tracing
 cd /sys/kernel/tracing
 echo 8192 > buffer_size_kb
 for event in exit msr inj_virq inj_exception; do echo 1 > events/kvm/kvm_$event/enable; done
@@ -55,52 +41,28 @@ for guest in ${GUESTS.join(' ')}; do
 done
 echo 0 > /proc/sys/kernel/nmi_watchdog
 ${BESIDE.map(({ name, config, events }) => `echo "beside ${events} ${name}"; beside ${events} ${config} /bin/kvm-run /guests/count.elf`).join('\n')}
-busybox poweroff -f
 `;
 
 let packages: DebianPackages;
 let console = '';
 
 beforeAll(async () => {
-  packages = new DebianPackages(['linux-image-cloud-amd64', 'busybox-static', 'cpio']);
+  packages = new DebianPackages(LINUX_KVM);
   await buildCommand();
   if (packages.missing !== undefined) return;
-  const modules = join(packages.path('lib/modules/6.'), 'kernel');
-  const initrd = initramfs(packages, INIT, {
-    'bin/beside': 'firmware/linux/beside.elf',
-    'bin/kvm-run': 'firmware/linux/kvm-run.elf',
-    'modules/kvm.ko': join(modules, 'arch/x86/kvm/kvm.ko'),
-    'modules/kvm-intel.ko': join(modules, 'arch/x86/kvm/kvm-intel.ko'),
-    'modules/irqbypass.ko': join(modules, 'virt/lib/irqbypass.ko'),
-    ...Object.fromEntries(GUESTS.map((name) => [`guests/${name}.elf`, `firmware/${name}.elf`])),
+  console = await linuxWithKvm(packages, {
+    options: ['--profile', PROFILE],
+    guests: GUESTS,
+    script: SCRIPT,
   });
-  const options = [
-    '--profile',
-    PROFILE,
-    '--initrd',
-    initrd,
-    '--append',
-    APPEND,
-    '--max-instructions',
-    '20_000_000_000',
-  ];
-  const child = start('run', packages.path('boot/vmlinuz-'), ...options);
-  child.stdout.on('data', (bytes: Buffer) => {
-    console += bytes.toString().replaceAll('\r', '');
-  });
-  child.stderr.resume();
-  const status = await new Promise((resolve) => child.on('close', resolve));
-  expect(status, console.slice(-2000)).toBe(0);
 }, 3_600_000);
 
 afterAll(() => packages.remove());
 
 /** What Debian's KVM made of a guest: what it printed, and KVM's trace. */
 function underDebian(guest: string): { printed: string; trace: string[] } {
-  const [, rest = ''] = console.split(`counterpoint guest: ${guest}\n`);
-  const [printed = '', after = ''] = rest.split(/^kvm-run: status 0 after \d+ exits.*\n/m);
-  const [trace = ''] = after.split(`end of ${guest}\n`);
-  return { printed, trace: trace.split('\n').filter((line) => line.startsWith('kvm_')) };
+  const { printed, after } = ranUnder(console, guest);
+  return { printed, trace: after.split('\n').filter((line) => line.startsWith('kvm_')) };
 }
 
 /** The same of our KVM with the emulated vPMU. */
@@ -126,16 +88,10 @@ function withoutTpr(trace: readonly string[]): string[] {
 describe("Debian's KVM, unpatched, as a hypervisor on our VMX", () => {
   it('finds in the capability MSRs what it asks for', ({ skip }) => {
     if (packages.missing) skip(packages.missing);
-    const found = [...console.matchAll(/^kvm_intel (\w+) (\w)$/gm)].map(([, name, has]) => [
-      name,
-      has,
-    ]);
-    expect(found).toEqual(
-      ['ept', 'unrestricted_guest', 'vpid', 'pml', 'preemption_timer', 'nested'].map((name) => [
-        name,
-        'Y',
-      ]),
-    );
+    expect(kvmParameters(console)).toEqual({
+      ...{ ept: 'Y', unrestricted_guest: 'Y', vpid: 'Y' },
+      ...{ pml: 'Y', preemption_timer: 'Y', nested: 'Y' },
+    });
   });
 
   it.each(TRACED)('%s prints under its vPMU what it prints under ours', (guest) => {
