@@ -4,6 +4,7 @@ import {
   copyFileSync,
   mkdirSync,
   readdirSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -20,6 +21,7 @@ export function initramfs(
   files: Readonly<Record<string, string>>,
 ): string {
   const tree = join(packages.folder, 'initramfs');
+  rmSync(tree, { recursive: true, force: true });
   const all = { 'bin/busybox': packages.path('bin/busybox'), ...files };
   for (const [name, from] of Object.entries(all)) {
     mkdirSync(dirname(join(tree, name)), { recursive: true });

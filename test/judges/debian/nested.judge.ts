@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => packages.remove());
 
 describe.each(['emulated', 'passthrough'])(
-  "Debian's KVM, unpatched, in a nested virtual machine of ours with an %s vPMU",
+  "Debian's KVM, unpatched, in a nested virtual machine of ours with the %s vPMU",
   (machine) => {
     let console = '';
 
