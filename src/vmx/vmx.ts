@@ -27,7 +27,7 @@ import { FIELDS } from './fields.ts';
 import { vmxInstructions } from './instructions.ts';
 import { entryProcessor, type VmxMachine } from './machine.ts';
 import { NonRootOperation, type SavedNonRoot } from './non-root.ts';
-import { VM_INSTRUCTION_ERROR, type VmxOutcome } from './outcome.ts';
+import type { VmxOutcome } from './outcome.ts';
 import { PreemptionTimer, type SavedTimer } from './preemption-timer.ts';
 import type { Vmcs } from './vmcs.ts';
 import { type SavedVmxOperation, VmxOperation } from './vmx-operation.ts';

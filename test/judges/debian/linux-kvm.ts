@@ -11,14 +11,14 @@ const APPEND =
   'console=ttyS0 nokaslr panic=-1 reboot=t tsc=reliable no_timer_check mitigations=off quiet';
 
 /** Mounts what a machine has, loads KVM and tells its parameters. */
-const KVM = `export PATH=/bin
+const kvm = (parameters: string): string => `export PATH=/bin
 busybox mkdir -p /proc /sys /dev
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
 busybox insmod /modules/irqbypass.ko
 busybox insmod /modules/kvm.ko force_emulation_prefix=1
-busybox insmod /modules/kvm-intel.ko enable_apicv=0
+busybox insmod /modules/kvm-intel.ko enable_apicv=0 ${parameters}
 for name in ept unrestricted_guest vpid pml preemption_timer nested; do
   echo "kvm_intel $name $(busybox cat /sys/module/kvm_intel/parameters/$name)"
 done
@@ -26,14 +26,19 @@ done
 
 /**
  * Boots Debian's kernel with its KVM, runs a script there and ends; what its console showed.
- * @param options of `counterpoint run`; @param guests images of ours that lie in /guests
+ * @param options of `counterpoint run`; @param parameters of kvm-intel.ko; @param guests images of ours in /guests
  */
 export async function linuxWithKvm(
   packages: DebianPackages,
-  { options, guests, script }: { options: string[]; guests: string[]; script: string },
+  {
+    options,
+    parameters = '',
+    guests,
+    script,
+  }: { options: string[]; parameters?: string; guests: string[]; script: string },
 ): Promise<string> {
   const modules = join(packages.path('lib/modules/6.'), 'kernel');
-  const initrd = initramfs(packages, `${KVM}${script}busybox poweroff -f\n`, {
+  const initrd = initramfs(packages, `${kvm(parameters)}${script}busybox poweroff -f\n`, {
     'bin/beside': 'firmware/linux/beside.elf',
     'bin/kvm-run': 'firmware/linux/kvm-run.elf',
     'modules/kvm.ko': join(modules, 'arch/x86/kvm/kvm.ko'),

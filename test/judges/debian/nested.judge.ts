@@ -15,15 +15,20 @@ beforeAll(async () => {
 
 afterAll(() => packages.remove());
 
-describe.each(['emulated', 'passthrough'])(
-  "Debian's KVM, unpatched, in a nested virtual machine of ours with the %s vPMU",
-  (machine) => {
+describe.each([
+  { machine: 'emulated', parameters: 'ept=1', paging: 'L1’s EPT' },
+  { machine: 'passthrough', parameters: 'ept=1', paging: 'L1’s EPT' },
+  { machine: 'passthrough', parameters: 'ept=0', paging: 'shadow page tables of L1' },
+])(
+  "Debian's KVM, unpatched, in a nested virtual machine of ours with the $machine vPMU and $paging",
+  ({ machine, parameters }) => {
     let console = '';
 
     beforeAll(async () => {
       if (packages.missing !== undefined) return;
       console = await linuxWithKvm(packages, {
         options: ['--machine', machine, '--nested', '--profile', PROFILE],
+        parameters,
         guests: GUESTS,
         script: GUESTS.map((name) => `kvm-run /guests/${name}.elf\necho "end of ${name}"\n`).join(
           '',
@@ -31,13 +36,10 @@ describe.each(['emulated', 'passthrough'])(
       });
     }, 3_600_000);
 
-    it('finds VMX without EPT, and pages its guests by shadow tables', ({ skip }) => {
+    it('finds VMX as it asks for it', ({ skip }) => {
       if (packages.missing) skip(packages.missing);
-      expect(kvmParameters(console)).toMatchObject({
-        ept: 'N',
-        unrestricted_guest: 'N',
-        nested: 'Y',
-      });
+      const ept = parameters === 'ept=1' ? 'Y' : 'N';
+      expect(kvmParameters(console)).toMatchObject({ ept, unrestricted_guest: ept, nested: 'Y' });
     });
 
     it.each(GUESTS)(
