@@ -35,7 +35,14 @@ export function guestWrmsr(vcpu: Vcpu, address: number, value: bigint): 'done' |
   return answer;
 }
 
-/** Without an access of the guest's: for the MSR lists of its VM entries and VM exits. */
+/** A register that a VM entry or a VM exit of the guest's own loads. */
+export function loadMsr(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
+  const outcome = writeMsr(vcpu, address, value);
+  if (outcome === 'done') vcpu.vm.observer?.loaded?.({ vcpu: vcpu.id, address, value });
+  return outcome;
+}
+
+/** Without an access of the guest's: for the MSR lists of its VM exits. */
 export function readMsr(vcpu: Vcpu, address: number): ReadOutcome {
   if (address === TIME_STAMP_COUNTER) return vcpu.host.now() + vcpu.activeTscOffset;
   if (address === EFER_ADDRESS) return vcpu.read('GUEST_IA32_EFER');
@@ -50,7 +57,7 @@ export function readMsr(vcpu: Vcpu, address: number): ReadOutcome {
   return own === 'unclaimed' && vcpu.nested ? vcpu.nested.bus.rdmsr(address) : own;
 }
 
-export function writeMsr(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
+function writeMsr(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
   if (address === TIME_STAMP_COUNTER) {
     vcpu.setTscOffset(value - vcpu.host.now());
     return 'done';

@@ -40,6 +40,8 @@ export interface KvmObserver {
     value: bigint;
     fault: boolean;
   }): void;
+  /** A VM entry or VM exit of a guest hypervisor has loaded a register. */
+  loaded?(record: { vcpu: number; address: number; value: bigint }): void;
   /** An RDPMC that exited. */
   rdpmc?(record: { vcpu: number; ecx: number; value: bigint | '#GP' }): void;
   /** A PMI goes through the guest's LVTPC, which is not masked. */

@@ -9,6 +9,7 @@ export const GUESTS: Readonly<Record<string, string>> = {
   overflow:  'a counter preset to −n, its PMI through LVTPC, a handler that counts and re-arms',
   multiplex: 'twelve events on however many counters there are, rotated by a timer and scaled by the guest itself',
   emulated:  'instructions that exit or that the hypervisor carries out, inside counted regions',
+  nested:    'a hypervisor whose own guest meets the PMU; in a virtual machine it wants --nested',
 };
 
 /** The firmware folder beside the sources, or beside the built command. */

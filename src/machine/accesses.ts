@@ -33,6 +33,20 @@ export function onAccess(machine: Machine, tell: (access: GuestAccess) => void):
   });
 }
 
+/** Hears of every register that a VM entry or VM exit of a guest hypervisor loads, from now on. */
+export function onLoad(
+  machine: Machine,
+  tell: (load: { processor: number; address: number; value: bigint }) => void,
+): void {
+  if (machine instanceof VirtualMachine) {
+    machine.watch({ loaded: ({ vcpu, ...load }) => tell({ processor: vcpu, ...load }) });
+    return;
+  }
+  for (const [processor, { vmx }] of machine.hardware.processors.entries()) {
+    vmx.loaded.push((address, value) => tell({ processor, address, value }));
+  }
+}
+
 /** Registers of the PMU as a guest reaches them, and how often by an exit and how often directly. */
 export interface PmuAccess {
   readonly register: string;

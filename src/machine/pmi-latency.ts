@@ -48,6 +48,10 @@ export class PmiLatency {
         entry: ({ vcpu, interruption }) => {
           if (vcpu === 0) this.#entered(interruption);
         },
+        // A guest hypervisor takes it by an exit of its guest.
+        nestedReflection: ({ vcpu, interruption }) => {
+          if (vcpu === 0) this.#entered(interruption);
+        },
       });
     } else {
       this.#apic = machine.hardware.processors[0]!.apic;

@@ -2,7 +2,7 @@ import { MsrBus } from '../msr/bus.ts';
 import { pmuMsrs } from '../msr/pmu.ts';
 import type { PmuShape } from '../msr/pmu-shape.ts';
 import { Pmu } from '../pmu/pmu.ts';
-import { type GuestAccess, onAccess } from './accesses.ts';
+import { type GuestAccess, onAccess, onLoad } from './accesses.ts';
 import type { Machine } from './machine.ts';
 import type { Companion } from './processor.ts';
 import { VirtualMachine } from './virtual.ts';
@@ -34,7 +34,7 @@ function guestShape(machine: Machine): PmuShape {
 /**
  * The PMU the guest should have on its first processor: the same device, of the guest's shape, counting what the
  * guest alone does, ideally.
- * It is told every access of the guest's, so that each read can be held against what it would have answered, and each
+ * It is told every access of the guest's, and what VM entries and VM exits of its own load, so that each read can be held against what it would have answered, and each
  * PMI against the very instruction that made a counter wrap. It has no effect on the run.
  */
 export class ReferencePmu implements Companion {
@@ -72,6 +72,9 @@ export class ReferencePmu implements Companion {
     processor.companion = this;
     onAccess(machine, (access) => {
       if (access.processor === 0) this.#access(access, tell);
+    });
+    onLoad(machine, ({ processor: id, address, value }) => {
+      if (id === 0) this.#bus.wrmsr(address, value);
     });
     if (hosted) machine.watch({ retired: ({ vcpu }) => vcpu === 0 && this.settle() });
   }

@@ -55,6 +55,8 @@ export class Vmx implements VmxPort {
   lastFailure: EntryFailure | undefined;
   /** The VMX-abort indicator, once a VM exit has ended in shutdown. */
   aborted: Abort | undefined;
+  /** Hear of every register that a VM entry or a VM exit loads. */
+  readonly loaded: ((address: number, value: bigint) => void)[] = [];
   readonly #memory: PhysicalMemory;
   readonly #msr: MsrBus;
   readonly #operation: VmxOperation;
@@ -78,7 +80,16 @@ export class Vmx implements VmxPort {
   /** Tells VMX which core it belongs to, once both exist, and puts its MSRs on the bus. */
   connect(core: Core): void {
     this.#core = core;
-    this.#machine = { core, memory: this.#memory, msr: this.#msr, shape: this.shape };
+    const msr: VmxMachine['msr'] = {
+      rdmsr: (address) => this.#msr.rdmsr(address),
+      accepts: (address, value) => this.#msr.accepts(address, value),
+      wrmsr: (address, value) => {
+        const outcome = this.#msr.wrmsr(address, value);
+        if (outcome === 'done') for (const tell of this.loaded) tell(address, value);
+        return outcome;
+      },
+    };
+    this.#machine = { core, memory: this.#memory, msr, shape: this.shape };
     this.#msr.attach(vmxMsrs(this.shape, core.features.cr4), {
       IA32_FEATURE_CONTROL: {
         read: () => this.#featureControl,

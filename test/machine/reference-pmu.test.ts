@@ -53,6 +53,15 @@ describe('a PMU that is the guest’s alone', () => {
     expect(lost.compared).toBe(25);
   });
 
+  it.each(['bare', 'emulated', 'mediated'])(
+    'follows GLOBAL_CTRL through the VM entries and VM exits of a guest hypervisor, and its PMIs: %s',
+    (machine) => {
+      const { lost, pmis } = watched('nested', { machine, nested: true });
+      expect(lost).toMatchObject({ windows: 0, missed: 0n, foreign: 0n, wrong: {}, compared: 293 });
+      expect(pmis).toMatchObject({ due: 7, delivered: 7, unexpected: 0 });
+    },
+  );
+
   it('does not change the run it watches', () => {
     const run = (machine: string) => createMachine(image('overflow'), { machine }).run().digest();
     for (const machine of ['bare', 'mediated']) {

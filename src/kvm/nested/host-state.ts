@@ -4,13 +4,14 @@ import { cr0Loaded, eferFor, pdptesAt, usesPdptes } from '../../vmx/guest-state.
 import { DR7_RESET, limitAfterExit, pdpteIsValid, rightsAfterExit } from '../../vmx/host-state.ts';
 import { CR0, CR4, RFLAGS } from '../control-registers.ts';
 import { setControl } from '../global-ctrl.ts';
-import { writeMsr } from '../guest-msr-access.ts';
+import { loadMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { PDPTES } from './guest-fields.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import type { InheritedState } from './vmcs02.ts';
 
 const GLOBAL_CTRL = 0x38f;
+const DEBUGCTL = 0x1d9;
 const CR4_PCIDE = 1n << 17n;
 
 /** Host-state fields of vmcs12 that are guest-state fields of vmcs01. */
@@ -40,10 +41,9 @@ export function loadL1(
   const { vmcs12 } = nested;
   const longMode = nested.exit(EXIT.HOST_ADDRESS_SPACE_SIZE);
   if (nested.exit(EXIT.LOAD_IA32_PERF_GLOBAL_CTRL)) {
-    writeMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));
+    loadMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));
   }
-  vcpu.write('GUEST_IA32_DEBUGCTL', 0n);
-  vcpu.vpmu.debugctlWritten(0n);
+  loadMsr(vcpu, DEBUGCTL, 0n);
   for (const [from, to] of PLAIN) vcpu.write(to, vmcs12.read(FIELDS[from]));
   loadSegments(vcpu, nested, longMode);
   vcpu.write('GUEST_GDTR_LIMIT', 0xffffn);

@@ -6,7 +6,7 @@ import { FIELDS, type FieldName } from '../../vmx/fields.ts';
 import { INTERRUPTION } from '../../vmx/interruption.ts';
 import { loadMsrs, type MsrAreaParts, storeMsrs } from '../../vmx/msr-areas.ts';
 import { BLOCKING, EFER } from '../control-registers.ts';
-import { readMsr, writeMsr } from '../guest-msr-access.ts';
+import { loadMsr, readMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { EXIT_INFORMATION, PDPTES, PLAIN_GUEST_FIELDS } from './guest-fields.ts';
 import { loadL1 } from './host-state.ts';
@@ -30,7 +30,7 @@ export const msrAreaParts = (vcpu: Vcpu, { memory, shape }: NestedVmx): MsrAreaP
   shape,
   msr: {
     rdmsr: (address) => readMsr(vcpu, address),
-    wrmsr: (address, value) => writeMsr(vcpu, address, value),
+    wrmsr: (address, value) => loadMsr(vcpu, address, value),
   },
 });
 
