@@ -15,6 +15,12 @@ beforeAll(async () => {
 
 afterAll(() => packages.remove());
 
+/** What a guest prints under our KVM. */
+function printedByOurs(guest: string, ...machine: string[]): string {
+  const { stdout } = counterpoint('run', guest, '--profile', PROFILE, '--quiet', ...machine);
+  return stdout.replace(`counterpoint guest: ${guest}\n`, '');
+}
+
 describe.each([
   { machine: 'emulated', parameters: 'ept=1', paging: 'L1’s EPT' },
   { machine: 'passthrough', parameters: 'ept=1', paging: 'L1’s EPT' },
@@ -47,18 +53,48 @@ describe.each([
       (guest) => {
         if (packages.missing) return;
         const { printed } = ranUnder(console, guest);
-        const { stdout } = counterpoint(
-          'run',
-          guest,
-          '--machine',
-          'emulated',
-          '--profile',
-          PROFILE,
-          '--quiet',
-        );
         expect(printed).toMatch(/SUMMARY: \d+ tests\n/);
-        expect(printed).toBe(stdout.replace(`counterpoint guest: ${guest}\n`, ''));
+        expect(printed).toBe(printedByOurs(guest, '--machine', 'emulated'));
       },
     );
   },
 );
+
+/** One line of firmware/nested.asm as far as Linux is to agree: it counts VM entries as branches only. */
+function agreed(line: string): string {
+  const match =
+    /^(.*?: reason \w+)(.*?), exits (\d+), instructions (\d+) branches (\d+) .*(status .*) value/.exec(
+      line,
+    );
+  if (!match) return line;
+  const [, what, , exits, instructions, branches, state] = match;
+  return `${what} exits ${exits} together ${BigInt(instructions!) + BigInt(branches!)} ${state}`;
+}
+
+/** Lines that Debian's KVM does not print so, and why. */
+const LINUX: readonly (readonly [RegExp, string])[] = [
+  [/^(saved|read saved)/, 'it does not offer the saving of GLOBAL_CTRL'],
+  [
+    /^(overflow, an NMI|the same with virtual|an NMI to L2|an interrupt (that exits|to L2)|acknowledged)/,
+    'VMRESUME is no instruction there: the counter overflows one instruction later, behind the same instructions and one branch more',
+  ],
+  [
+    /^read then to L1/,
+    'an interrupt that comes while L2 holds it back is not delivered as soon as L1 opens its window',
+  ],
+];
+
+describe("nested VMX of ours and of Debian's KVM", () => {
+  it('let a guest hypervisor and its guest see the same', async ({ skip }) => {
+    if (packages.missing) skip(packages.missing);
+    const lines = (printed: readonly string[]) =>
+      printed.filter((line) => !LINUX.some(([pattern]) => pattern.test(line))).map(agreed);
+    const script = 'kvm-run /guests/nested.elf\n';
+    const options = ['--profile', PROFILE];
+    const console = await linuxWithKvm(packages, { options, guests: ['nested'], script });
+    const theirs = lines(ranUnder(console, 'nested').printed.split('\n'));
+    const ours = printedByOurs('nested', '--machine', 'emulated', '--nested');
+    expect(theirs).toEqual(lines(ours.split('\n')));
+    expect(theirs.length).toBeGreaterThan(100);
+  }, 3_600_000);
+});
