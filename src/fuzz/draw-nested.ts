@@ -9,7 +9,7 @@ import {
 } from './case.ts';
 import type { Draw } from './draw.ts';
 import { listVerdict } from './oracles/lists.ts';
-import { savesGlobalCtrl } from './oracles/nested.ts';
+import { savesGlobalCtrl } from './oracles/nested-entry.ts';
 import type { Shape } from './oracles/shapes.ts';
 import { FAVOURITES, OPENED, UNLOADABLE, value } from './values.ts';
 

@@ -134,6 +134,14 @@ describe('VM entry to a guest’s guest', () => {
     expect(toL1?.[0]?.reason).toBe(reason);
   });
 
+  it('has no GLOBAL_CTRL to load where the guest has no PMU: VMWRITE knows no such field', () => {
+    const nested: NestedCase = { ...OPEN, globalCtrl: { exit: '0x0' } };
+    const fuzzed: FuzzCase = { ...CASE, exposure: 'none', steps: [rdmsr(0xc1)], nested };
+    const { trace, violations } = new Examiner().examine(fuzzed);
+    expect(violations).toEqual([]);
+    expect(trace.toL1).toMatchObject([{ step: 0, reason: 'VMfail 12' }]);
+  });
+
   it('that a VM exit cannot match, for its list names no register, ends in a VMX abort', () => {
     const lists: ListedMsr[] = [{ list: 'exit-store', address: 0xc5, value: '0x0' }];
     expect(run({ lists }, { steps: [rdmsr(0xc1)] }).end).toBe('shutdown');

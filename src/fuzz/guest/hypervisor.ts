@@ -56,10 +56,9 @@ function assemble(): Hypervisor {
   code.emit('f3 0f c7 34 25', LAYOUT.VMXON_POINTER, '0f 86', '@lost');
   code.emit('66 0f c7 34 25', LAYOUT.VMCS_POINTER, '0f 86', '@lost');
   code.emit('0f c7 34 25', LAYOUT.VMCS_POINTER, '0f 86', '@lost');
-  // The fields that no case changes; behind the snapshot those that this one does.
-  code.emit('e8', '@fields', `e6 ${byte(READY_PORT)}`, 'e8', '@fields');
-  // In front of the first step; VMLAUNCH.
-  code.emit('bf', LAYOUT.RESULTS, '0f 01 c2');
+  // In front of the first step: the fields that no case changes; behind the snapshot those that this one does; VMLAUNCH.
+  code.emit('bf', LAYOUT.RESULTS, 'e8', '@fields');
+  code.emit(`e6 ${byte(READY_PORT)}`, 'e8', '@fields', '0f 01 c2');
   code.label('failed').emit('44 8b 3c 25', LAYOUT.EXITS_END);
   vmread(FIELD.VM_INSTRUCTION_ERROR, RECORD.REASON);
   code.emit(`41 c7 47 ${byte(RECORD.VM_FAIL)}`, 1);
@@ -70,7 +69,9 @@ function assemble(): Hypervisor {
 
   // VMWRITE of each pair of an encoding and a value, up to an encoding of all ones.
   code.label('fields').emit('be', LAYOUT.FIELDS);
-  code.label('field').emit('8b 06', '83 f8 ff', '74', '!written', '0f 79 46 08', '0f 86', '@lost');
+  code
+    .label('field')
+    .emit('8b 06', '83 f8 ff', '74', '!written', '0f 79 46 08', '0f 86', '@failed');
   code.emit(`83 c6 ${byte(FIELD_SIZE)}`, 'eb', '!field');
   code.label('written').emit('c3');
 

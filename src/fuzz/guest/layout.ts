@@ -60,7 +60,7 @@ export const APIC = { LVTPC: 0xfee0_0340, PAGE: 0xfee0_0000, NMI: 0x400 } as con
 
 export const STEP_SIZE = 32;
 export const MOST_STEPS = 100;
-/** A record of an exit. Where VMLAUNCH or VMRESUME has failed, REASON is the VM-instruction error and VM_FAIL is 1. */
+/** A record of an exit. Where VMWRITE, VMLAUNCH or VMRESUME has failed, REASON is the VM-instruction error and VM_FAIL is 1. */
 export const RECORD = {
   REASON: 0,
   VM_FAIL: 4,
