@@ -1,8 +1,8 @@
 ; nested: a guest hypervisor whose own guest (L2, `g_…`) meets the PMU: counters in flight across VM entries and VM exits,
 ; GLOBAL_CTRL switched by controls and by lists, bitmaps of all kinds, overflows while L2 runs. Each line is one case:
 ;
-;   name: reason r at RIP offset, n exits, what GP 0 (instructions), GP 1 (branches) and fixed counter 0 (instructions)
-;   counted, GLOBAL_STATUS, and GLOBAL_CTRL as the last exit left it; `value` is what L2 had in EDX:EAX.
+;   name: reason r at RIP offset, n exits, counts of GP 0 (instructions), GP 1 (branches) and fixed counter 0
+;   (instructions), GLOBAL_STATUS, and GLOBAL_CTRL as the last exit left it; `value` is what L2 had in EDX:EAX.
 ;
 ; What it prints is the same on a processor and under a hypervisor that virtualises VMX and the PMU.
 
@@ -283,15 +283,15 @@ report:
     PRINT ", exits "
     mov rax, [exits]
     call print_decimal
-    PRINT ", instructions "
+    PRINT ", counts "
     xor ecx, ecx
     call read_pmc
     call print_decimal
-    PRINT " branches "
+    PRINT " "
     mov ecx, 1
     call read_pmc
     call print_decimal
-    PRINT " fixed "
+    PRINT " "
     mov ecx, RDPMC_FIXED
     call read_pmc
     call print_decimal
@@ -473,13 +473,17 @@ rdpmcs:
     REPORT "#GP of it to L2"
     ret
 
-; Each register read and written under no bitmap, an open one, one that intercepts its reads, one its writes.
+; Each register read and written under no bitmap, an open one, one that intercepts its reads, one its writes: the exit
+; reasons of the eight, in decimal, 0 being #GP.
 bitmaps:
     push rbx
     push r12
     push r13
     lea rbx, [bitmap_msrs]
 .register:
+    PRINT "msr "
+    mov eax, [rbx]
+    call print_hex
     xor r12d, r12d
 .mode:
     xor r13d, r13d
@@ -513,28 +517,16 @@ bitmaps:
 .go:
     call run
     call stop
-    PRINT "msr "
-    mov eax, [rbx]
-    call print_hex
-    PRINT " mode "
-    mov eax, r12d
-    call print_decimal
-    PRINT " write "
-    mov eax, r13d
-    call print_decimal
-    PRINT " reason "
+    PRINT " "
     VMREAD_RAX EXIT_REASON
-    call print_hex
-    PRINT " interruption "
-    VMREAD_RAX EXIT_INTERRUPTION
-    call print_hex
-    PRINT 10
+    call print_decimal
     inc r13d
     cmp r13d, 2
     jb .access
     inc r12d
     cmp r12d, 4
     jb .mode
+    PRINT 10
     add rbx, 4
     cmp dword [rbx], -1
     jne .register

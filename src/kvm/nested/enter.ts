@@ -99,7 +99,7 @@ function switchToL2(vcpu: Vcpu, nested: NestedVmx): void {
 }
 
 /** Makes vmcs01 the current VMCS again. */
-export function switchToL1(vcpu: Vcpu, nested: NestedVmx): void {
+function switchToL1(vcpu: Vcpu, nested: NestedVmx): void {
   nested.state.guestMode = false;
   vcpu.vmcs.load(vcpu.host);
   flushTranslations(vcpu, nested);

@@ -3,6 +3,7 @@ import { ENTRY, EXIT, PIN, SECONDARY, VMX_MISC } from '../../msr/vmx.ts';
 import { VMX_ABORT } from '../../vmx/exit.ts';
 import { ENTRY_FAILURE, EXIT_REASON } from '../../vmx/exit-reasons.ts';
 import { FIELDS, type FieldName } from '../../vmx/fields.ts';
+import { usesPdptes } from '../../vmx/guest-state.ts';
 import { INTERRUPTION } from '../../vmx/interruption.ts';
 import { loadMsrs, type MsrAreaParts, storeMsrs } from '../../vmx/msr-areas.ts';
 import { BLOCKING, EFER } from '../control-registers.ts';
@@ -171,7 +172,6 @@ function saveL2(vcpu: Vcpu, nested: NestedVmx): void {
     for (const name of names) vmcs12.write(FIELDS[name], vcpu.read(name));
   };
   save(EXIT.SAVE_DEBUG_CONTROLS, 'GUEST_DR7', 'GUEST_IA32_DEBUGCTL');
-  if (nested.usesEpt) for (const name of PDPTES) vmcs12.write(FIELDS[name], vcpu.read(name));
   save(EXIT.SAVE_IA32_PAT, 'GUEST_IA32_PAT');
   save(EXIT.SAVE_IA32_EFER, 'GUEST_IA32_EFER');
   if (nested.exit(EXIT.SAVE_IA32_PERF_GLOBAL_CTRL)) {
@@ -180,8 +180,12 @@ function saveL2(vcpu: Vcpu, nested: NestedVmx): void {
   if (nested.exit(EXIT.SAVE_PREEMPTION_TIMER)) {
     vmcs12.write32(FIELDS.VMX_PREEMPTION_TIMER_VALUE, nested.timerValue);
   }
-  if (!isSet(shape.misc, VMX_MISC.STORES_LMA)) return;
   const longMode = isSet(vcpu.read('GUEST_IA32_EFER'), EFER.LMA);
+  const cr4 = vmcs12.read32(FIELDS.GUEST_CR4);
+  if (nested.usesEpt && usesPdptes(vmcs12.read32(FIELDS.GUEST_CR0), cr4, longMode)) {
+    for (const name of PDPTES) vmcs12.write(FIELDS[name], vcpu.read(name));
+  }
+  if (!isSet(shape.misc, VMX_MISC.STORES_LMA)) return;
   const other = vmcs12.read32(FIELDS.VM_ENTRY_CONTROLS) & ~ENTRY.IA_32E_MODE_GUEST;
   vmcs12.write32(FIELDS.VM_ENTRY_CONTROLS, other | (longMode ? ENTRY.IA_32E_MODE_GUEST : 0));
 }

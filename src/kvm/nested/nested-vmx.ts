@@ -16,13 +16,12 @@ import { type SavedVmxOperation, VmxOperation } from '../../vmx/vmx-operation.ts
 import { EFER } from '../control-registers.ts';
 import { LoadedVmcs, type SavedLoadedVmcs } from '../loaded-vmcs.ts';
 import type { Vcpu } from '../vcpu.ts';
+import { MSR } from '../vpmu/registers.ts';
 import { nestedFeatures, nestedShape } from './capabilities.ts';
 import { eptOfL1 } from './ept-violation.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { MergedMsrBitmap } from './msr-bitmap.ts';
 import { type SavedShadowEpt, ShadowEpt } from './shadow-ept.ts';
-
-const GLOBAL_CTRL = 0x38f;
 
 /** What nested VMX remembers beside its VMCSs. */
 interface NestedState {
@@ -219,7 +218,7 @@ export class NestedVmx {
         memory: this.memory,
         msr: {
           accepts: (address, value) =>
-            address === GLOBAL_CTRL
+            address === MSR.GLOBAL_CTRL
               ? vpmu.pmu.accepts(address, value)
               : msrs.acceptsDebugctl(value),
         },

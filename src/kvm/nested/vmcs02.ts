@@ -62,10 +62,9 @@ function writeMergedControls(vcpu: Vcpu, nested: NestedVmx): void {
   const { config } = vm;
   const l1 = controlsOf(vmcs12);
   const usesBitmap = (l1.primary & PRIMARY.USE_MSR_BITMAPS) !== 0;
-  const own = vm.bitmapFor(vcpu).address;
   if (usesBitmap) {
     const bitmap = Number(vmcs12.read(FIELDS.MSR_BITMAP_ADDRESS));
-    nested.msrBitmap.merge(host, own, nested.memory, bitmap);
+    nested.msrBitmap.merge(host, vm.bitmapFor(vcpu).address, nested.memory, bitmap);
   }
   // Optional instructions, and modes without paging, are there as far as L1 wants them to be.
   const absent = SECONDARY.UNRESTRICTED_GUEST | SECONDARY.ENABLE_RDTSCP | SECONDARY.ENABLE_INVPCID;

@@ -49,6 +49,18 @@ describe.each(['emulated', 'mediated'])('a guest of a guest under the %s vPMU', 
   }, 60_000);
 });
 
+it('what KVM begins to intercept while the guest of a guest runs exits from then on', () => {
+  const machine = start('mediated');
+  advanceIntoL2(machine);
+  const { vcpu, vm, host } = machine;
+  const IA32_PMC0 = 0xc1;
+  const bit = () =>
+    (host.memory.read(vcpu.nested!.msrBitmap.address + Math.floor(IA32_PMC0 / 8), 1) >> 1n) & 1n;
+  expect(bit()).toBe(0n);
+  vm.setIntercept(vcpu, IA32_PMC0, true);
+  expect(bit()).toBe(1n);
+}, 60_000);
+
 it('INIT leaves the guest of a guest, and waits while its hypervisor runs', () => {
   let text = '';
   const machine = start('emulated', (byte) => {

@@ -28,13 +28,9 @@ describe.each([
 
   // The loop: MOV, 100 × (DEC, JNZ). The sled overflows 150 − 26 instructions after the counters start in L1.
   it.each([
-    [
-      'loaded by the entry, cleared by the exit',
-      'reason 0x12',
-      'instructions 201 branches 100 fixed 0',
-    ],
-    ['the same over 6 entries', 'reason 0x12', 'exits 6, instructions 11 branches 5 fixed 0'],
-    ['loaded and cleared by lists', 'reason 0x12', 'instructions 201 branches 1100 fixed 0'],
+    ['loaded by the entry, cleared by the exit', 'reason 0x12', 'counts 201 100 0,'],
+    ['the same over 6 entries', 'reason 0x12', 'exits 6, counts 11 5 0,'],
+    ['loaded and cleared by lists', 'reason 0x12', 'counts 201 1100 0,'],
     ['with a reserved bit of GLOBAL_CTRL', 'reason 0x80000022', 'qualification 2'],
     ['overflow, an NMI that exits', 'reason 0x0', 'status 0x1'],
     ['an NMI to L2', 'reason 0x12 at 32,', 'status 0x1'],
