@@ -25,10 +25,11 @@ export class ChamberSnapshot {
   }
 
   restore(): void {
-    const { processor, host, machine, guest, dirty } = this.#chamber;
+    const { processor, host, machine, guest, dirty, parts } = this.#chamber;
     bytesOf(dirty).set(this.#dirty);
     this.#bitmapBytes().set(this.#bitmap);
-    restoreProcessor(processor, this.#processor, { samePages: true });
+    // A guest hypervisor has the host make page tables for its guest.
+    restoreProcessor(processor, this.#processor, { samePages: parts.nested === undefined });
     host.restore(this.#host);
     machine.perf.restore(this.#perf);
     guest.vm.restore(this.#vm);
