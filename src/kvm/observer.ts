@@ -21,6 +21,8 @@ export interface NestedEntryRecord {
   readonly nestedRip: bigint;
   readonly injection: number;
   readonly guestCr3: bigint;
+  /** L1's EPT for L2, if it has one. */
+  readonly eptp: bigint | undefined;
 }
 
 /** Somebody who watches a VM: traces, accounting. Nothing it does changes the run. */

@@ -137,12 +137,12 @@ const kvmEvents = (
         (kernel === '6.1' ? '' : ` ${interruptionText(interruption, errorCode)}`),
     ),
   exit: (record) => event(record.vcpu, 'kvm_exit', exitText(record, kernel)),
-  nestedEntry: ({ vcpu, rip, vmcs, nestedRip, injection, guestCr3 }) =>
+  nestedEntry: ({ vcpu, rip, vmcs, nestedRip, injection, guestCr3, eptp }) =>
     event(
       vcpu,
       'kvm_nested_vmenter',
       `rip: ${padded(rip, 16)} vmcs: ${padded(vmcs, 16)} nested_rip: ${padded(nestedRip, 16)} int_ctl: ${padded(0, 8)} ` +
-        `event_inj: ${padded(injection, 8)} nested_ept=n guest_cr3: ${padded(guestCr3, 16)}`,
+        `event_inj: ${padded(injection, 8)} nested_ept=${eptp === undefined ? 'n guest_cr3' : 'y nested_eptp'}: ${padded(eptp ?? guestCr3, 16)}`,
     ),
   nestedExit: (record) => event(record.vcpu, 'kvm_nested_vmexit', exitText(record, kernel)),
   nestedReflection: ({ vcpu, reason, qualification, vectoring, interruption, errorCode }) =>

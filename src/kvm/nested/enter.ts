@@ -38,6 +38,7 @@ export function enterL2(
     nestedRip: vmcs12.read(FIELDS.GUEST_RIP),
     injection: vmcs12.read32(FIELDS.VM_ENTRY_INTERRUPTION_INFORMATION),
     guestCr3: vmcs12.read(FIELDS.GUEST_CR3),
+    eptp: nested.usesEpt ? vmcs12.read(FIELDS.EPT_POINTER) : undefined,
   });
   // The instruction is L1's: it counts under L1's enables.
   vcpu.countRetired(false);
