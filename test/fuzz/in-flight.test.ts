@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { FuzzCase, ListedMsr } from '../../src/fuzz/case.ts';
+import type { FuzzCase, ListedMsr, NestedCase } from '../../src/fuzz/case.ts';
 import { type Alteration, Chamber } from '../../src/fuzz/chamber.ts';
 import { Examiner } from '../../src/fuzz/examine.ts';
 
@@ -16,6 +16,11 @@ const SOON: FuzzCase['registers'] = [
   [0x38f, '0x1'],
 ];
 const HOST_EVENTS = [{ config: '0xc0', pinned: true, period: 0 }];
+const OPEN: NestedCase = {
+  bitmap: { exits: 'none', except: [] },
+  rdpmcExiting: false,
+  onExit: 'skip',
+};
 const examine = (fuzzed: Partial<FuzzCase>, alter?: Alteration) =>
   new Examiner(alter).examine({ ...CASE, ...fuzzed });
 
@@ -53,6 +58,21 @@ describe('a PMI', () => {
     expect(violations.map(({ oracle, channel }) => [oracle, channel])).toContainEqual([
       'invariants',
       13,
+    ]);
+  });
+});
+
+describe('a PMI of a mediated vPMU', () => {
+  it.each([undefined, OPEN])('that never comes is found, in a guest and in its guest', (nested) => {
+    const steps: FuzzCase['steps'] = [{ do: 'work', count: 200 }];
+    const { violations } = examine(
+      { registers: SOON, steps, ...(nested && { nested }) },
+      ({ guest: { vcpu } }) => {
+        vcpu.vpmu.mediatedPmi = () => {};
+      },
+    );
+    expect(violations).toMatchObject([
+      { oracle: 'bare-machine', channel: 13, expected: '1 PMI', actual: '0 PMIs' },
     ]);
   });
 });

@@ -1,3 +1,4 @@
+import { several } from '../../bits/decimal.ts';
 import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
 import { type FuzzCase, isAccess } from '../case.ts';
@@ -6,7 +7,7 @@ import { channelOf, NESTED_CHANNEL } from '../leaks/channel-of.ts';
 import { placeOf, type RegisterClass, registerName } from '../registers.ts';
 import type { StepTrace, Trace } from '../trace.ts';
 import { msrVerdict } from './access-rules.ts';
-import { counterAt, counterOf, inexactCounters, writesOf } from './counters.ts';
+import { counterAt, counterOf, FIXED0, inexactCounters, PMC0, writesOf } from './counters.ts';
 import { storedMsrs } from './nested.ts';
 import { RIGHTS } from './rights.ts';
 import { guestShape, hostShape } from './shapes.ts';
@@ -18,13 +19,17 @@ const PROMISED: ReadonlySet<RegisterClass> = new Set([
 ]);
 
 const INT = 1n << 20n;
-const PMI_BITS = 0x8888n;
+const PMI_BIT = 0x8n;
 
-const asksForPmi = (address: number, value: bigint): boolean => {
-  const { class: kind } = placeOf(address);
-  if (kind === 'PERFEVTSEL') return (value & INT) !== 0n;
-  return kind === 'FIXED_CTR_CTRL' && (value & PMI_BITS) !== 0n;
-};
+/** Counters that a write lets ask for a PMI. */
+function countersAsking(address: number, value: bigint): number[] {
+  const { class: kind, index } = placeOf(address);
+  if (kind === 'PERFEVTSEL') return (value & INT) !== 0n ? [PMC0 + index] : [];
+  if (kind !== 'FIXED_CTR_CTRL') return [];
+  return [0, 1, 2, 3]
+    .filter((i) => (value & (PMI_BIT << BigInt(4 * i))) !== 0n)
+    .map((i) => FIXED0 + i);
+}
 
 /**
  * Whether the design promises that this case looks as on the bare machine. Where it does not: docs/differences.md,
@@ -41,7 +46,7 @@ export function promisesEquality(fuzzed: FuzzCase): boolean {
   // Emulated: the host's events steal counters, and overflows may come one event late.
   return (
     host.events.length === 0 &&
-    !writesOf(fuzzed).some(([address, value]) => asksForPmi(address, value))
+    writesOf(fuzzed).every(([address, value]) => countersAsking(address, value).length === 0)
   );
 }
 
@@ -95,7 +100,28 @@ export function checkBare(fuzzed: FuzzCase, trace: Trace, bare: BareTrace): Viol
       atStep(fuzzed, at, { oracle: 'bare-machine', rip: seen.rip, expected, actual, channel }),
     ];
   });
-  return [...values, ...checkStored(fuzzed, trace, bare, inexact)];
+  return [
+    ...values,
+    ...checkStored(fuzzed, trace, bare, inexact),
+    ...checkPmis(fuzzed, trace, bare, inexact),
+  ];
+}
+
+/** Where counters that count exactly ask for PMIs and no others, as many come. */
+function checkPmis(
+  fuzzed: FuzzCase,
+  trace: Trace,
+  bare: BareTrace,
+  inexact: ReadonlySet<number>,
+): Violation[] {
+  const asked = writesOf(fuzzed).flatMap(([address, value]) => countersAsking(address, value));
+  if (RIGHTS[fuzzed.design]!.counters === 'exit') return [];
+  if (asked.some((counter) => inexact.has(counter))) return [];
+  if (trace.steps.some((seen, at) => hasBitsOfTheHost(fuzzed, at, seen))) return [];
+  if (trace.nmis === bare.nmis) return [];
+  const [expected, actual] = [several(bare.nmis, 'PMI'), several(trace.nmis, 'PMI')];
+  const told = { expected, actual, channel: 13 } as const;
+  return [atStep(fuzzed, fuzzed.steps.length - 1, { oracle: 'bare-machine', ...told })];
 }
 
 /** What L1's VM exits store is what those of a processor of its own store. */
