@@ -29,6 +29,18 @@ const FIELDS_32: readonly (readonly [FieldName, number])[] = [
   ['GUEST_IDTR_LIMIT', STATE.IDTR_LIMIT],
 ];
 
+/** Of each segment register, the names of its four fields. */
+const SEGMENT_FIELDS = SEGMENTS.map(
+  (name) =>
+    [
+      name,
+      `GUEST_${name}_SELECTOR`,
+      `GUEST_${name}_BASE`,
+      `GUEST_${name}_LIMIT`,
+      `GUEST_${name}_ACCESS_RIGHTS`,
+    ] as const,
+);
+
 /** String I/O is the emulator's, too: the VM exit says where, but not what. */
 const STRING_IO: Readonly<Record<string, SystemFunction>> = { INS: ins, OUTS: outs };
 
@@ -91,12 +103,12 @@ export function guestEmulator(
     state.set(STATE.XCR0, processor.state.get(STATE.XCR0));
     for (const [name, offset] of FIELDS_64) state.set(offset, read(name));
     for (const [name, offset] of FIELDS_32) state.set32(offset, Number(read(name)));
-    for (const name of SEGMENTS) {
+    for (const [name, selector, base, limit, rights] of SEGMENT_FIELDS) {
       state.setSegment(name, {
-        selector: Number(read(`GUEST_${name}_SELECTOR`)),
-        base: read(`GUEST_${name}_BASE`),
-        limit: Number(read(`GUEST_${name}_LIMIT`)),
-        rights: Number(read(`GUEST_${name}_ACCESS_RIGHTS`)),
+        selector: Number(read(selector)),
+        base: read(base),
+        limit: Number(read(limit)),
+        rights: Number(read(rights)),
       });
     }
     state.set32(STATE.CPL, (state.segment('SS').rights >>> 5) & 3);
