@@ -452,6 +452,7 @@ failing_lists:
     FAILING "with a reserved bit of GLOBAL_CTRL", IA32_PERF_GLOBAL_CTRL, 0, 1 << 29
     FAILING "with a reserved bit of PERFEVTSEL0", IA32_PERFEVTSEL0, 0, 1
     FAILING "with no register", 0x1ffe, 0, 0
+    FAILING "with a SYSENTER_EIP that is not canonical", 0x176, 0, 0x8000
     ret
 
 rdpmcs:

@@ -21,6 +21,8 @@ export class LoadedVmcs {
   readonly switchedMsrs: SwitchedMsrs;
   readonly #address: bigint;
   #launched = false;
+  /** Whether the latest entry was VMRESUME. */
+  #resumed = false;
 
   constructor(host: HostCpu, pages: PageAllocator, config: VmcsConfig) {
     const address = pages.allocate();
@@ -49,9 +51,15 @@ export class LoadedVmcs {
 
   /** VM entry with the current VMCS. @throws CounterpointError `vmx` where the instruction itself fails. */
   enter(host: HostCpu): void {
+    this.#resumed = this.#launched;
     if (this.#launched) expectSuccess('VMRESUME', host.vmx.vmresume());
     else expectSuccess('VMLAUNCH', host.vmx.vmlaunch());
     this.#launched = true;
+  }
+
+  /** The entry has failed late, which leaves the launch state as it was. */
+  entryFailed(): void {
+    this.#launched = this.#resumed;
   }
 
   save(): SavedLoadedVmcs {

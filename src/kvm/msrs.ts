@@ -1,4 +1,5 @@
 import { maskOf } from '../bits/bitfield.ts';
+import { isCanonical } from '../bits/u64.ts';
 import type { HostCpu } from '../host/cpu.ts';
 import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
 import { DEBUGCTL } from '../msr/pmu.ts';
@@ -132,6 +133,7 @@ export class GuestMsrs {
   #writeField(host: HostCpu, name: FieldName, value: bigint): WriteOutcome {
     if (name === 'GUEST_IA32_DEBUGCTL' && !this.acceptsDebugctl(value)) return '#GP';
     if (name === 'GUEST_IA32_PAT' && !isPat(value)) return '#GP';
+    if (ADDRESSES.has(name) && !isCanonical(value)) return '#GP';
     host.vmwrite(FIELDS[name].encoding, value);
     return 'done';
   }
@@ -160,6 +162,14 @@ const DEBUGCTL_WRITABLE = maskOf(
   DEBUGCTL.FREEZE_LBRS_ON_PMI,
   DEBUGCTL.FREEZE_PERFMON_ON_PMI,
 );
+
+/** Fields that hold a linear address. */
+const ADDRESSES: ReadonlySet<FieldName> = new Set([
+  'GUEST_IA32_SYSENTER_ESP',
+  'GUEST_IA32_SYSENTER_EIP',
+  'GUEST_FS_BASE',
+  'GUEST_GS_BASE',
+]);
 
 /** Every byte of a PAT is one of the types 0, 1, 4, 5, 6, 7. */
 const isPat = (value: bigint): boolean => {

@@ -5,6 +5,7 @@ import { reinject } from './events.ts';
 import { EXIT_HANDLERS, type Next } from './exit-handlers.ts';
 import { fastpath } from './fastpath.ts';
 import { injectPending } from './inject.ts';
+import { refuseL2 } from './nested/enter.ts';
 import { checkNestedEvents } from './nested/events.ts';
 import { l1Wants } from './nested/l1-wants.ts';
 import { reflect } from './nested/leave.ts';
@@ -106,13 +107,19 @@ function afterExit(vcpu: Vcpu): VcpuStop | undefined {
   record(vcpu, reason);
   vcpu.vpmu.exited(switchingPmu(vcpu.statistics, host, () => vcpu.vmcs.globalCtrl.saved(host)));
   host.spend('vm-transition');
-  if ((reason & ENTRY_FAILURE) !== 0) failedEntry(vcpu, reason);
+  const { nested } = vcpu;
+  if ((reason & ENTRY_FAILURE) !== 0) {
+    if (!nested?.guestMode) failedEntry(vcpu, reason);
+    handover.putAfterExit();
+    host.interruptsOn();
+    refuseL2(vcpu, nested, reason & 0xffff);
+    return undefined;
+  }
   const interruption = Number(vcpu.read('VM_EXIT_INTERRUPTION_INFORMATION'));
   const isNmi =
     reason === EXIT_REASON.EXCEPTION_NMI && ((interruption >> 8) & 7) === NMI_INTERRUPTION_TYPE;
   if (isNmi) host.handleNmi();
   reinject(vcpu);
-  const { nested } = vcpu;
   if (nested) nested.state.runPending = false;
   if (fastpath(vcpu, reason)) {
     vcpu.statistics.fastpath += 1;

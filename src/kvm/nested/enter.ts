@@ -81,6 +81,7 @@ export function enterL2(
   }
   vmcs12.launched = true;
   vcpu.statistics.nestedEntries += 1;
+  nested.state.launching = kind === 'launch';
   begin(vcpu, nested, vmcs12);
   return undefined;
 }
@@ -97,6 +98,25 @@ function switchToL2(vcpu: Vcpu, nested: NestedVmx): void {
   const other = nested.usesEpt && ept02.follow(vmcs12.read(FIELDS.EPT_POINTER));
   if (other || vpid !== state.vpid) forgetL2(vcpu, nested);
   state.vpid = vpid;
+}
+
+/** The processor has refused vmcs02 for what the checks of vmcs12 cannot know: L1's entry has failed. */
+export function refuseL2(vcpu: Vcpu, nested: NestedVmx, reason: number): void {
+  const qualification = vcpu.read('EXIT_QUALIFICATION');
+  const reached = inheritedState(vcpu);
+  const { state, vmcs02, vmcs12 } = nested;
+  // A failed entry leaves the launch states as they were.
+  vmcs02.entryFailed();
+  if (state.runPending && state.launching) vmcs12.launched = false;
+  state.runPending = false;
+  state.timerDeadline = Number.POSITIVE_INFINITY;
+  switchToL1(vcpu, nested);
+  const blocking = Number(vcpu.read('GUEST_INTERRUPTIBILITY_STATE'));
+  failEntry(vcpu, nested, reached, {
+    reason,
+    qualification,
+    nmiBlocking: blocking & BLOCKING.NMI,
+  });
 }
 
 /** Makes vmcs01 the current VMCS again. */

@@ -31,6 +31,8 @@ interface NestedState {
   guestMode: boolean;
   /** L1 has asked for a VM entry that has not been made yet (nested_run_pending). */
   runPending: boolean;
+  /** It was VMLAUNCH. */
+  launching: boolean;
   /** KVM has carried out an instruction of L2 whose monitor-trap exit is due. */
   trapPending: boolean;
   /** Tick at which the VMX-preemption timer of L1 is 0; Infinity without one. */
@@ -53,6 +55,7 @@ const initialState = (): NestedState => ({
   featureControl: 0n,
   guestMode: false,
   runPending: false,
+  launching: false,
   trapPending: false,
   timerDeadline: Number.POSITIVE_INFINITY,
   caching: 0n,

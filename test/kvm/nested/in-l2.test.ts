@@ -49,6 +49,25 @@ describe.each(['emulated', 'mediated'])('a guest of a guest under the %s vPMU', 
   }, 60_000);
 });
 
+it('a VM entry that the processor alone finds fault with has failed for the hypervisor', () => {
+  let text = '';
+  const machine = start('emulated', (byte) => {
+    text += String.fromCharCode(byte);
+  });
+  const { vcpu } = machine;
+  machine.watch({
+    entry: () => {
+      // Bit 1 of RFLAGS is always 1.
+      if (vcpu.nested!.guestMode && !text.includes('100 turns')) vcpu.write('GUEST_RFLAGS', 0n);
+    },
+  });
+  machine.run({ maxInstructions: LENGTH });
+  expect(text).toContain('an entry and an exit: reason 0x80000021 qualification 0, exits 1,');
+  expect(text).toContain('100 turns of a loop: reason 0x80000021');
+  // The VMCS is still to be launched.
+  expect(text).toContain('5 exits of CPUID: reason 0x12 ');
+}, 60_000);
+
 it('what KVM begins to intercept while the guest of a guest runs exits from then on', () => {
   const machine = start('mediated');
   advanceIntoL2(machine);
