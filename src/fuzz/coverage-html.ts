@@ -50,9 +50,11 @@ export function coverageHtml(cells: readonly CoverageCell[], title: string): str
 body { font: 14px system-ui, sans-serif; margin: 2rem; color: #1b1f24; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin: 0 0 .4rem; }
 main { display: flex; flex-wrap: wrap; gap: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
+table { border-collapse: collapse; table-layout: fixed; font-variant-numeric: tabular-nums; font-size: 12px; }
 th { font-weight: 500; text-align: left; padding: 1px 6px; white-space: nowrap; }
-td { width: 4.5rem; text-align: right; padding: 1px 6px; border: 1px solid #e4e7eb; background: #f6f7f8; }
+tr:first-child th { width: 4.6rem; white-space: normal; vertical-align: bottom; text-align: right; }
+tr:first-child th:first-child { width: 17rem; }
+td { text-align: right; padding: 1px 6px; border: 1px solid #e4e7eb; background: #f6f7f8; }
 </style>
 <h1>${escaped(title)}</h1>
 <p>Accesses by register, instruction and outcome. <em>direct</em>: the processor answered; <em>exit</em>: the hypervisor did; neither: the
