@@ -27,10 +27,10 @@ const RDI = 7;
 const ACCESS_EXITS: ReadonlySet<unknown> = new Set([15, 31, 32]);
 const isAccessExit = (reason: ExitRecord['reason']): boolean => ACCESS_EXITS.has(reason);
 /**
- * Ticks a case may take: a hundred steps take less than a million, five if each of them exits to a guest hypervisor.
- * One that takes more than this goes in circles.
+ * Ticks a case may take. A hundred steps take 2.3 million at most, 20 million where each of them exits to a guest
+ * hypervisor and last branch records are loaded and put at every exit: what takes more than this goes in circles.
  */
-const BUDGET = 20_000_000n;
+const BUDGET = { guest: 8_000_000n, nested: 60_000_000n } as const;
 /** Work that another task of the host does when it gets the CPU. */
 const OTHER_TASK = { ticks: 5_000, instructions: 2_500 } as const;
 /** An interrupt of the host that asks nothing of it (Linux’s RESCHEDULE_VECTOR). */
@@ -119,6 +119,10 @@ export class Chamber {
   /** The part of guest memory that cases change. */
   get dirty(): DataView {
     return this.#dirty;
+  }
+
+  get #budget(): bigint {
+    return this.parts.nested ? BUDGET.nested : BUDGET.guest;
   }
 
   /** The step the guest is in. */
@@ -220,7 +224,7 @@ export class Chamber {
   #toTheEnd({ interruptions = [] }: FuzzCase): string {
     const { vcpu } = this.guest;
     const start = this.host.now();
-    const until = start + BUDGET;
+    const until = start + this.#budget;
     const waiting = interruptions.map((ticks) => start + BigInt(ticks));
     for (;;) {
       const [next] = waiting;
@@ -260,7 +264,7 @@ export class Chamber {
     this.#lists.set([]);
     stubImage(mode).load(this.guest.ram);
     vcpu.schedIn(this.host);
-    const stop = vcpu.step(this.host.now() + BUDGET);
+    const stop = vcpu.step(this.host.now() + this.#budget);
     if (stop !== 'stopped') throw new RangeError(`the guest did not come up: ${stop}`);
     vcpu.schedOut();
     vm.stopped = false;
