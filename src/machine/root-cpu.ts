@@ -20,6 +20,8 @@ export function enterRootMode({ state, apic, msrs }: Processor): void {
   const base = msrs.rdmsr(0x1b) as bigint;
   msrs.wrmsr(0x1b, base | 0xc00n);
   msrs.wrmsr(0x80f, 0x1ffn);
+  // RESET leaves general-purpose counters enabled; perf opens the PMU itself, with the first event on a processor.
+  msrs.wrmsr(0x38f, 0n);
   apic.elapse();
 }
 

@@ -85,6 +85,18 @@ it('a guest that comes back to a processor finds nothing of the page tables it h
   expect(guest.readings).toEqual([0x11n, 0x22n, 0x22n]);
 });
 
+it('counters that go on on a processor whose PMU nobody has used count the guest alone', () => {
+  const machine = new HostMachine({ processors: 2, guestsMemory: 32 << 20 });
+  const code = readGuestImage(new Uint8Array(readFileSync('firmware/count.elf')));
+  const guest = machine.start({ code, design: DESIGNS.emulated, memory: 32 << 20 });
+  for (let move = 1; !guest.ended; move++) {
+    machine.run(211_000, () => guest.ended);
+    if (!guest.ended) machine.kernel.migrate(guest.task, move % 2);
+  }
+  expect(guest.board.console).toContain('SUMMARY: 25 tests\n');
+  expect(guest.board.exitValue).toBe(0);
+}, 60_000);
+
 describe('a VM of four vCPUs', () => {
   const image = readGuestImage(new Uint8Array(readFileSync('firmware/kernels/counters.elf')));
   const bare = () => {
