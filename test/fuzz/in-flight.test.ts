@@ -62,6 +62,14 @@ describe('a PMI', () => {
   });
 });
 
+describe('a guest that does not come to its end', () => {
+  it('is told, though the host, which has events, cannot look at them while it runs', () => {
+    const host = { secret: 1, events: [{ config: '0xc0', pinned: true, period: 0 }] };
+    const { violations } = examine({ host, steps: [{ do: 'work', count: 15_000_000 }] });
+    expect(violations).toMatchObject([{ oracle: 'end', actual: 'budget' }]);
+  });
+});
+
 describe('a PMI of a mediated vPMU', () => {
   it.each([undefined, OPEN])('that never comes is found, in a guest and in its guest', (nested) => {
     const steps: FuzzCase['steps'] = [{ do: 'work', count: 200 }];

@@ -1,7 +1,9 @@
+import { hex } from '../../bits/hex.ts';
 import { type AccessStep, type FuzzCase, isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
+import { STUB } from '../guest/stub.ts';
 import { channelOf } from '../leaks/channel-of.ts';
-import type { Path, Trace } from '../trace.ts';
+import type { Path, StepTrace, Trace } from '../trace.ts';
 import { KVM_ALWAYS, msrVerdict, rdpmcVerdict, type Verdict } from './access-rules.ts';
 import { exitsToL1, isCovered } from './nested-policy.ts';
 import { isClaimed, msrExits, rdpmcExits } from './policy.ts';
@@ -59,7 +61,14 @@ function byShape(shape: Shape, path: Path, step: AccessStep): Verdict {
   return msrVerdict(shape, step.register, value);
 }
 
-/** Every access of a run against what the policy says of it: which way it went, and whether it faulted. */
+/** Where a fault is not at its instruction, or has an error code; empty if it has neither. */
+function misplaced({ do: form }: AccessStep, { outcome, rip, errorCode }: StepTrace): string {
+  if (outcome === 'done') return '';
+  const place = rip === BigInt(STUB.instructions[form]!) ? '' : ` at ${hex(rip)}`;
+  return `${place}${errorCode === 0 ? '' : `, error code ${hex(errorCode)}`}`;
+}
+
+/** Every access of a run against what the policy says of it: which way it went, and whether it faulted, and there. */
 export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
   return steps.flatMap((seen, at) => {
     const step = fuzzed.steps[at]!;
@@ -70,7 +79,8 @@ export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
       (differs(seen.path, path) && seen.outcome !== '#UD') ||
       differs(seen.carried ?? 'none', carried?.path ?? 'none');
     const wrongEnd = verdict !== 'unspecified' && seen.outcome !== verdict;
-    if (!wrongWay && !wrongEnd) return [];
+    const wrongPlace = misplaced(step, seen);
+    if (!wrongWay && !wrongEnd && !wrongPlace) return [];
     const way = (how: string) => (how === 'none' ? 'no access' : how);
     const told = (how: string, own: string | undefined, what: string) =>
       own === undefined ? `${way(how)}, ${what}` : `${way(how)}, there ${way(own)}, ${what}`;
@@ -79,7 +89,7 @@ export function checkPolicy(fuzzed: FuzzCase, { steps }: Trace): Violation[] {
         oracle: 'policy',
         rip: seen.rip,
         expected: told(path, carried?.path, verdict),
-        actual: told(seen.path, seen.carried, seen.outcome),
+        actual: told(seen.path, seen.carried, `${seen.outcome}${wrongPlace}`),
         channel: channelOf(fuzzed, step),
       }),
     ];
