@@ -76,6 +76,7 @@ const LINUX: readonly (readonly [RegExp, string])[] = [
     /^(overflow, an NMI|the same with virtual|an NMI to L2|an interrupt (that exits|to L2)|acknowledged)/,
     'VMRESUME is no instruction there: the counter overflows one instruction later, behind the same instructions and one branch more',
   ],
+  [/^HLT until an interrupt to L2/, 'L2 wakes and goes on before the interrupt comes'],
   [
     /^read then to L1/,
     'an interrupt that comes while L2 holds it back is not delivered as soon as L1 opens its window',
