@@ -96,6 +96,23 @@ describe('a PMI in a guest’s guest', () => {
     expect(nmis({})).toEqual([1, ['1: 12']]);
     expect(nmis({ nmiExiting: true })).toEqual([1, ['0: 0', '1: 12']]);
   });
+
+  it('that cycles ask for, and whose exit stops a counter, is held against no value: cycles are not exact', () => {
+    const fuzzed: FuzzCase = {
+      ...CASE,
+      ...{ exposure: 'default', lvtpc: 'nmi', steps: [{ do: 'rdpmc', register: 0x4000_0000 }] },
+      registers: [
+        [0x4c8, '0xffffffffffd9'],
+        [0x18d, '0x53003c'],
+        [0x38d, '0x303'],
+        [0x38f, '0x700000090'],
+      ],
+      nested: { ...OPEN, nmiExiting: true, onExit: 'inject', globalCtrl: { exit: '0x6a' } },
+    };
+    const { trace, violations } = new Examiner().examine(fuzzed);
+    expect(trace.nmis).toBe(1);
+    expect(violations).toEqual([]);
+  });
 });
 
 describe('VM entry to a guest’s guest', () => {
