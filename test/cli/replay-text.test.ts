@@ -38,7 +38,7 @@ it('a replay of a guest’s guest tells what L1 has arranged, what came of each 
     '  on an exit L1 executes the instruction itself',
     '',
     'step  what                           expected                        seen',
-    '  0   WRMSR IA32_PMC0 (0xc1) = 0x77  exit to L1, there direct, done  exit to L1, there direct, done, EDX:EAX 0x77 by VMLAUNCH, MSR_WRITE, VMREAD × 4, VMWRITE, VMRESUME',
+    '  0   WRMSR IA32_PMC0 (0xc1) = 0x77  exit to L1, there direct, done  exit to L1, there direct, done, EDX:EAX 0x77 by VMWRITE × 2, VMLAUNCH, MSR_WRITE, VMREAD × 4, VMWRITE, VMRESUME',
     '> 1   RDMSR IA32_PMC4 (0xc5)         exit, #GP                       exit, #GP by MSR_READ',
     '',
     'exits that L1 was told: step 0: MSR_WRITE; end: HLT',

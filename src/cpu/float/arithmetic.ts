@@ -81,6 +81,7 @@ export function squareRoot(a: Float): Outcome {
 
 /** The largest integer whose square does not exceed `n`, by Newton's method from a double's root. */
 export function integerRoot(n: bigint): bigint {
+  if (n === 0n) return 0n;
   let root = BigInt(Math.floor(Math.sqrt(Number(n)))) + 1n;
   for (;;) {
     const next = (root + n / root) >> 1n;

@@ -23,7 +23,7 @@ export const NESTED_FAULTS: readonly Fault[] = [
   ]),
   ...of('enter.ts', [
     ['vcpu.countRetired(false);', ''],
-    ['writeMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.GUEST_IA32_PERF_GLOBAL_CTRL));', ''],
+    ['loadMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.GUEST_IA32_PERF_GLOBAL_CTRL));', ''],
     ['const qualification = BigInt(failed);', 'const qualification = BigInt(failed - 1);'],
     ['if (failed !== undefined) {', 'if (failed === -1) {'],
     ['if (broken) {', 'if (broken && !nested.entry(ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL)) {'],
@@ -37,10 +37,10 @@ export const NESTED_FAULTS: readonly Fault[] = [
     ['vmcs12.write(FIELDS.GUEST_IA32_PERF_GLOBAL_CTRL, vcpu.vpmu.pmu.globalCtrl);', ''],
     // The lists reach the physical registers.
     ['readMsr(vcpu, address)', 'vcpu.host.rdmsrSafe(address)'],
-    ['writeMsr(vcpu, address, value)', 'vcpu.host.wrmsrSafe(address, value)'],
+    ['loadMsr(vcpu, address, value)', 'vcpu.host.wrmsrSafe(address, value)'],
   ]),
   ...of('host-state.ts', [
-    ['writeMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));', ''],
+    ['loadMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));', ''],
   ]),
   ...of('nested-vmx.ts', [
     ['vpmu.pmu.accepts(address, value)', 'true'],
