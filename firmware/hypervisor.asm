@@ -13,31 +13,13 @@ RANDOM_CASES equ 1500
 
 main:
     PRINT "counterpoint guest: hypervisor", 10
-    mov eax, 1
-    xor ecx, ecx
-    cpuid
-    bt ecx, 5
-    jc .present
-    SKIP "no VMX"
-    ret
-.present:
+    REQUIRE_VMX
     ; No interrupts from the PIC.
     mov al, 0xff
     out 0x21, al
     out 0xa1, al
 
-    mov ecx, IA32_FEATURE_CONTROL
-    call read_msr
-    test al, 1
-    jnz .locked
-    WRITE_MSR IA32_FEATURE_CONTROL, 5
-.locked:
-    mov rax, cr4
-    bts rax, 13
-    mov cr4, rax
-    mov rax, cr0
-    bts rax, 5
-    mov cr0, rax
+    ALLOW_VMXON
     mov [host_cr0], rax
     mov rax, cr4
     mov [host_cr4], rax
@@ -121,12 +103,7 @@ guest_tables:
     shl rax, 4
     lea rdx, [guest_handlers]
     add rax, rdx
-    mov [rdi], ax
-    mov word [rdi + 2], CODE_SELECTOR
-    mov word [rdi + 4], 0x8e00
-    shr rax, 16
-    mov [rdi + 6], ax
-    mov qword [rdi + 8], 0
+    INTERRUPT_GATE
     add rdi, 16
     inc ecx
     cmp ecx, 256
@@ -162,11 +139,6 @@ guest_tables:
     ret
 
 ; RAX = value, RCX = field.
-%macro WRITE 2
-    mov ecx, %1
-    mov rax, %2
-    vmwrite rcx, rax
-%endmacro
 
 ; A clear VMCS with every field at a value that enters.
 defaults:
@@ -300,15 +272,7 @@ launched:
     mov cr0, rax
     pop rax
     ; IRET ends whatever blocking of NMIs the guest left.
-    mov rdx, rsp
-    push DATA_SELECTOR
-    push rdx
-    push 2
-    push CODE_SELECTOR
-    lea rdx, [.unblocked]
-    push rdx
-    iretq
-.unblocked:
+    END_NMI_BLOCKING
     ret
 
 ; Prints a name and a field: "name 0x…".

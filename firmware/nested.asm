@@ -26,14 +26,7 @@ HOST_GLOBAL_CTRL          equ 0x2c04
 
 main:
     PRINT "counterpoint guest: nested", 10
-    mov eax, 1
-    xor ecx, ecx
-    cpuid
-    bt ecx, 5
-    jc .present
-    SKIP "no VMX"
-    ret
-.present:
+    REQUIRE_VMX
     call find_pmu
     call enable_x2apic
     HANDLE PMI_VECTOR, pmi
@@ -63,18 +56,7 @@ pmi:
 
 ; VMX operation, and a VMCS whose guest runs in this program's own address space.
 enter_vmx_operation:
-    mov ecx, IA32_FEATURE_CONTROL
-    call read_msr
-    test al, 1
-    jnz .locked
-    WRITE_MSR IA32_FEATURE_CONTROL, 5
-.locked:
-    mov rax, cr4
-    bts rax, 13
-    mov cr4, rax
-    mov rax, cr0
-    bts rax, 5
-    mov cr0, rax
+    ALLOW_VMXON
     mov ecx, IA32_VMX_BASIC
     call read_msr
     and eax, 0x7fffffff
@@ -90,12 +72,7 @@ enter_vmx_operation:
     lea rdi, [g_idt + rax]
     lea rdx, [g_handlers]
     add rax, rdx
-    mov [rdi], ax
-    mov word [rdi + 2], CODE_SELECTOR
-    mov word [rdi + 4], 0x8e00
-    shr rax, 16
-    mov [rdi + 6], ax
-    mov qword [rdi + 8], 0
+    INTERRUPT_GATE
     inc ecx
     cmp ecx, 256
     jb .gate
@@ -141,11 +118,6 @@ enter_vmx_operation:
     mov [primary_least], eax
     ret
 
-%macro WRITE 2
-    mov ecx, %1
-    mov rax, %2
-    vmwrite rcx, rax
-%endmacro
 
 ; The least controls, no lists, L2 at RAX with registers of zero; the counters at 0 and stopped.
 fresh:
@@ -648,15 +620,7 @@ sleep:
 
 ; NMIs are blocked behind an exit by one, and behind one that L2 took.
 unblock:
-    mov rdx, rsp
-    push DATA_SELECTOR
-    push rdx
-    push 2
-    push CODE_SELECTOR
-    lea rdx, [.unblocked]
-    push rdx
-    iretq
-.unblocked:
+    END_NMI_BLOCKING
     ret
 
 ; L2.
