@@ -6,6 +6,7 @@ import { CR0, CR4 } from './control-registers.ts';
 import { guestCpuid } from './cpuid.ts';
 import { emulate, forcedEmulation } from './emulation.ts';
 import { guestRdmsr, guestWrmsr } from './guest-msr-access.ts';
+import { readGpr } from './guest-registers.ts';
 import { shadowViolation } from './nested/ept-violation.ts';
 import { vmxInstruction } from './nested/instructions.ts';
 import { readControlRegister, writeCr0, writeCr4 } from './paging-mode.ts';
@@ -115,10 +116,6 @@ const io: ExitHandler = (vcpu) => {
 };
 const IN = 1 << 3;
 const STRING_IO = 1 << 4;
-
-/** A general register of the guest by number; RSP is in the VMCS. */
-export const readGpr = (vcpu: Vcpu, register: number): bigint =>
-  register === 4 ? vcpu.read('GUEST_RSP') : vcpu.gpr[register]!;
 
 const controlRegister: ExitHandler = (vcpu) => {
   const qualification = Number(vcpu.read('EXIT_QUALIFICATION'));

@@ -2,11 +2,11 @@ import type { ReadOutcome, WriteOutcome } from '../msr/bus.ts';
 import { writeEfer } from './paging-mode.ts';
 import { countMsrExit } from './statistics.ts';
 import type { Vcpu } from './vcpu.ts';
+import { MSR } from './vpmu/registers.ts';
 
 const TIME_STAMP_COUNTER = 0x10;
 const EFER_ADDRESS = 0xc000_0080;
 const LVTPC = 0x834;
-const DEBUGCTL = 0x1d9;
 
 /**
  * Who answers for an MSR the guest accesses, in the order they are asked: the vPMU, the local APIC, KVM's own
@@ -73,6 +73,6 @@ function writeMsr(vcpu: Vcpu, address: number, value: bigint): WriteOutcome {
   if (apic !== 'unclaimed') return apic;
   const outcome = vcpu.msrs.wrmsr(vcpu.host, address, value);
   if (outcome === 'unclaimed' && vcpu.nested) return vcpu.nested.bus.wrmsr(address, value);
-  if (address === DEBUGCTL && outcome === 'done') vcpu.vpmu.debugctlWritten(value);
+  if (address === MSR.DEBUGCTL && outcome === 'done') vcpu.vpmu.debugctlWritten(value);
   return outcome;
 }

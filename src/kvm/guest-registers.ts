@@ -1,5 +1,8 @@
 import type { HostCpu } from '../host/cpu.ts';
 import { CPU_MSRS } from './msrs.ts';
+import type { Vcpu } from './vcpu.ts';
+
+const RSP = 4;
 
 /** Guest registers that are neither in the VMCS nor in memory: on the CPU while the thread is, kept here otherwise. */
 export interface GuestRegisters {
@@ -42,4 +45,13 @@ export function giveRegisters(host: HostCpu, saved: GuestRegisters): void {
   CPU_MSRS.forEach((address, at) => {
     host.wrmsr(address, saved.msrs[at]!);
   });
+}
+
+/** A general register of the guest by number; RSP is in the VMCS. */
+export const readGpr = (vcpu: Vcpu, register: number): bigint =>
+  register === RSP ? vcpu.read('GUEST_RSP') : vcpu.gpr[register]!;
+
+export function writeGpr(vcpu: Vcpu, register: number, value: bigint): void {
+  if (register === RSP) vcpu.write('GUEST_RSP', value);
+  else vcpu.gpr[register] = value;
 }

@@ -22,7 +22,7 @@ import {
 import { type GuestState, resetGuestMsrs, writeGuestState } from './guest-state.ts';
 import { LoadedVmcs, type SavedLoadedVmcs } from './loaded-vmcs.ts';
 import { GuestMsrs } from './msrs.ts';
-import { forgetL2 } from './nested/leave.ts';
+import { forgetL2, SINGLE_CONTEXT } from './nested/leave.ts';
 import { NestedVmx, type SavedNestedVmx } from './nested/nested-vmx.ts';
 import { setControlRegisters } from './paging-mode.ts';
 import type { Emulator } from './ports.ts';
@@ -40,8 +40,6 @@ import { writeControls } from './vmcs.ts';
 import type { Vpmu } from './vpmu/contract.ts';
 import { PmuHandover } from './vpmu/handover.ts';
 
-/** INVVPID type 1. */
-const SINGLE_CONTEXT = 1;
 const LVT_MASKED = 0x1_0000;
 
 /** What a vCPU does: run, sleep in HLT, or wait for SIPI. */
@@ -236,7 +234,8 @@ export class Vcpu {
     this.#onCpu = true;
     this.exitTimes.resume(host);
     this.vmcs.load(host);
-    if (moved) this.#forgetTranslations();
+    // What this CPU remembers of an earlier stay may be out of date: the guest has invalidated elsewhere since.
+    if (moved) this.forgetTranslations();
     if (this.#registers) giveRegisters(host, this.#registers);
     this.vm.perf.taskIn(host.id, this.task);
     this.vm.kvm.running(host.id, this);
@@ -344,8 +343,8 @@ export class Vcpu {
     };
   }
 
-  /** What this CPU remembers of an earlier stay may be out of date: the guest has invalidated elsewhere since. */
-  #forgetTranslations(): void {
+  /** What this CPU has translated for the guest, and for the guest's own guest, is forgotten. */
+  forgetTranslations(): void {
     const { vm, nested } = this;
     if ((vm.config.secondary & SECONDARY.ENABLE_VPID) !== 0) {
       this.#host.vmx.invvpid(SINGLE_CONTEXT, BigInt(vm.vpidOf(this)), 0n);

@@ -4,10 +4,12 @@ import { ENTRY, EXIT, PIN, PRIMARY, SECONDARY } from '../msr/vmx.ts';
 import { FIELDS } from '../vmx/fields.ts';
 
 /** Addresses of the capability MSRs that KVM asks. */
-const CAPABILITY = {
+export const CAPABILITY = {
   BASIC: 0x480,
   MISC: 0x485,
+  CR4_FIXED1: 0x489,
   SECONDARY: 0x48b,
+  EPT_VPID: 0x48c,
   PIN: 0x48d,
   PRIMARY: 0x48e,
   EXIT: 0x48f,

@@ -1,5 +1,6 @@
 import type { HostCpu } from '../../host/cpu.ts';
 import { ENTRY, EXIT, PIN, PRIMARY, SECONDARY, VMX_MISC, type VmxShape } from '../../msr/vmx.ts';
+import { CAPABILITY } from '../vmcs.ts';
 
 /** Revision identifier of the VMCSs that KVM keeps for its guests (VMCS12_REVISION). */
 const REVISION = 0x11e5_7ed0;
@@ -46,17 +47,6 @@ const WITH_GLOBAL_CTRL = {
   entry: ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL,
 } as const;
 
-const CAPABILITY = {
-  BASIC: 0x480,
-  MISC: 0x485,
-  SECONDARY: 0x48b,
-  EPT_VPID: 0x48c,
-  PIN: 0x48d,
-  PRIMARY: 0x48e,
-  EXIT: 0x48f,
-  ENTRY: 0x490,
-} as const;
-const CR4_FIXED1 = 0x489;
 const ANY_ERROR_CODE = 1n << 56n;
 const ADDRESS_SIZES = 0x8000_0008;
 
@@ -81,6 +71,6 @@ export function nestedShape(host: HostCpu, { globalCtrl }: { globalCtrl: boolean
 
 /** Bits that CR4 may have, and those of a physical address. */
 export const nestedFeatures = (host: HostCpu): { cr4: bigint; physicalWidth: number } => ({
-  cr4: host.rdmsr(CR4_FIXED1),
+  cr4: host.rdmsr(CAPABILITY.CR4_FIXED1),
   physicalWidth: host.cpuid(ADDRESS_SIZES).eax & 0xff,
 });

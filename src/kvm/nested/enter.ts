@@ -9,12 +9,10 @@ import type { Vmcs } from '../../vmx/vmcs.ts';
 import { ACTIVITY, BLOCKING } from '../control-registers.ts';
 import { loadMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
+import { MSR } from '../vpmu/registers.ts';
 import { failEntry, flushTranslations, forgetL2, msrAreaParts } from './leave.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import { inheritedState, prepareVmcs02 } from './vmcs02.ts';
-
-const GLOBAL_CTRL = 0x38f;
-const DEBUGCTL = 0x1d9;
 
 /**
  * VMLAUNCH and VMRESUME of L1 (nested_vmx_run). Answers how the instruction fails; nothing once it does not: then the
@@ -58,10 +56,10 @@ export function enterL2(
   switchToL2(vcpu, nested);
   prepareVmcs02(vcpu, nested, inherited);
   if (nested.entry(ENTRY.LOAD_DEBUG_CONTROLS)) {
-    loadMsr(vcpu, DEBUGCTL, vmcs12.read(FIELDS.GUEST_IA32_DEBUGCTL));
+    loadMsr(vcpu, MSR.DEBUGCTL, vmcs12.read(FIELDS.GUEST_IA32_DEBUGCTL));
   }
   if (nested.entry(ENTRY.LOAD_IA32_PERF_GLOBAL_CTRL)) {
-    loadMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.GUEST_IA32_PERF_GLOBAL_CTRL));
+    loadMsr(vcpu, MSR.GLOBAL_CTRL, vmcs12.read(FIELDS.GUEST_IA32_PERF_GLOBAL_CTRL));
   }
   const failed = loadMsrs(
     msrAreaParts(vcpu, nested),

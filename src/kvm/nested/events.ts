@@ -28,14 +28,12 @@ export function checkNestedEvents(vcpu: Vcpu, nested: NestedVmx): void {
     nested.exitAtOnce = isAwaited(vcpu, nested);
     return;
   }
-  if (vcpu.exception && wantsException(nested, vcpu.exception)) {
-    const { exception } = vcpu;
-    vcpu.exception = undefined;
-    leaveFor(vcpu, nested, exceptionExit(exception));
-    return;
-  }
-  if (vcpu.exception) {
-    nested.exitAtOnce = isAwaited(vcpu, nested);
+  const { exception } = vcpu;
+  if (exception) {
+    if (wantsException(nested, exception)) {
+      vcpu.exception = undefined;
+      leaveFor(vcpu, nested, exceptionExit(exception));
+    } else nested.exitAtOnce = isAwaited(vcpu, nested);
     return;
   }
   if (state.trapPending) {

@@ -6,12 +6,11 @@ import { CR0, CR4, RFLAGS } from '../control-registers.ts';
 import { setControl } from '../global-ctrl.ts';
 import { loadMsr } from '../guest-msr-access.ts';
 import type { Vcpu } from '../vcpu.ts';
+import { MSR } from '../vpmu/registers.ts';
 import { PDPTES } from './guest-fields.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import type { InheritedState } from './vmcs02.ts';
 
-const GLOBAL_CTRL = 0x38f;
-const DEBUGCTL = 0x1d9;
 const CR4_PCIDE = 1n << 17n;
 
 /** Host-state fields of vmcs12 that are guest-state fields of vmcs01. */
@@ -41,9 +40,9 @@ export function loadL1(
   const { vmcs12 } = nested;
   const longMode = nested.exit(EXIT.HOST_ADDRESS_SPACE_SIZE);
   if (nested.exit(EXIT.LOAD_IA32_PERF_GLOBAL_CTRL)) {
-    loadMsr(vcpu, GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));
+    loadMsr(vcpu, MSR.GLOBAL_CTRL, vmcs12.read(FIELDS.HOST_IA32_PERF_GLOBAL_CTRL));
   }
-  loadMsr(vcpu, DEBUGCTL, 0n);
+  loadMsr(vcpu, MSR.DEBUGCTL, 0n);
   for (const [from, to] of PLAIN) vcpu.write(to, vmcs12.read(FIELDS[from]));
   loadSegments(vcpu, nested, longMode);
   vcpu.write('GUEST_GDTR_LIMIT', 0xffffn);

@@ -13,11 +13,10 @@ import { enterL2 } from './enter.ts';
 import { forgetL2 } from './leave.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 import {
-  fieldEncoding,
-  invalidationType,
   readDescriptor,
   readPointer,
   readValue,
+  registerOperand,
   writePointer,
   writeValue,
 } from './operands.ts';
@@ -40,7 +39,7 @@ const withPointer =
   };
 
 const vmread: Instruction = (vcpu, { operation }) => {
-  const value = operation.read(operation.vmcss.current, fieldEncoding(vcpu));
+  const value = operation.read(operation.vmcss.current, registerOperand(vcpu));
   if (typeof value !== 'bigint') return value;
   return writeValue(vcpu, value) ?? 'VMsucceed';
 };
@@ -48,7 +47,7 @@ const vmread: Instruction = (vcpu, { operation }) => {
 const vmwrite: Instruction = (vcpu, { operation }) => {
   const value = readValue(vcpu);
   if (typeof value !== 'bigint') return value;
-  return operation.write(operation.vmcss.current, fieldEncoding(vcpu), value);
+  return operation.write(operation.vmcss.current, registerOperand(vcpu), value);
 };
 
 const vmxoff: Instruction = (vcpu, { operation }) => {
@@ -60,16 +59,16 @@ const vmxoff: Instruction = (vcpu, { operation }) => {
 const invept: Instruction = (vcpu, nested) => {
   const descriptor = readDescriptor(vcpu);
   if (typeof descriptor !== 'bigint') return descriptor;
-  const type = Number(invalidationType(vcpu));
-  return nested.operation.invept(type, descriptor & MASK64, () => forgetL2(vcpu, nested));
+  return nested.operation.invept(registerOperand(vcpu), descriptor & MASK64, () =>
+    forgetL2(vcpu, nested),
+  );
 };
 
 const invvpid: Instruction = (vcpu, nested) => {
   const descriptor = readDescriptor(vcpu);
   if (typeof descriptor !== 'bigint') return descriptor;
-  const type = Number(invalidationType(vcpu));
   const canonical = isCanonical(descriptor >> 64n);
-  return nested.operation.invvpid(type, descriptor & MASK64, canonical, () =>
+  return nested.operation.invvpid(registerOperand(vcpu), descriptor & MASK64, canonical, () =>
     forgetL2(vcpu, nested),
   );
 };

@@ -4,14 +4,14 @@ import { FIELDS } from '../../vmx/fields.ts';
 import { INTERRUPTION } from '../../vmx/interruption.ts';
 import { ioExits } from '../../vmx/io-bitmap.ts';
 import { msrExits } from '../../vmx/msr-bitmap.ts';
-import { readGpr } from '../exit-handlers.ts';
+import { readGpr } from '../guest-registers.ts';
 import type { Vcpu } from '../vcpu.ts';
 import type { NestedVmx } from './nested-vmx.ts';
 
 type Wants = (nested: NestedVmx, vcpu: Vcpu) => boolean;
 
 const UNDEFINED_OPCODE = 6;
-const RCX = 1n;
+const RCX = 1;
 
 const never: Wants = () => false;
 const primary =
@@ -35,7 +35,7 @@ const msr =
   (nested, vcpu) => {
     if (!nested.primary(PRIMARY.USE_MSR_BITMAPS)) return true;
     const bitmaps = Number(nested.vmcs12.read(FIELDS.MSR_BITMAP_ADDRESS));
-    const address = Number(vcpu.gpr[Number(RCX)]! & 0xffff_ffffn);
+    const address = Number(vcpu.gpr[RCX]! & 0xffff_ffffn);
     return msrExits(nested.memory, bitmaps, address, access);
   };
 

@@ -41,9 +41,7 @@ export const msrAreaParts = (vcpu: Vcpu, { memory, shape }: NestedVmx): MsrAreaP
  */
 export function flushTranslations(vcpu: Vcpu, nested: NestedVmx): void {
   if (nested.secondary(SECONDARY.ENABLE_VPID)) return;
-  const { vmx } = vcpu.host;
-  vmx.invvpid(SINGLE_CONTEXT, BigInt(vcpu.vm.vpidOf(vcpu)), 0n);
-  forgetL2(vcpu, nested);
+  vcpu.forgetTranslations();
 }
 
 /** What L2 has translated, by whatever tables, is forgotten. */
@@ -53,7 +51,8 @@ export function forgetL2(vcpu: Vcpu, { vpid02, ept02 }: NestedVmx): void {
   if (!ept02.forget()) return;
   vmx.invept(SINGLE_CONTEXT, ept02.eptp);
 }
-const SINGLE_CONTEXT = 1;
+/** Type of an INVEPT or INVVPID. */
+export const SINGLE_CONTEXT = 1;
 
 /** The VM exit that the processor has reported is L1's (nested_vmx_reflect_vmexit). */
 export function reflect(

@@ -1,4 +1,5 @@
 import { MASK32, MASK64 } from '../../bits/u64.ts';
+import { readGpr, writeGpr } from '../guest-registers.ts';
 import type { GuestSegmentName } from '../guest-state.ts';
 import { isLongMode } from '../guest-state.ts';
 import type { GuestFault } from '../ports.ts';
@@ -10,7 +11,6 @@ import type { Vcpu } from '../vcpu.ts';
  */
 
 const SEGMENTS: readonly GuestSegmentName[] = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'];
-const RSP = 4;
 const REGISTER_FORM = 1 << 10;
 const INDEX_INVALID = 1 << 22;
 const BASE_INVALID = 1 << 27;
@@ -22,13 +22,8 @@ const information = (vcpu: Vcpu): number => Number(vcpu.read('VM_EXIT_INSTRUCTIO
 const size = (vcpu: Vcpu): 4 | 8 => (isLongMode(vcpu.read('GUEST_IA32_EFER')) ? 8 : 4);
 
 function register(vcpu: Vcpu, number: number): bigint {
-  const value = number === RSP ? vcpu.read('GUEST_RSP') : vcpu.gpr[number]!;
+  const value = readGpr(vcpu, number);
   return size(vcpu) === 8 ? value : value & MASK32;
-}
-
-function setRegister(vcpu: Vcpu, number: number, value: bigint): void {
-  if (number === RSP) vcpu.write('GUEST_RSP', value);
-  else vcpu.gpr[number] = value;
 }
 
 /** Where the memory operand is. */
@@ -48,13 +43,11 @@ export function readPointer(vcpu: Vcpu): bigint | GuestFault {
   return vcpu.emulator.load(segment, offset, 8);
 }
 
-/** The 128 bits in memory that INVEPT and INVVPID take, and the register that names their type. */
+/** The 128 bits in memory that INVEPT and INVVPID take. */
 export function readDescriptor(vcpu: Vcpu): bigint | GuestFault {
   const { segment, offset } = memoryOperand(vcpu);
   return vcpu.emulator.load(segment, offset, 16);
 }
-
-export const invalidationType = (vcpu: Vcpu): bigint => register(vcpu, information(vcpu) >>> 28);
 
 /** Where VMPTRST puts a pointer. */
 export function writePointer(vcpu: Vcpu, value: bigint): GuestFault | undefined {
@@ -62,8 +55,8 @@ export function writePointer(vcpu: Vcpu, value: bigint): GuestFault | undefined 
   return vcpu.emulator.store(segment, offset, 8, value);
 }
 
-/** The encoding of a field: the register operand that may be nothing else. */
-export const fieldEncoding = (vcpu: Vcpu): number =>
+/** The operand that may be a register only: the encoding of a field, the type of an invalidation. */
+export const registerOperand = (vcpu: Vcpu): number =>
   Number(register(vcpu, information(vcpu) >>> 28));
 
 /** The other operand of VMREAD and VMWRITE: a register or memory. */
@@ -79,7 +72,7 @@ export function writeValue(vcpu: Vcpu, value: bigint): GuestFault | undefined {
   const bytes = size(vcpu);
   const kept = bytes === 8 ? value : value & MASK32;
   if ((word & REGISTER_FORM) !== 0) {
-    setRegister(vcpu, (word >>> 3) & 15, kept);
+    writeGpr(vcpu, (word >>> 3) & 15, kept);
     return undefined;
   }
   const { segment, offset } = memoryOperand(vcpu);
