@@ -1,7 +1,14 @@
 import { hex } from '../bits/hex.ts';
-import { caseTitle, isAccess, type NestedCase, type Step } from '../fuzz/case.ts';
+import {
+  caseTitle,
+  type FuzzCase,
+  isAccess,
+  type ListedMsr,
+  type NestedCase,
+  type Step,
+} from '../fuzz/case.ts';
 import { type Finding, registerOf } from '../fuzz/finding.ts';
-import { UNTOUCHED } from '../fuzz/guest/nested-tables.ts';
+import { storedMsrs, UNTOUCHED } from '../fuzz/guest/nested-tables.ts';
 import { type Expectation, expectationOf } from '../fuzz/oracles/expectations.ts';
 import { registerName } from '../fuzz/registers.ts';
 import type { Replay } from '../fuzz/replay.ts';
@@ -47,6 +54,9 @@ function exitsText(exits: readonly string[]): string {
   return runs.map(({ name, times }) => (times > 1 ? `${name} × ${times}` : name)).join(', ');
 }
 
+const listedText = ({ list, address, value }: ListedMsr): string =>
+  `${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`;
+
 const STRAY = {
   unaligned: 'not aligned',
   'no-memory': 'to where no memory is',
@@ -72,10 +82,7 @@ function nestedText(nested: NestedCase): string[] {
     ),
     `RDPMC ${rdpmcExiting ? 'exits to L1' : 'passes L1'}`,
     ...(nmiExiting ? ['NMIs exit to L1'] : []),
-    ...lists.map(
-      ({ list, address, value }) =>
-        `L1’s MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
-    ),
+    ...lists.map((each) => `L1’s MSR list: ${listedText(each)}`),
     ...(stray ? [`L1’s pointer to its ${stray.of} is ${STRAY[stray.to]}`] : []),
     ...(entry === undefined ? [] : [`VM entry to L2 loads IA32_PERF_GLOBAL_CTRL = ${entry}`]),
     ...(exit === undefined ? [] : [`VM exit to L1 loads IA32_PERF_GLOBAL_CTRL = ${exit}`]),
@@ -85,8 +92,7 @@ function nestedText(nested: NestedCase): string[] {
 }
 
 /** What L1 wrote down of its guest's exits, and what its exit MSR-store list holds at the end. */
-function toldL1({ lists = [] }: NestedCase, { toL1, stored, steps }: Trace): string[] {
-  const listed = lists.filter(({ list }) => list === 'exit-store');
+function toldL1(fuzzed: FuzzCase, { toL1, stored, steps }: Trace): string[] {
   const told = toL1?.map(({ step, reason, qualification }) => {
     const name = typeof reason === 'number' ? exitName(reason) : reason;
     const more = qualification === 0n ? '' : `, qualification ${qualification}`;
@@ -94,7 +100,7 @@ function toldL1({ lists = [] }: NestedCase, { toL1, stored, steps }: Trace): str
   });
   return [
     `exits that L1 was told: ${told ? told.join('; ') || 'none' : 'it met what it has no answer to'}`,
-    ...listed.map(({ address }, at) => {
+    ...storedMsrs(fuzzed).map(({ address }, at) => {
       const held = stored[at] === UNTOUCHED ? 'was not stored' : `= ${hex(stored[at]!)}`;
       return `L1’s exit-store list: ${registerName(address)} ${held}`;
     }),
@@ -120,10 +126,7 @@ export function replayText(
     ...(fuzzed.status ? [`IA32_PERF_GLOBAL_STATUS has ${fuzzed.status}`] : []),
     ...(fuzzed.pending ? ['a PMI waits'] : []),
     ...(fuzzed.interruptions ?? []).map((ticks) => `an interrupt of the host after ${ticks} ticks`),
-    ...(fuzzed.lists ?? []).map(
-      ({ list, address, value }) =>
-        `MSR list: ${list} ${registerName(address)}${list === 'exit-store' ? '' : ` = ${value}`}`,
-    ),
+    ...(fuzzed.lists ?? []).map((each) => `MSR list: ${listedText(each)}`),
     ...(fuzzed.nested ? nestedText(fuzzed.nested) : []),
     ...fuzzed.host.events.map(
       ({ config, pinned, period }) =>
@@ -136,7 +139,7 @@ export function replayText(
     '',
     table([['step', 'what', 'expected', 'seen'], ...rows], ['left', 'left', 'left', 'left']),
     '',
-    ...(fuzzed.nested ? toldL1(fuzzed.nested, trace) : []),
+    ...(fuzzed.nested ? toldL1(fuzzed, trace) : []),
     ...violations.map(
       ({ oracle, instruction, register, rip, expected, actual, channel }) =>
         `${oracle}: ${instruction} ${register} at RIP ${rip}: ${actual}; expected ${expected}${channel === undefined ? '' : ` (leak channel ${channel})`}`,

@@ -115,6 +115,13 @@ export interface NestedCase {
   readonly onExit: OnExit;
 }
 
+/** A guest hypervisor that lets its guest do whatever it may do itself. */
+export const OPEN_HYPERVISOR: NestedCase = {
+  bitmap: { exits: 'none', except: [] },
+  rdpmcExiting: false,
+  onExit: 'inject',
+};
+
 /** A state and what is done in it: all that a run depends on. */
 export interface FuzzCase {
   readonly seed: string;

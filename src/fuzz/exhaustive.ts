@@ -1,4 +1,11 @@
-import type { AccessForm, Exposure, FuzzCase, NestedCase, Step } from './case.ts';
+import {
+  type AccessForm,
+  type Exposure,
+  type FuzzCase,
+  type NestedCase,
+  OPEN_HYPERVISOR,
+  type Step,
+} from './case.ts';
 import { MOST_STEPS } from './guest/layout.ts';
 import { pairsOf } from './profiles.ts';
 import { ADDRESSES } from './registers.ts';
@@ -72,12 +79,7 @@ const others = (cpl: FuzzCase['cpl']): Section => ({
   }),
 });
 
-/** A guest hypervisor that asks for nothing, and one that asks for everything and does it itself. */
-const OPEN: NestedCase = {
-  bitmap: { exits: 'none', except: [] },
-  rdpmcExiting: false,
-  onExit: 'inject',
-};
+/** A guest hypervisor that asks for everything and does it itself. */
 const SHUT: NestedCase = {
   bitmap: { exits: 'all', except: [] },
   rdpmcExiting: true,
@@ -97,8 +99,14 @@ const SECTIONS: readonly Section[] = [
   rdpmcTypes(0, false),
   rdpmc(3, true, [0, 0x4000]),
   rdpmcTypes(3, false),
-  ...byL2(OPEN, msrs(0, 'rdmsr'), msrs(0, 'wrmsr'), rdpmc(0, false, TYPES), rdpmcTypes(0, false)),
-  ...byL2(OPEN, others(0)),
+  ...byL2(
+    OPEN_HYPERVISOR,
+    msrs(0, 'rdmsr'),
+    msrs(0, 'wrmsr'),
+    rdpmc(0, false, TYPES),
+    rdpmcTypes(0, false),
+  ),
+  ...byL2(OPEN_HYPERVISOR, others(0)),
   // What exits to L1 does so whatever the index: the first of each type.
   ...byL2(SHUT, msrs(0, 'rdmsr'), msrs(0, 'wrmsr'), rdpmc(0, false, TYPES, 64)),
   // At CPL 3 #GP comes before L1 is asked.

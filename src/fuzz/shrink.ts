@@ -41,18 +41,14 @@ function* simplerNested(fuzzed: FuzzCase, nested: NestedCase): Generator<FuzzCas
   const { nested: _, ...flat } = fuzzed;
   yield flat;
   const having = (less: NestedCase): FuzzCase => ({ ...fuzzed, nested: less });
-  const { lists, ...unlisted } = nested;
-  if (lists) yield having(unlisted);
-  const { stray, ...straight } = nested;
-  if (stray) yield having(straight);
-  const { nmiExiting, ...unblocked } = nested;
-  if (nmiExiting) yield having(unblocked);
-  const { globalCtrl, ...uncontrolled } = nested;
-  if (globalCtrl) yield having(uncontrolled);
+  for (const part of ['lists', 'stray', 'nmiExiting', 'globalCtrl'] as const) {
+    const { [part]: dropped, ...less } = nested;
+    if (dropped) yield having(less);
+  }
+  const { lists, bitmap } = nested;
   for (const at of lists?.keys() ?? []) {
     if (lists!.length > 1) yield having({ ...nested, lists: lists!.toSpliced(at, 1) });
   }
-  const { bitmap } = nested;
   for (const at of bitmap?.except.keys() ?? []) {
     yield having({ ...nested, bitmap: { ...bitmap!, except: bitmap!.except.toSpliced(at, 1) } });
   }

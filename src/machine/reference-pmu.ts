@@ -34,8 +34,9 @@ function guestShape(machine: Machine): PmuShape {
 /**
  * The PMU the guest should have on its first processor: the same device, of the guest's shape, counting what the
  * guest alone does, ideally.
- * It is told every access of the guest's, and what VM entries and VM exits of its own load, so that each read can be held against what it would have answered, and each
- * PMI against the very instruction that made a counter wrap. It has no effect on the run.
+ * It is told every access of the guest's, and what VM entries and VM exits of its own load, so that each read can be
+ * held against what it would have answered, and each PMI against the very instruction that made a counter wrap. It
+ * has no effect on the run.
  */
 export class ReferencePmu implements Companion {
   readonly #pmu: Pmu;

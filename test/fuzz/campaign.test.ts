@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { executeHere } from '../../src/fuzz/campaign/here.ts';
 import { casesOf, jobsOf, planCampaign, type Shard } from '../../src/fuzz/campaign/plan.ts';
 import { mergeReports, type Part, type Report } from '../../src/fuzz/campaign/report.ts';
 import { type Executor, runCampaign } from '../../src/fuzz/campaign/run.ts';
 import { EXHAUSTIVE_ACCESSES, exhaustiveCase, exhaustiveCases } from '../../src/fuzz/exhaustive.ts';
 import { generate } from '../../src/fuzz/generate.ts';
+import { executeHere } from './here.ts';
 
 const SPACE = { designs: ['mediated'], profiles: ['sapphire-rapids'] };
 const plan = (cases: number) => planCampaign({ seed: 'campaign', ...SPACE, cases });

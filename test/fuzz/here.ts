@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
-import type { Executor } from './run.ts';
-import { Worker } from './work.ts';
+import type { Executor } from '../../src/fuzz/campaign/run.ts';
+import { Worker } from '../../src/fuzz/campaign/work.ts';
 
 /** Executes jobs in this process, one after the other; signals arrive in between. */
 export function executeHere(): Executor {

@@ -1,4 +1,4 @@
-import type { FuzzCase, MsrList, NestedCase, StrayPointer } from '../case.ts';
+import type { FuzzCase, ListedMsr, MsrList, NestedCase, StrayPointer } from '../case.ts';
 import { HYPERVISOR } from './hypervisor.ts';
 import { EXIT_SIZE, FIELD_SIZE, LAYOUT, RECORD } from './layout.ts';
 import { stepOf } from './tables.ts';
@@ -15,11 +15,11 @@ export interface ExitRecord {
   readonly rip: bigint;
 }
 
-const LISTS: Readonly<Record<MsrList, { readonly at: number; readonly count: number }>> = {
-  'entry-load': { at: LAYOUT.ENTRY_LOAD, count: FIELD.VM_ENTRY_MSR_LOAD_COUNT },
-  'exit-store': { at: LAYOUT.EXIT_STORE, count: FIELD.VM_EXIT_MSR_STORE_COUNT },
-  'exit-load': { at: LAYOUT.EXIT_LOAD, count: FIELD.VM_EXIT_MSR_LOAD_COUNT },
-};
+const LISTS: readonly { readonly list: MsrList; readonly at: number; readonly count: number }[] = [
+  { list: 'entry-load', at: LAYOUT.ENTRY_LOAD, count: FIELD.VM_ENTRY_MSR_LOAD_COUNT },
+  { list: 'exit-store', at: LAYOUT.EXIT_STORE, count: FIELD.VM_EXIT_MSR_STORE_COUNT },
+  { list: 'exit-load', at: LAYOUT.EXIT_LOAD, count: FIELD.VM_EXIT_MSR_LOAD_COUNT },
+];
 const POINTERS: Readonly<
   Record<StrayPointer['of'], { readonly field: number; readonly at: number }>
 > = {
@@ -55,9 +55,8 @@ export function writeNested(view: DataView, nested: NestedCase): void {
     view.setBigUint64(at(LAYOUT.FIELDS) + FIELD_SIZE * row + 8, value, true);
   }
   if (nested.bitmap) writeBitmap(view, nested.bitmap);
-  for (const [list, { at: start }] of Object.entries(LISTS)) {
-    const listed = (nested.lists ?? []).filter((each) => each.list === list);
-    for (const [row, { address, value }] of listed.entries()) {
+  for (const { list, at: start } of LISTS) {
+    for (const [row, { address, value }] of listed(nested, list).entries()) {
       view.setBigUint64(at(start) + ENTRY_SIZE * row, BigInt(address), true);
       const held = list === 'exit-store' ? UNTOUCHED : BigInt(value);
       view.setBigUint64(at(start) + ENTRY_SIZE * row + 8, held, true);
@@ -67,7 +66,7 @@ export function writeNested(view: DataView, nested: NestedCase): void {
 
 /** The fields in which a case differs from what every case has. */
 function fieldsOf(nested: NestedCase) {
-  const { bitmap, rdpmcExiting, nmiExiting, stray, globalCtrl = {}, lists = [] } = nested;
+  const { bitmap, rdpmcExiting, nmiExiting, stray, globalCtrl = {} } = nested;
   const primary =
     CONTROLS.PRIMARY |
     (bitmap ? CONTROLS.USE_MSR_BITMAPS : 0) |
@@ -91,9 +90,9 @@ function fieldsOf(nested: NestedCase) {
     (exit === undefined ? 0 : CONTROLS.EXIT_LOADS_GLOBAL_CTRL) |
     (save ? CONTROLS.EXIT_SAVES_GLOBAL_CTRL : 0);
   if (onExit !== CONTROLS.EXIT) fields.push([FIELD.VM_EXIT_CONTROLS, BigInt(onExit)]);
-  for (const [name, { count }] of Object.entries(LISTS)) {
-    const listed = lists.filter(({ list }) => list === name);
-    if (listed.length > 0) fields.push([count, BigInt(listed.length)]);
+  for (const { list, count } of LISTS) {
+    const { length } = listed(nested, list);
+    if (length > 0) fields.push([count, BigInt(length)]);
   }
   return fields;
 }
@@ -132,10 +131,15 @@ export function readExits(view: DataView): ExitRecord[] | undefined {
   return records;
 }
 
-/** What the exit MSR-store list of a case holds at its end. */
-export const readStored = (view: DataView, { nested }: FuzzCase): bigint[] =>
-  (nested?.lists ?? [])
-    .filter(({ list }) => list === 'exit-store')
-    .map((_, row) =>
-      view.getBigUint64(LAYOUT.EXIT_STORE - LAYOUT.DIRTY + ENTRY_SIZE * row + 8, true),
-    );
+const listed = ({ lists = [] }: NestedCase, list: MsrList): readonly ListedMsr[] =>
+  lists.filter((each) => each.list === list);
+
+/** The exit MSR-store list of a guest hypervisor. */
+export const storedMsrs = ({ nested }: Pick<FuzzCase, 'nested'>): readonly ListedMsr[] =>
+  nested ? listed(nested, 'exit-store') : [];
+
+/** What it holds at the end of a case. */
+export const readStored = (view: DataView, fuzzed: FuzzCase): bigint[] =>
+  storedMsrs(fuzzed).map((_, row) =>
+    view.getBigUint64(LAYOUT.EXIT_STORE - LAYOUT.DIRTY + ENTRY_SIZE * row + 8, true),
+  );

@@ -1,5 +1,5 @@
 import { hex } from '../../bits/hex.ts';
-import type { FuzzCase, NestedCase, Step } from '../case.ts';
+import { type FuzzCase, OPEN_HYPERVISOR as OPEN, type Step } from '../case.ts';
 
 const WHOLE = 'sapphire-rapids-whole';
 const INSTRUCTIONS = '0x4300c0';
@@ -23,13 +23,6 @@ const COUNTING: FuzzCase['registers'] = [
   [0x186, INSTRUCTIONS],
   [0x38f, '0x1'],
 ];
-
-/** A guest hypervisor that lets its guest do whatever it may do itself. */
-const OPEN: NestedCase = {
-  bitmap: { exits: 'none', except: [] },
-  rdpmcExiting: false,
-  onExit: 'inject',
-};
 
 type Probe = Partial<FuzzCase> & Pick<FuzzCase, 'steps'>;
 

@@ -3,12 +3,12 @@ import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
 import { type FuzzCase, isAccess } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
+import { storedMsrs } from '../guest/nested-tables.ts';
 import { channelOf, NESTED_CHANNEL } from '../leaks/channel-of.ts';
 import { placeOf, type RegisterClass, registerName } from '../registers.ts';
 import type { StepTrace, Trace } from '../trace.ts';
 import { msrVerdict } from './access-rules.ts';
 import { counterAt, counterOf, FIXED0, inexactCounters, PMC0, writesOf } from './counters.ts';
-import { storedMsrs } from './nested.ts';
 import { RIGHTS } from './rights.ts';
 import { guestShape, hostShape } from './shapes.ts';
 
@@ -136,8 +136,7 @@ function checkStored(
   bare: BareTrace,
   inexact: ReadonlySet<number>,
 ): Violation[] {
-  const listed = fuzzed.nested ? storedMsrs(fuzzed.nested) : [];
-  return listed.flatMap(({ address }, at) => {
+  return storedMsrs(fuzzed).flatMap(({ address }, at) => {
     const [expected, actual] = [hex(bare.stored[at]!), hex(stored[at]!)];
     if (expected === actual || !isPromised(fuzzed, address, inexact)) return [];
     const told = { oracle: 'bare-machine', expected, actual, channel: NESTED_CHANNEL } as const;

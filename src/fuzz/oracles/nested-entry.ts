@@ -13,11 +13,14 @@ const BAD_CONTROLS = 7;
 const NO_SUCH_FIELD = 12;
 const BAD_HOST_STATE = 8;
 
+/** What L1 is told of a VM entry that fails. */
+export type FailedEntry = Pick<ExitRecord, 'reason' | 'qualification'>;
+
 /** What L1 is to write down first if VM entry to L2 fails, with the qualification; undefined if it does not. */
 export function failedEntry(
   fuzzed: FuzzCase,
   { bitmap, stray, globalCtrl = {}, lists = [] }: NestedCase,
-): Pick<ExitRecord, 'reason' | 'qualification'> | undefined {
+): FailedEntry | undefined {
   const shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
   const reserved = (value: string) => (BigInt(value) & ~counterBits(shape)) !== 0n;
   const { entry, exit, save } = globalCtrl;
@@ -47,7 +50,10 @@ export function failedEntry(
 
 /** Processors whose VM exits can save IA32_PERF_GLOBAL_CTRL. */
 const SAVING: ReadonlySet<string> = new Set([
-  ...['sapphire-rapids', 'sapphire-rapids-whole', 'perfmon-v5', 'perfmon-v6'],
+  'sapphire-rapids',
+  'sapphire-rapids-whole',
+  'perfmon-v5',
+  'perfmon-v6',
 ]);
 
 export const savesGlobalCtrl = ({ profile }: Pick<FuzzCase, 'profile'>): boolean =>
@@ -57,10 +63,12 @@ export const savesGlobalCtrl = ({ profile }: Pick<FuzzCase, 'profile'>): boolean
  * Whether the first exit to L1 ends in a VMX abort: a list of VM exit has an entry that cannot be stored or loaded.
  * A VM entry that fails stores nothing, and loads as a VM exit does.
  */
-export function aborts(fuzzed: FuzzCase, nested: NestedCase): boolean {
-  const { lists = [], stray } = nested;
+export function aborts(
+  fuzzed: FuzzCase,
+  { lists = [], stray }: NestedCase,
+  failed: FailedEntry | undefined,
+): boolean {
   const shape = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
-  const failed = failedEntry(fuzzed, nested);
   if (typeof failed?.reason === 'string') return false;
   return lists.some(
     (each) =>

@@ -1,12 +1,12 @@
 import { hex } from '../../bits/hex.ts';
 import type { BareTrace } from '../bare-chamber.ts';
-import { type FuzzCase, isAccess, type ListedMsr, type NestedCase } from '../case.ts';
+import { type FuzzCase, isAccess, type NestedCase } from '../case.ts';
 import { atStep, type Violation } from '../finding.ts';
-import { type ExitRecord, UNTOUCHED } from '../guest/nested-tables.ts';
+import { type ExitRecord, storedMsrs, UNTOUCHED } from '../guest/nested-tables.ts';
 import { STUB } from '../guest/stub.ts';
 import { NESTED_CHANNEL } from '../leaks/channel-of.ts';
 import { placeOf, type RegisterClass, registerName } from '../registers.ts';
-import { aborts, failedEntry } from './nested-entry.ts';
+import { aborts, type FailedEntry, failedEntry } from './nested-entry.ts';
 import { HLT, reasonToL1 } from './nested-policy.ts';
 import { guestShape } from './shapes.ts';
 
@@ -16,8 +16,11 @@ const NMI = 0;
 type Told = Pick<ExitRecord, 'step' | 'reason' | 'qualification' | 'length' | 'rip'>;
 
 /** What L1 is to write down of a run that does not abort. */
-function expectedExits(fuzzed: FuzzCase, nested: NestedCase): Told[] {
-  const failed = failedEntry(fuzzed, nested);
+function expectedExits(
+  fuzzed: FuzzCase,
+  nested: NestedCase,
+  failed: FailedEntry | undefined,
+): Told[] {
   // The information of an instruction is undefined then.
   if (failed) return [{ step: 0, length: 0, rip: 0n, ...failed }];
   const records = fuzzed.steps.flatMap((step, at): Told[] => {
@@ -51,7 +54,8 @@ export function checkNested(fuzzed: FuzzCase, run: NestedRun): Violation[] {
     atStep(fuzzed, Math.min(step, fuzzed.steps.length - 1), {
       ...{ oracle: 'nested', expected, actual, channel: NESTED_CHANNEL },
     });
-  if (aborts(fuzzed, nested)) {
+  const failed = failedEntry(fuzzed, nested);
+  if (aborts(fuzzed, nested, failed)) {
     return run.end === 'shutdown' ? [] : [told(0, 'a VMX abort', run.end)];
   }
   if (run.end !== 'end' || !run.toL1) {
@@ -59,25 +63,23 @@ export function checkNested(fuzzed: FuzzCase, run: NestedRun): Violation[] {
     const end = run.toL1 ? run.end : 'L1 at a loss';
     return [told(Math.max(at, 0), 'a guest’s guest that comes to its end', end)];
   }
+  // When an NMI comes no table says.
+  const seen = nested.nmiExiting ? run.toL1.filter(({ reason }) => reason !== NMI) : run.toL1;
   return [
-    ...exits(fuzzed, nested, run.toL1, told),
+    ...exits(expectedExits(fuzzed, nested, failed), failed !== undefined, seen, told),
     ...answered(fuzzed, nested, run, told),
-    ...stored(fuzzed, nested, run, told),
+    ...stored(fuzzed, failed !== undefined, run, told),
   ];
 }
 
 type Tell = (step: number, expected: string, actual: string) => Violation;
 
 function exits(
-  fuzzed: FuzzCase,
-  nested: NestedCase,
-  all: readonly ExitRecord[],
+  expected: readonly Told[],
+  failed: boolean,
+  seen: readonly ExitRecord[],
   told: Tell,
 ): Violation[] {
-  const expected = expectedExits(fuzzed, nested);
-  // When an NMI comes no table says.
-  const seen = nested.nmiExiting ? all.filter(({ reason }) => reason !== NMI) : all;
-  const failed = failedEntry(fuzzed, nested) !== undefined;
   const at = Array.from({ length: Math.max(expected.length, seen.length) }).findIndex((_, row) => {
     const [there, here] = [expected[row], seen[row]];
     return there?.step !== here?.step || shown(there, failed) !== shown(here, failed);
@@ -112,13 +114,12 @@ function answered(
 /** VM exit stores every entry of its list, with bits that the register has; a VM entry that fails stores nothing. */
 function stored(
   fuzzed: FuzzCase,
-  nested: NestedCase,
+  failed: boolean,
   { stored: values }: NestedRun,
   told: Tell,
 ): Violation[] {
   const { width } = guestShape(fuzzed.profile, fuzzed.design, fuzzed.exposure);
-  const failed = failedEntry(fuzzed, nested) !== undefined;
-  return storedMsrs(nested).flatMap(({ address }, at) => {
+  return storedMsrs(fuzzed).flatMap(({ address }, at) => {
     const value = values[at]!;
     const untouched = value === UNTOUCHED;
     const fits = !COUNTERS.has(placeOf(address).class) || value >> BigInt(width) === 0n;
@@ -130,7 +131,3 @@ function stored(
 }
 
 const COUNTERS: ReadonlySet<RegisterClass> = new Set(['PMC', 'A_PMC', 'FIXED_CTR']);
-
-/** The entries of L1's exit MSR-store list. */
-export const storedMsrs = ({ lists = [] }: NestedCase): readonly ListedMsr[] =>
-  lists.filter(({ list }) => list === 'exit-store');

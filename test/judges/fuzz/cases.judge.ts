@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { executeHere } from '../../../src/fuzz/campaign/here.ts';
 import { planCampaign } from '../../../src/fuzz/campaign/plan.ts';
 import { runCampaign } from '../../../src/fuzz/campaign/run.ts';
 import { DESIGN_NAMES } from '../../../src/fuzz/profiles.ts';
+import { executeHere } from '../../fuzz/here.ts';
 
 describe('the long runs of the fuzzer', () => {
   it.each(DESIGN_NAMES)('20,000 cases of %s', async (design) => {
