@@ -5,8 +5,11 @@ export interface Fault {
   readonly to: string;
 }
 
-const of = (file: string, pairs: readonly (readonly [from: string, to: string])[]): Fault[] =>
-  pairs.map(([from, to]) => ({ file, from, to }));
+/** Faults of one file. */
+export const of = (
+  file: string,
+  pairs: readonly (readonly [from: string, to: string])[],
+): Fault[] => pairs.map(([from, to]) => ({ file, from, to }));
 
 /** Each load and put step, each row of the policy table, each step of the emulated design's state machine. */
 // biome-ignore format: a table

@@ -13,17 +13,14 @@ const DIFFERENT: readonly (readonly [RegExp, string])[] = [
 ];
 
 function printed(machine: string, profile: string): string[] {
-  let text = '';
-  const { exitValue } = createMachine(readFileSync('firmware/hypervisor.elf'), {
+  const made = createMachine(readFileSync('firmware/hypervisor.elf'), {
     machine,
     profile,
     nested: true,
-    onOutput: (byte) => {
-      text += String.fromCharCode(byte);
-    },
-  }).run({ maxInstructions: 20_000_000n });
+  });
+  const { exitValue } = made.run({ maxInstructions: 20_000_000n });
   expect(exitValue).toBe(0);
-  return text.split('\n');
+  return made.board.console.split('\n');
 }
 
 describe.each(['skylake-server', 'sapphire-rapids'])('a guest hypervisor on %s', (profile) => {

@@ -9,12 +9,11 @@ import { VirtualMachine } from '../../../src/machine/virtual.ts';
 /** A few cases of firmware/nested.asm. */
 const LENGTH = 12_000n;
 
-function start(machine: string, onOutput: (byte: number) => void = () => {}): VirtualMachine {
+function start(machine: string): VirtualMachine {
   const made = createMachine(readFileSync('firmware/nested.elf'), {
     machine,
     nested: true,
     memory: 4 << 20,
-    onOutput,
   });
   if (!(made instanceof VirtualMachine)) throw new TypeError('this is no virtual machine');
   return made;
@@ -50,22 +49,22 @@ describe.each(['emulated', 'mediated'])('a guest of a guest under the %s vPMU', 
 });
 
 it('a VM entry that the processor alone finds fault with has failed for the hypervisor', () => {
-  let text = '';
-  const machine = start('emulated', (byte) => {
-    text += String.fromCharCode(byte);
-  });
-  const { vcpu } = machine;
+  const machine = start('emulated');
+  const { vcpu, board } = machine;
   machine.watch({
     entry: () => {
       // Bit 1 of RFLAGS is always 1.
-      if (vcpu.nested!.guestMode && !text.includes('100 turns')) vcpu.write('GUEST_RFLAGS', 0n);
+      if (vcpu.nested!.guestMode && !board.console.includes('100 turns'))
+        vcpu.write('GUEST_RFLAGS', 0n);
     },
   });
   machine.run({ maxInstructions: LENGTH });
-  expect(text).toContain('an entry and an exit: reason 0x80000021 qualification 0, exits 1,');
-  expect(text).toContain('100 turns of a loop: reason 0x80000021');
+  expect(board.console).toContain(
+    'an entry and an exit: reason 0x80000021 qualification 0, exits 1,',
+  );
+  expect(board.console).toContain('100 turns of a loop: reason 0x80000021');
   // The VMCS is still to be launched.
-  expect(text).toContain('5 exits of CPUID: reason 0x12 ');
+  expect(board.console).toContain('5 exits of CPUID: reason 0x12 ');
 }, 60_000);
 
 it('what KVM begins to intercept while the guest of a guest runs exits from then on', () => {
@@ -81,11 +80,8 @@ it('what KVM begins to intercept while the guest of a guest runs exits from then
 }, 60_000);
 
 it('INIT leaves the guest of a guest, and waits while its hypervisor runs', () => {
-  let text = '';
-  const machine = start('emulated', (byte) => {
-    text += String.fromCharCode(byte);
-  });
-  const { vcpu } = machine;
+  const machine = start('emulated');
+  const { vcpu, board } = machine;
   const init = () =>
     vcpu.apic.deliver({
       mode: DELIVERY.INIT,
@@ -100,7 +96,7 @@ it('INIT leaves the guest of a guest, and waits while its hypervisor runs', () =
   advanceIntoL2(machine);
   init();
   machine.run({ maxInstructions: LENGTH });
-  expect(text).toMatch(/: reason 0x3 at \d+, exits 1,/);
+  expect(board.console).toMatch(/: reason 0x3 at \d+, exits 1,/);
   expect(inL2(machine)).toBe(false);
   init();
   expect(vcpu.signal).toBeUndefined();

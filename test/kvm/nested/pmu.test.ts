@@ -4,17 +4,16 @@ import { createMachine } from '../../../src/machine/create.ts';
 
 /** What firmware/nested.asm prints, without the line that says which PMU it has found. */
 function printed(machine: string, profile: string): readonly string[] {
-  let text = '';
-  const { exitValue } = createMachine(readFileSync('firmware/nested.elf'), {
+  const made = createMachine(readFileSync('firmware/nested.elf'), {
     machine,
     profile,
     nested: true,
-    onOutput: (byte) => {
-      text += String.fromCharCode(byte);
-    },
-  }).run({ maxInstructions: 1_000_000n });
+  });
+  const { exitValue } = made.run({ maxInstructions: 1_000_000n });
   expect(exitValue).toBe(0);
-  return text.split('\n').filter((line) => line !== '' && !line.startsWith('pmu version'));
+  return made.board.console
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('pmu version'));
 }
 
 describe.each([
